@@ -1,0 +1,16 @@
+//! What Cloakroom promises, in a form that a machine can judge.
+//!
+//! Small, trusted, and on its own: no dependency, plain integers, no line shared with the code
+//! that it judges. The prose stands beside it: `pool.md`, `assumptions.md`, and the property
+//! register in `README.md`.
+//!
+//! * [`pool::Oracle`] is the sequential pool: one call at a time, each in a single step.
+//! * [`pool::counts_exact`] and the other predicates are the properties POOL-1 to POOL-7 over
+//!   a snapshot.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod pool;
