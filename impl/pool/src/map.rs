@@ -1,0 +1,149 @@
+//! The atomic map that a pool lives in, and how a request becomes one of its operations.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use thiserror::Error;
+
+use crate::machine::{Request, Response};
+use crate::tree::{Place, Tree};
+use crate::value::{Value, ValueError};
+
+/// A shared map of byte strings in which every operation on a single key is atomic
+/// (linearizable). Nothing joins two keys.
+pub trait AtomicMap {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`MapError`] when no answer could be had.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError>;
+
+    /// Makes `new` the value of a key if it has exactly the value `expected`; `None` is absence, so
+    /// this is also put-if-absent and compare-and-remove.
+    ///
+    /// # Errors
+    /// [`MapError::Unavailable`] when nothing was and nothing will be done; [`MapError::Unknown`]
+    /// when the operation may have happened, may still happen once later, or never.
+    fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<Cas, MapError>;
+}
+
+impl<M: AtomicMap + ?Sized> AtomicMap for &M {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
+        (**self).get(key)
+    }
+
+    fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<Cas, MapError> {
+        (**self).compare_and_set(key, expected, new)
+    }
+}
+
+impl<M: AtomicMap + ?Sized> AtomicMap for Box<M> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
+        (**self).get(key)
+    }
+
+    fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<Cas, MapError> {
+        (**self).compare_and_set(key, expected, new)
+    }
+}
+
+/// The definite outcomes of a compare-and-set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cas {
+    /// The key now has the new value.
+    Set,
+    /// The key had this value instead, and keeps it.
+    Mismatch(Option<Vec<u8>>),
+}
+
+/// Why a map gave no definite answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The map could not be reached; the operation did not and will not happen.
+    #[error("map unavailable: {cause}")]
+    Unavailable {
+        /// In the map's words.
+        cause: String,
+    },
+    /// No answer came back; the operation may have happened, may still happen once, or never.
+    #[error("outcome unknown: {cause}")]
+    Unknown {
+        /// In the map's words.
+        cause: String,
+    },
+    /// The map holds bytes that this pool cannot have written.
+    #[error("{place} of pool {pool} (key {}) is no value of this pool: {problem}", Hex(key))]
+    Corrupt {
+        /// Whose key.
+        pool: crate::tree::PoolId,
+        /// Which place.
+        place: Place,
+        /// Its key.
+        key: [u8; 16],
+        /// What is wrong with the bytes.
+        problem: ValueError,
+    },
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl core::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Carries out a map request and puts its outcome as a [`Response`]. Where that is
+/// [`Response::Unknown`] or [`Response::Unavailable`], the error beside it tells why.
+///
+/// # Panics
+/// On [`Request::IsLive`], which is not for the map but for the caller's notebook.
+pub fn perform<M: AtomicMap + ?Sized>(
+    map: &M,
+    tree: &Tree,
+    request: &Request,
+) -> (Response, Option<MapError>) {
+    let outcome = match request {
+        Request::Get(place) => map
+            .get(&tree.key(*place))
+            .and_then(|bytes| decode(bytes.as_deref(), tree, *place))
+            .map(Response::Value),
+        Request::CompareAndSet { place, expected, new } => {
+            let expected = expected.as_ref().map(|value| value.encode(tree, *place));
+            let new = new.encode(tree, *place);
+            match map.compare_and_set(&tree.key(*place), expected.as_deref(), Some(&new)) {
+                Ok(Cas::Set) => Ok(Response::Set),
+                Ok(Cas::Mismatch(bytes)) => {
+                    decode(bytes.as_deref(), tree, *place).map(Response::Mismatch)
+                }
+                Err(error @ MapError::Unknown { .. }) => return (Response::Unknown, Some(error)),
+                Err(error) => Err(error),
+            }
+        }
+        Request::IsLive(tag) => panic!("host: asked the map whether {tag:?} is live"),
+    };
+    match outcome {
+        Ok(response) => (response, None),
+        Err(error) => (Response::Unavailable, Some(error)),
+    }
+}
+
+fn decode(bytes: Option<&[u8]>, tree: &Tree, place: Place) -> Result<Option<Value>, MapError> {
+    bytes.map(|bytes| Value::decode(bytes, tree, place)).transpose().map_err(|problem| {
+        MapError::Corrupt { pool: tree.pool(), place, key: tree.key(place), problem }
+    })
+}
