@@ -1,0 +1,3 @@
+//! The `cloakroom-model` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Breaks the code on purpose.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Checks across crates; they stand in `tests/`.
