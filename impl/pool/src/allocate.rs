@@ -74,6 +74,12 @@ impl Allocate {
         Self { tree, policy, tag, state: State::Enter { at: tree.root() } }
     }
 
+    /// Whether it refreshes a path that promised room where there is none: work that a caller who
+    /// died or paused has left.
+    pub fn is_helping(&self) -> bool {
+        matches!(self.state, State::Help { .. })
+    }
+
     /// The child with room to descend into.
     fn child_with_room(&self, at: Place, node: &Node) -> Option<Place> {
         let first = match self.policy {
