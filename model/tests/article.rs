@@ -123,6 +123,7 @@ fn a_step_that_is_not_true_is_refused_with_its_line_and_what_is_true() {
         ("R  allocate with tag r1", "one of the 2 callers", "`R  allocate"),
         ("P  late put-if-absent [0, 1) p1 -> done", "P  get [0, 2)", "`P  late"),
         ("P  get [0, 2) -> unknown", "P  get [0, 2)", "-> unknown`"),
+        ("P  dies", "no more than N = 2, 2 callers, 2 calls each, no crash", "`P  dies`"),
     ] {
         let error = replay(&with_line(&text, at, untrue)).unwrap_err();
         let error = error.to_string();

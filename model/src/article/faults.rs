@@ -4,8 +4,10 @@
 //! * a state shows a fault by a predicate of `cloakroom-specs` where there is one;
 //! * what follows is run on the same machines, never asserted.
 //!
-//! What is broken: POOL-4 (a count is wrong when all have returned) and by it POOL-3 (a false Full);
-//! POOL-5 (an allocate that runs alone returns); POOL-3 (a sequential allocate takes one id).
+//! What is broken:
+//! * POOL-4 when a count is wrong though all have returned, and by it POOL-3, a false `Full`;
+//! * POOL-5 when an allocate that runs alone does not return;
+//! * POOL-3 when one allocate takes two ids, as no sequential one does.
 
 use cloakroom_specs::pool::{self, Oracle};
 
@@ -283,6 +285,9 @@ impl Kind {
 
 /// If one caller alone is inside a call and, moving alone, comes back to this very state: the
 /// steps of that cycle. All others have returned or are dead, so nobody is waited for.
+///
+/// Ends, since a call alone comes to a state again or returns: it raises a version only by a swap,
+/// and after one round of help its put can no longer fail.
 fn cycle(setting: &Setting, world: &World) -> Option<Vec<Action>> {
     let [caller] = world.busy()[..] else { return None };
     let action = Action { caller, happens: Happens::Step };

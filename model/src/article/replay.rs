@@ -2,16 +2,17 @@
 //!
 //! Invariants:
 //! * what a line says is compared with what the machines do, outcome included;
+//! * the way to the fault keeps the bounds of its search; what follows may need further calls;
 //! * the fault must be seen where the trace says so, and the verdict must be the one of the last
 //!   state.
 
+use cloakroom_pool::Interval;
 use thiserror::Error;
 
 use super::event::{Event, What};
 use super::machine::{Answer, Call, Operation, Outcome, Value, root};
 use super::trace::{Part, TraceError, read};
 use super::world::World;
-use cloakroom_pool::Interval;
 
 /// Why a trace could not be replayed: the file is at fault, or is of other machines.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -63,9 +64,14 @@ pub fn replay(text: &str) -> Result<Vec<String>, ReplayError> {
             let got = format!("`{}`", step.event);
             ReplayError::Differs { line, expected, got }
         };
-        let caller = step.event.caller;
-        let can = world.what_can(setting, caller);
-        let event = world.apply(setting, step.event.action()).ok_or_else(|| differs(can))?;
+        let action = step.event.action();
+        let is_bounded = part != Part::Stem || world.may(setting, action);
+        let event = world
+            .apply(setting, action)
+            .ok_or_else(|| differs(world.what_can(setting, action.caller)))?;
+        if !is_bounded {
+            return Err(differs(format!("no more than {}", fault.bounds)));
+        }
         if event != step.event {
             return Err(differs(format!("`{event}`")));
         }

@@ -6,7 +6,7 @@
 //!
 //! Invariant: a trace's text read again has that text.
 //!
-//! Here is no meaning: [`replay`](super::replay) runs a trace on the machines.
+//! Here is no meaning: [`replay`](super::replay()) runs a trace on the machines.
 
 use std::fmt;
 use std::str::FromStr;

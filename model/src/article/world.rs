@@ -125,6 +125,13 @@ impl World {
         }
     }
 
+    /// Whether an action may happen within the bounds.
+    pub(super) fn may(&self, setting: &Setting, action: Action) -> bool {
+        let mut actions = Vec::new();
+        self.actions(setting, &mut actions);
+        actions.contains(&action)
+    }
+
     /// Does an action and says what was seen; `None` if it cannot happen here. The bounds on
     /// calls, deaths and unknown outcomes are for [`World::actions`] to keep.
     pub(super) fn apply(&mut self, setting: &Setting, action: Action) -> Option<Event> {
@@ -182,19 +189,17 @@ impl World {
     fn start(&mut self, caller: Caller, call: Call) -> Option<()> {
         let next_tag = self.next_tag(caller);
         let state = &mut self.callers[usize::from(caller.0)];
+        // A trace file may ask for more calls than there are numbers.
+        let calls = state.calls.checked_add(1)?;
         match call {
-            Call::Allocate(tag) => {
-                if tag != next_tag {
-                    return None;
-                }
-            }
+            Call::Allocate(tag) if tag == next_tag => {}
+            Call::Allocate(_) => return None,
             Call::Free(id, tag) => {
                 let at = state.held.iter().position(|held| *held == (id, tag))?;
                 state.held.remove(at);
             }
         }
-        // A trace file may ask for more calls than have a number.
-        state.calls = state.calls.checked_add(1)?;
+        state.calls = calls;
         state.doing = Doing::Call(Machine::start(call));
         Some(())
     }
