@@ -1,7 +1,11 @@
 //! Exhaustive models of Cloakroom: small, and over the real code of `impl`.
+//!
+//! The one private copy of an algorithm is [`article`]: the published pool, kept to show what is
+//! wrong with it.
 
 #![forbid(unsafe_code)]
 
+pub mod article;
 pub mod check_pool;
 pub mod check_recovery;
 pub mod search;
