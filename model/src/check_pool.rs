@@ -581,6 +581,8 @@ impl Explore for CheckPool {
     }
 
     fn solo_bound(&self, _caller: usize) -> u64 {
-        spec::solo_bound(u64::from(self.ground.tree.height()), self.callers() as u64 - 1)
+        // Each other caller may have stopped, and each cut stopped a call.
+        let others = self.callers() as u64 - 1 + u64::from(self.bounds.cuts);
+        spec::solo_bound(u64::from(self.ground.tree.height()), others)
     }
 }

@@ -496,10 +496,14 @@ impl Explore for CheckRecovery {
     fn solo_bound(&self, caller: usize) -> u64 {
         let tree = &self.ground.tree;
         if caller < self.bounds.sessions.len() {
-            let others = self.bounds.sessions.len() + usize::from(self.bounds.recoveries > 0) - 1;
-            spec::solo_bound(u64::from(tree.height()), others as u64)
+            // Each other caller and each recovery may have stopped, and each death stopped a call.
+            let others = self.bounds.sessions.len() as u64 - 1
+                + u64::from(self.bounds.recoveries)
+                + u64::from(self.bounds.deaths);
+            spec::solo_bound(u64::from(tree.height()), others)
         } else {
-            spec::solo_recovery_bound(tree.all().count() as u64, tree.size())
+            let block = u64::from(tree.shape().block());
+            spec::solo_recovery_bound(tree.all().count() as u64, tree.size(), block)
         }
     }
 }

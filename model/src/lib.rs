@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod article;
+pub mod bounds;
 pub mod check_pool;
 pub mod check_recovery;
+pub mod checks;
 pub mod search;
 pub mod world;

@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use cloakroom_specs::pool::{self as spec, Objection};
 use stateright::{Checker, Model, Property};
@@ -200,6 +200,8 @@ struct Search<'a, E: Explore> {
 struct Frame<E: Explore> {
     state: E::State,
     number: u32,
+    /// How each caller with a call under way would go on alone.
+    alone: Vec<Option<E::Action>>,
     actions: Vec<E::Action>,
     next: usize,
 }
@@ -248,7 +250,12 @@ impl<E: Explore> Search<'_, E> {
         }
         let mut actions = Vec::new();
         self.model.offers(&state, &mut actions);
-        stack.push(Frame { state, number, actions, next: 0 });
+        let alone = self.alone(&state);
+        stack.push(Frame { state, number, alone, actions, next: 0 });
+    }
+
+    fn alone(&self, state: &E::State) -> Vec<Option<E::Action>> {
+        (0..self.model.callers()).map(|caller| self.model.alone(state, caller)).collect()
     }
 
     /// Follows the next action of the topmost state, or closes it; whether there is more to do.
@@ -257,12 +264,7 @@ impl<E: Explore> Search<'_, E> {
         let Some(&action) = top.actions.get(top.next) else {
             let closed = stack.pop().expect("the topmost");
             self.closed[closed.number as usize] = true;
-            if let Some(parent) = stack.last_mut() {
-                self.close(parent.number, closed.number);
-                let action = parent.actions[parent.next - 1];
-                let before = parent.state.clone();
-                self.alone(stack, &before, action, &closed.state, closed.number);
-            }
+            self.edge(stack, &closed.alone, closed.number);
             return true;
         };
         top.next += 1;
@@ -273,46 +275,43 @@ impl<E: Explore> Search<'_, E> {
         }
         match self.visited.get(&key(&state)) {
             None => self.open(stack, state),
-            Some(&number) => {
-                let parent = top.number;
-                if !self.closed[number as usize] {
-                    // Every returned call uses up one of finitely many, so none returns on a cycle.
-                    self.object(stack, "POOL-5: a cycle on which no call returns".into());
-                    return true;
-                }
-                let before = stack.last().expect("the topmost").state.clone();
-                self.close(parent, number);
-                self.alone(stack, &before, action, &state, number);
+            Some(&number) if self.closed[number as usize] => {
+                let alone = self.alone(&state);
+                self.edge(stack, &alone, number);
             }
+            // Every returned call uses up one of finitely many, so none returns on a cycle.
+            Some(_) => self.object(stack, "POOL-5: a cycle on which no call returns".into()),
         }
         true
     }
 
-    /// `to`, which follows `from`, has been visited with all that follows it.
-    fn close(&mut self, from: u32, to: u32) {
-        let below = self.depth[to as usize].saturating_add(1);
-        let depth = &mut self.depth[from as usize];
-        *depth = below.max(*depth);
+    /// The topmost state's last action led to a state that has been visited with all that follows
+    /// it, where the callers would go on by `goes`.
+    fn edge(&mut self, stack: &[Frame<E>], goes: &[Option<E::Action>], number: u32) {
+        let Some(from) = stack.last() else { return };
+        let depth = self.depth[number as usize].saturating_add(1);
+        let above = &mut self.depth[from.number as usize];
+        *above = depth.max(*above);
+        self.count_alone(stack, from, goes, number);
     }
 
     /// POOL-5: counts the steps of callers that go on alone by this action, or begin with it.
-    fn alone(
+    fn count_alone(
         &mut self,
         stack: &[Frame<E>],
-        before: &E::State,
-        action: E::Action,
-        after: &E::State,
+        from: &Frame<E>,
+        goes: &[Option<E::Action>],
         number: u32,
     ) {
-        let callers = self.model.callers();
-        let from = stack.last().expect("the parent").number as usize * callers;
-        let to = number as usize * callers;
-        for caller in 0..callers {
-            let went = self.model.alone(before, caller);
-            let goes = self.model.alone(after, caller);
-            let steps = if goes.is_some() { self.solo[to + caller] + 1 } else { 1 };
+        let callers = goes.len();
+        let action = from.actions[from.next - 1];
+        for (caller, (went, goes)) in from.alone.iter().zip(goes).enumerate() {
+            let after = if goes.is_some() { self.solo[number as usize * callers + caller] } else { 0 };
+            let steps = after + 1;
             match (went, goes) {
-                (Some(step), _) if step == action => self.solo[from + caller] = steps,
+                (Some(step), _) if *step == action => {
+                    self.solo[from.number as usize * callers + caller] = steps;
+                }
                 (None, Some(_)) => {}
                 _ => continue,
             }
@@ -331,8 +330,56 @@ impl<E: Explore> Search<'_, E> {
     }
 }
 
+/// A 64-bit hash by folded multiplication; stateright uses another.
+struct Folded(u64);
+
+impl Folded {
+    fn fold(&mut self, word: u64) {
+        let wide = u128::from(self.0 ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+        #[expect(clippy::cast_possible_truncation, reason = "both halves are folded into one")]
+        let folded = (wide >> 64) as u64 ^ wide as u64;
+        self.0 = folded.rotate_left(23).wrapping_add(0xa076_1d64_78bd_642f);
+    }
+}
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        let mut last = Self(self.0);
+        last.fold(0);
+        last.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.fold(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.fold(number.into());
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.fold(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.fold(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.fold(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.fold(number as u64);
+    }
+}
+
 fn key(state: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Folded(0x2545_f491_4f6c_dd1d);
     state.hash(&mut hasher);
     hasher.finish()
 }

@@ -245,10 +245,10 @@ pub fn counts_exact(counts: impl IntoIterator<Item = (u64, u64)>) -> Result<(), 
 }
 
 /// POOL-5: the most map operations that one allocate or free takes when it runs alone, from any
-/// reachable state, in a tree of this height with this many other callers that stopped half-way.
+/// reachable state, in a tree of this height with this many other calls that stopped half-way.
 ///
 /// One round costs at most `5 * height + 2`: a read and a creation at each inner level, a read and
-/// a write of the block, three operations for each edge of the path. Each other caller leaves at
+/// a write of the block, three operations for each edge of the path. Each other call leaves at
 /// most one path whose counts are stale, and costs one round of help; one more round is under way
 /// when the call is left alone, and one succeeds.
 pub const fn solo_bound(height: u64, others: u64) -> u64 {
@@ -256,10 +256,11 @@ pub const fn solo_bound(height: u64, others: u64) -> u64 {
 }
 
 /// POOL-5 for a recovery: the most map operations and questions that it takes when it runs alone,
-/// in a tree with this many places in all and this many ids. One read, one clear and one refresh
-/// for each place, one question for each id, and one repetition under way when it is left alone.
-pub const fn solo_recovery_bound(places: u64, ids: u64) -> u64 {
-    5 * places + ids + 3
+/// in a tree with this many places in all and this many ids, `block` of them to a block. One read,
+/// one clear and one refresh for each place, one question for each id; when it is left alone one
+/// block may have to be judged, and one write tried, a second time.
+pub const fn solo_recovery_bound(places: u64, ids: u64, block: u64) -> u64 {
+    5 * places + ids + block + 3
 }
 
 /// POOL-5, judged.
