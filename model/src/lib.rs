@@ -1,1 +1,3 @@
 //! Exhaustive models.
+
+pub mod twin;
