@@ -1,3 +1,4 @@
 //! Exhaustive models.
 
+pub mod opinions;
 pub mod twin;

@@ -3,12 +3,13 @@
 //!
 //! Invariants:
 //! * one action lets one caller carry out the one map operation that its machine asks for, and
-//!   gives it the outcome; or starts its next call; or kills it inside a call;
+//!   gives it the outcome; or starts its next call; or kills it inside a call; or leaves its
+//!   compare-and-set to happen later, once, and answers `Unknown`; or lets that happen now;
 //! * versions are absolute, not ranks: the scripts are finite, so versions are too;
-//! * a state is the map, the callers and the crashes left, and nothing else; a caller that is
+//! * a state is the map, the callers, the late write and the crashes left, and nothing else; a caller that is
 //!   dead or between calls remembers only what `pool.pml` remembers of it.
 //!
-//! It does not explore `Unknown`, wider shapes, the policy `Spread`, `Recover`, or endless runs:
+//! It does not explore more than one `Unknown`, wider shapes, the policy `Spread`, `Recover`, or endless runs:
 //! those are the business of the pool's own checks. Upholds nothing; judges POOL-1, POOL-2, POOL-3
 //! and POOL-4 by the predicates of `cloakroom_specs`.
 
@@ -32,6 +33,9 @@ pub struct Bounds {
     pub script: &'static [Call],
     /// How many callers may die, each at any step inside a call.
     pub crashes: u8,
+    /// Whether one compare-and-set, any, may be answered `Unknown`: it happens at once, later, or
+    /// never.
+    pub unknown: bool,
 }
 
 /// One call of a script.
@@ -60,6 +64,7 @@ pub struct Twin {
     script: &'static [Call],
     callers: u8,
     crashes: u8,
+    unknown: bool,
 }
 
 /// A state of [`Twin`].
@@ -69,7 +74,19 @@ pub struct State {
     map: Vec<Option<Value>>,
     callers: Vec<Caller>,
     crashes_left: u8,
+    unknown: Unknown,
     objection: Option<Objection>,
+}
+
+/// The one compare-and-set that may be answered `Unknown`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Unknown {
+    /// Not yet answered so.
+    Unused,
+    /// May still happen. If it never does, it stays.
+    Late { by: u8, place: Place, expected: Option<Value>, new: Value },
+    /// Has happened, or met a value that it did not expect; or none is allowed.
+    Spent,
 }
 
 /// A caller: `next` is the number of calls begun.
@@ -90,6 +107,10 @@ enum Caller {
 pub enum Action {
     /// The caller starts its next call, or takes one step of the one under way.
     Step(u8),
+    /// The caller's compare-and-set is answered `Unknown`, and may still happen.
+    Doubt(u8),
+    /// It happens.
+    Land,
     /// The caller dies.
     Die(u8),
 }
@@ -126,8 +147,8 @@ impl Twin {
     /// [`ShapeError`] when there is no pool of that size.
     pub fn new(bounds: Bounds) -> Result<Self, ShapeError> {
         let tree = Tree::new(PoolId(1), u64::from(bounds.size), Shape::new(2, 1)?)?;
-        let Bounds { script, callers, crashes, .. } = bounds;
-        Ok(Self { tree, script, callers, crashes })
+        let Bounds { size: _, callers, script, crashes, unknown } = bounds;
+        Ok(Self { tree, script, callers, crashes, unknown })
     }
 
     fn index(&self, at: Place) -> usize {
@@ -175,15 +196,14 @@ impl Twin {
         }
     }
 
-    /// One map operation of caller `who`, and its machine's step.
-    fn step(&self, state: &mut State, who: u8) -> Caller {
+    /// One map operation of caller `who`, or its postponement, and its machine's step.
+    fn step(&self, state: &mut State, who: u8, doubt: bool) -> Caller {
         match state.callers[usize::from(who)].clone() {
             Caller::Between { next, last, holds } => {
                 self.begin(who, next, last, holds, self.full(state).is_ok())
             }
             Caller::Allocating { next, mut machine, full_seen } => {
-                let own = number(&tag(who));
-                let response = self.perform(state, machine.request(), |_| (Some(own), None));
+                let response = self.perform(state, who, machine.request(), doubt);
                 match machine.step(response) {
                     Next::Ask => Caller::Allocating { next, machine, full_seen },
                     Next::Done(Ok(id)) => Caller::Between { next, last: Some(id), holds: true },
@@ -199,10 +219,7 @@ impl Twin {
                 }
             }
             Caller::Freeing { next, mut machine, id, held } => {
-                let own = number(&tag(who));
-                let response = self.perform(state, machine.request(), |slot| {
-                    (None, (slot == id.0).then_some(own))
-                });
+                let response = self.perform(state, who, machine.request(), doubt);
                 match machine.step(response) {
                     Next::Ask => Caller::Freeing { next, machine, id, held },
                     Next::Done(outcome) => {
@@ -215,30 +232,34 @@ impl Twin {
         }
     }
 
-    /// Does one map operation. Every change of a slot is judged by POOL-2: `may` gives, for an id,
-    /// the tag that the caller allocates for and the tag that it may free there.
-    fn perform(
-        &self,
-        state: &mut State,
-        request: Request,
-        may: impl Fn(u64) -> (Option<u64>, Option<u64>),
-    ) -> Response {
+    /// Does one map operation, or leaves it for later.
+    fn perform(&self, state: &mut State, by: u8, request: Request, doubt: bool) -> Response {
         match request {
             Request::Get(at) => Response::Value(state.map[self.index(at)].clone()),
+            Request::CompareAndSet { place, expected, new } if doubt => {
+                state.unknown = Unknown::Late { by, place, expected, new };
+                Response::Unknown
+            }
             Request::CompareAndSet { place, expected, new } => {
-                let index = self.index(place);
-                if state.map[index] != expected {
-                    return Response::Mismatch(state.map[index].clone());
+                if state.map[self.index(place)] == expected {
+                    self.write(state, by, place, new);
+                    Response::Set
+                } else {
+                    Response::Mismatch(state.map[self.index(place)].clone())
                 }
-                let before = self.slots(&state.map);
-                state.map[index] = Some(new);
-                for (id, (from, to)) in (0..).zip(before.into_iter().zip(self.slots(&state.map))) {
-                    let (allocating, freeing) = may(id);
-                    state.object(change_is_allowed(id, from, to, allocating, freeing));
-                }
-                Response::Set
             }
             Request::IsLive(tag) => unreachable!("allocate and free never ask about {tag:?}"),
+        }
+    }
+
+    /// Writes. Every change of a slot is judged by POOL-2. (Whether a caller may free just this id
+    /// just now shows in its holdings: POOL-1.)
+    fn write(&self, state: &mut State, by: u8, place: Place, new: Value) {
+        let before = self.slots(&state.map);
+        state.map[self.index(place)] = Some(new);
+        let own = Some(number(&tag(by)));
+        for (id, (from, to)) in (0..).zip(before.into_iter().zip(self.slots(&state.map))) {
+            state.object(change_is_allowed(id, from, to, own, own));
         }
     }
 
@@ -274,6 +295,17 @@ impl Twin {
     }
 }
 
+impl Caller {
+    fn asks_to_write(&self) -> bool {
+        let request = match self {
+            Self::Allocating { machine, .. } => machine.request(),
+            Self::Freeing { machine, .. } => machine.request(),
+            Self::Between { .. } | Self::Dead { .. } => return false,
+        };
+        matches!(request, Request::CompareAndSet { .. })
+    }
+}
+
 impl State {
     /// Keeps the first objection.
     fn object(&mut self, judged: Result<(), Objection>) {
@@ -291,6 +323,7 @@ impl Model for Twin {
             map: self.tree.all().map(|_| None).collect(),
             callers: (0..self.callers).map(|_| idle.clone()).collect(),
             crashes_left: self.crashes,
+            unknown: if self.unknown { Unknown::Unused } else { Unknown::Spent },
             objection: None,
         }]
     }
@@ -304,20 +337,37 @@ impl Model for Twin {
                 Caller::Between { .. } | Caller::Dead { .. } => {}
                 Caller::Allocating { .. } | Caller::Freeing { .. } => {
                     actions.push(Action::Step(who));
+                    if state.unknown == Unknown::Unused && caller.asks_to_write() {
+                        actions.push(Action::Doubt(who));
+                    }
                     if state.crashes_left > 0 {
                         actions.push(Action::Die(who));
                     }
                 }
             }
         }
+        if matches!(state.unknown, Unknown::Late { .. }) {
+            actions.push(Action::Land);
+        }
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut state = state.clone();
         match action {
-            Action::Step(who) => {
-                let caller = self.step(&mut state, who);
+            Action::Step(who) | Action::Doubt(who) => {
+                let doubt = matches!(action, Action::Doubt(_));
+                let caller = self.step(&mut state, who, doubt);
                 state.callers[usize::from(who)] = caller;
+                self.judge(&mut state);
+            }
+            Action::Land => {
+                let late = core::mem::replace(&mut state.unknown, Unknown::Spent);
+                let Unknown::Late { by, place, expected, new } = late else {
+                    unreachable!("nothing is late, yet it was offered to land")
+                };
+                if state.map[self.index(place)] == expected {
+                    self.write(&mut state, by, place, new);
+                }
                 self.judge(&mut state);
             }
             Action::Die(who) => {

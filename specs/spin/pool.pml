@@ -11,24 +11,28 @@
  *   CALLS    calls in each caller's script
  *   FREES    which of them are frees: bit n is set when call n is free, else it is allocate
  *   CRASHES  how many callers may die, each at any step inside a call
+ *   UNKNOWN  1: one compare-and-set, any, may be answered Unknown: it happens at once, later, or
+ *            never; 0: none
  *
  * Mutants, each must violate an assertion:
  *   MUTANT_SKIP         a refresh leaves out the write when the count is already right
  *   MUTANT_CHILD_FIRST  a refresh reads the child before the node
  *   MUTANT_NO_VERSION   a write does not raise the version: values are compared alone
+ *   MUTANT_GIVE_UP      Unknown at the slot is taken as failure (with UNKNOWN=1)
  *
  * Witnesses, each must violate an assertion, since it says that something is never reached:
  *   WITNESS_FULL        Full is answered
  *   WITNESS_HELP        a caller helps another
  *   WITNESS_RACE        a refresh loses a race for a node
+ *   WITNESS_LATE        a late write of a leaf succeeds (with UNKNOWN=1)
  *
  * One process, one d_step for each transition: a caller carries out the map operation that it asks
  * for and takes its outcome. The state vector is the variables below that are not hidden, and
  * whatever a caller no longer remembers is zero, as it is in no state of the Rust machine.
  */
 
-#if !defined(N) || !defined(CALLERS) || !defined(CALLS) || !defined(FREES) || !defined(CRASHES)
-#error "pool.pml: expected -DN= -DCALLERS= -DCALLS= -DFREES= -DCRASHES="
+#if !defined(N) || !defined(CALLERS) || !defined(CALLS) || !defined(FREES) || !defined(CRASHES) || !defined(UNKNOWN)
+#error "pool.pml: expected -DN= -DCALLERS= -DCALLS= -DFREES= -DCRASHES= -DUNKNOWN="
 #endif
 #if N < 2 || N > 4
 #error "pool.pml: expected N from 2 to 4"
@@ -76,6 +80,7 @@ byte high[PLACES]; /* of an inner node: the count of its upper child */
 #define READ_CHILD 7 /* Refresh: reads the child */
 #define WRITE 8      /* Refresh: writes the parent as it was remembered */
 #define DEAD 9
+#define RESOLVE 10   /* Allocate: reads the leaf back after an attempt with an unknown outcome */
 
 #define NONE 0
 #define ALLOCATE 1
@@ -91,12 +96,18 @@ byte call[CALLERS];    /* which call is under way */
 bool helping[CALLERS]; /* a refresh for others, after which the descent starts again */
 byte at[CALLERS];      /* a place; of a refresh, the child */
 byte seen_version[CALLERS], seen_low[CALLERS], seen_high[CALLERS]; /* the remembered value */
+bool doubt[CALLERS];   /* an attempt on the remembered version may still be on its way */
 byte total[CALLERS];   /* the remembered total of the child */
 byte outcome[CALLERS]; /* of a free */
 byte id[CALLERS];      /* the id taken, being freed, or last freed, plus 1 */
 bool holds[CALLERS];   /* since allocate has returned; during free: it held when free was called */
 bool full_seen[CALLERS]; /* during allocate: at some moment of it the pool was full (POOL-3) */
 byte crashes = CRASHES;
+
+/* The one write that may still happen: the place plus 1 or 0, what it expects, what it puts. */
+byte unknown = UNKNOWN; /* still allowed */
+byte late_place, late_by;
+byte late_version, late_low, late_high, late_new_low, late_new_high;
 
 #define TAG(c) ((c) + 1)
 #define IS_FREE(n) (((FREES) >> (n)) & 1)
@@ -111,6 +122,7 @@ inline forget(c) {
     seen_version[c] = 0;
     seen_low[c] = 0;
     seen_high[c] = 0;
+    doubt[c] = false;
     total[c] = 0
 }
 
@@ -261,6 +273,26 @@ inline create(c) {
     fi
 }
 
+inline settle_allocate(c, p) {
+    id[c] = p + 1;
+    refresh_from(c, p)
+}
+
+inline resolve(c) {
+    here = at[c];
+    if
+    /* Not yet, and perhaps still to come: only a write here can bury it. */
+    :: version[here] == seen_version[c] ->
+        doubt[c] = true;
+        pc[c] = PUT
+    :: else ->
+        if
+        :: low[here] == TAG(c) -> settle_allocate(c, here)
+        :: else -> visit_leaf(c, here)
+        fi
+    fi
+}
+
 inline put(c) {
     here = at[c];
     if
@@ -268,9 +300,12 @@ inline put(c) {
         assert(low[here] == 0); /* POOL-1 */
         version[here] = RAISED(version[here]);
         low[here] = TAG(c);
-        id[c] = here + 1;
-        refresh_from(c, here)
-    :: else -> visit_leaf(c, here)
+        settle_allocate(c, here)
+    :: else ->
+        if
+        :: doubt[c] -> resolve(c)
+        :: else -> visit_leaf(c, here)
+        fi
     fi
 }
 
@@ -281,6 +316,7 @@ inline settle_free(c, result) {
     refresh_from(c, id[c] - 1)
 }
 
+/* `seen_version` is that of an attempt with an unknown outcome, or 0. */
 inline read_leaf(c) {
     here = id[c] - 1;
     if
@@ -290,13 +326,19 @@ inline read_leaf(c) {
     :: else ->
         if
         :: low[here] == TAG(c) ->
-            forget(c);
+            total[c] = (seen_version[c] == version[here]);
             remember(c, here);
+            doubt[c] = total[c];
+            total[c] = 0;
             pc[c] = CLEAR
         :: else ->
             if
-            :: low[here] == 0 -> settle_free(c, ALREADY_FREE)
-            :: else -> settle_free(c, NOT_OWNER)
+            :: seen_version[c] != 0 -> settle_free(c, FREED)
+            :: else ->
+                if
+                :: low[here] == 0 -> settle_free(c, ALREADY_FREE)
+                :: else -> settle_free(c, NOT_OWNER)
+                fi
             fi
         fi
     fi
@@ -310,8 +352,86 @@ inline clear(c) {
         version[here] = RAISED(version[here]);
         low[here] = 0;
         settle_free(c, FREED)
-    :: else -> read_leaf(c)
+    :: else ->
+        if
+        :: doubt[c] -> seen_low[c] = 0
+        :: else -> forget(c)
+        fi;
+        read_leaf(c)
     fi
+}
+
+/* ---- Unknown ---- */
+
+inline postpone(c, p, new_low, new_high) {
+    late_place = (p) + 1;
+    late_by = c;
+    late_version = seen_version[c];
+    late_low = seen_low[c];
+    late_high = seen_high[c];
+    late_new_low = new_low;
+    late_new_high = new_high
+}
+
+/* The compare-and-set that the caller asks for is left for later; the caller is told Unknown. */
+inline postpone_write(c) {
+    unknown = 0;
+    if
+    :: pc[c] == CREATE ->
+        postpone(c, at[c], 0, 0);
+        pc[c] = ENTER
+    :: pc[c] == PUT ->
+        postpone(c, at[c], TAG(c), 0);
+#ifdef MUTANT_GIVE_UP
+        forget(c);
+        at[c] = ROOT;
+        pc[c] = ENTER
+#else
+        doubt[c] = false;
+        pc[c] = RESOLVE
+#endif
+    :: pc[c] == CLEAR ->
+        postpone(c, id[c] - 1, 0, 0);
+        seen_low[c] = 0;
+        doubt[c] = false;
+        pc[c] = READ
+    :: pc[c] == WRITE ->
+        if
+        :: SIDE(at[c]) == 0 -> postpone(c, PARENT(at[c]), total[c], seen_high[c])
+        :: else -> postpone(c, PARENT(at[c]), seen_low[c], total[c])
+        fi;
+        refresh_from(c, at[c])
+    fi;
+    judge()
+}
+
+inline land() {
+    here = late_place - 1;
+    if
+    :: version[here] == late_version && low[here] == late_low && high[here] == late_high ->
+        if
+        :: here < LEAVES ->
+#ifdef WITNESS_LATE
+            assert(false);
+#endif
+            /* POOL-2 */
+            assert((low[here] == 0 && late_new_low == TAG(late_by))
+                || (low[here] == TAG(late_by) && late_new_low == 0))
+        :: else
+        fi;
+        version[here] = RAISED(version[here]);
+        low[here] = late_new_low;
+        high[here] = late_new_high
+    :: else
+    fi;
+    late_place = 0;
+    late_by = 0;
+    late_version = 0;
+    late_low = 0;
+    late_high = 0;
+    late_new_low = 0;
+    late_new_high = 0;
+    judge()
 }
 
 /* ---- Steps ---- */
@@ -381,6 +501,7 @@ inline step(c) {
     :: pc[c] == ENTER -> enter(c)
     :: pc[c] == CREATE -> create(c)
     :: pc[c] == PUT -> put(c)
+    :: pc[c] == RESOLVE -> resolve(c)
     :: pc[c] == READ -> read_leaf(c)
     :: pc[c] == CLEAR -> clear(c)
 #ifdef MUTANT_CHILD_FIRST
@@ -424,18 +545,23 @@ inline die(c) {
 }
 
 #define CAN_STEP(c) (RUNNING(c) || (pc[c] == BETWEEN && next[c] < CALLS))
+#define CAN_DOUBT(c) (unknown != 0 && (pc[c] == CREATE || pc[c] == PUT || pc[c] == CLEAR || pc[c] == WRITE))
 #define CAN_DIE(c) (crashes > 0 && RUNNING(c))
 
 active proctype pool() {
 end:
     do
     :: d_step { CAN_STEP(0) -> step(0) }
+    :: d_step { CAN_DOUBT(0) -> postpone_write(0) }
     :: d_step { CAN_DIE(0) -> die(0) }
     :: d_step { CAN_STEP(1) -> step(1) }
+    :: d_step { CAN_DOUBT(1) -> postpone_write(1) }
     :: d_step { CAN_DIE(1) -> die(1) }
 #if CALLERS > 2
     :: d_step { CAN_STEP(2) -> step(2) }
+    :: d_step { CAN_DOUBT(2) -> postpone_write(2) }
     :: d_step { CAN_DIE(2) -> die(2) }
 #endif
+    :: d_step { late_place != 0 -> land() }
     od
 }
