@@ -149,7 +149,7 @@ fn search(bounds: Bounds, flag: Option<&str>) -> Result<Search, Trouble> {
         return Err(Trouble::Broken(format!("spin: wrote no checker: {said}")));
     }
     let mut gcc = Command::new("gcc");
-    gcc.args(["-O2", "-w", "-DSAFETY", "-DNOREDUCE", "-o", "pan", "pan.c"]);
+    gcc.args(["-w", "-DSAFETY", "-DNOREDUCE", "-o", "pan", "pan.c"]);
     let compiled = ask("gcc", gcc.current_dir(&scratch.0))?;
     if !compiled.status.success() {
         let said = String::from_utf8_lossy(&compiled.stderr);
