@@ -10,5 +10,8 @@ pub mod bounds;
 pub mod check_pool;
 pub mod check_recovery;
 pub mod checks;
+pub mod evidence;
+pub mod opinions;
 pub mod search;
+pub mod twin;
 pub mod world;
