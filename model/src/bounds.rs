@@ -107,7 +107,7 @@ pub const CHECKS: &[Check] = &[
         "pool-everything",
         "N=2 (2,1), 2 callers x 2 calls, 1 death, 1 unknown, 1 cut, frees again",
         pool::Bounds { deaths: 1, unknowns: 1, cuts: 1, again: true, ..POOL },
-        (381_145, 0, 0),
+        (381_145, 63, 11),
         &[Full, Freed, AlreadyFree, NotOwner, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -122,7 +122,7 @@ pub const CHECKS: &[Check] = &[
             again: true,
             ..POOL
         },
-        (0, 0, 0),
+        (93_324, 24, 2),
         &[Full, Freed, AlreadyFree, NotOwner, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -130,7 +130,7 @@ pub const CHECKS: &[Check] = &[
         "pool-four-callers",
         "N=2 (2,1), 4 callers x 1 call, 1 death",
         pool::Bounds { calls: &[1, 1, 1, 1], deaths: 1, ..POOL },
-        (0, 0, 0),
+        (411_080, 76, 11),
         &[Full, Help, Mismatch, Died],
     ),
     pool(
@@ -138,7 +138,7 @@ pub const CHECKS: &[Check] = &[
         "pool-ragged",
         "N=3 (2,1), a tree of depth 2 with one child missing, 2 callers x 2 calls, 1 death, 1 unknown",
         pool::Bounds { size: 3, deaths: 1, unknowns: 1, ..POOL },
-        (0, 0, 0),
+        (872_184, 91, 27),
         &[Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -146,7 +146,7 @@ pub const CHECKS: &[Check] = &[
         "pool-blocks",
         "N=4 (2,2), 2 callers x 3 calls, 1 unknown",
         pool::Bounds { size: 4, shape: (2, 2), calls: &[3, 3], unknowns: 1, ..POOL },
-        (0, 0, 0),
+        (749_740, 70, 12),
         LATE,
     ),
     pool(
@@ -154,7 +154,7 @@ pub const CHECKS: &[Check] = &[
         "pool-wide",
         "N=4 (4,1), 2 callers x 3 calls, 1 death",
         pool::Bounds { size: 4, shape: (4, 1), calls: &[3, 3], deaths: 1, ..POOL },
-        (0, 0, 0),
+        (70_742, 80, 15),
         &[Full, Freed, AlreadyFree, Help, Mismatch, Died],
     ),
     pool(
@@ -162,7 +162,7 @@ pub const CHECKS: &[Check] = &[
         "pool-spread",
         "N=4 (2,1), depth 2, policy spread, 2 callers x 2 calls, 1 death, 1 unknown",
         pool::Bounds { size: 4, policy: Spread, deaths: 1, unknowns: 1, ..POOL },
-        (0, 0, 0),
+        (826_267, 98, 27),
         &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -242,7 +242,7 @@ pub const CHECKS: &[Check] = &[
         "recovery-one-caller",
         "N=2 (2,1), 1 caller x 2 sessions, 2 deaths, 1 unknown, 1 recovery at any time",
         recovery::Bounds { sessions: &[2], deaths: 2, unknowns: 1, ..RECOVERY },
-        (0, 0, 0),
+        (71_038, 59, 13),
         &[Freed, LateApplied, LateRefused, Died, Recovered],
     ),
     recovery(
@@ -274,14 +274,14 @@ pub const CHECKS: &[Check] = &[
         "the tag is written down after allocate has returned",
         Rules { write_first: false, ..Rules::KEPT },
         "POOL-1",
-        0,
+        11,
     ),
     broken(
         "recovery-without-rule-2",
         "the id is still in use when it is freed",
         Rules { free_unused: false, ..Rules::KEPT },
         "POOL-1",
-        0,
+        10,
     ),
     broken(
         "recovery-without-rule-3",
@@ -295,6 +295,6 @@ pub const CHECKS: &[Check] = &[
         "recovery looks for tags in a copy of the notebook made before it read the slots",
         Rules { look_after_reading: false, ..Rules::KEPT },
         "POOL-1",
-        0,
+        14,
     ),
 ];

@@ -104,6 +104,8 @@ enum Life {
     Finished,
     /// Died; what the notebook says of it.
     Dead { freeing: Option<Id> },
+    /// Against rule 3: gone for good, with its tag left in the notebook.
+    Gone,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -300,9 +302,7 @@ impl CheckRecovery {
                     }
                     // Against rule 3: it goes on as if that free had returned, and leaves its tag.
                     Some(_) => {
-                        let own = &mut state.callers[usize::from(name)];
-                        own.life = Life::Idle;
-                        own.session = u8::MAX;
+                        state.callers[usize::from(name)].life = Life::Gone;
                         None
                     }
                     // It does not know whether its tag holds an id, and gives it up.
@@ -344,11 +344,13 @@ impl CheckRecovery {
             let judged = spec::holders_keep_their_ids(&slots, [holding]);
             object(&mut state.objection, judged);
         }
-        let over = state.callers.iter().all(|caller| caller.life == Life::Idle)
-            && state.recovery.is_none()
-            && state.world.late.is_empty();
-        let untidy = self.bounds.rules != Rules::KEPT || Self::written(state).is_empty();
-        if over && untidy {
+        let closed = |caller: &Caller| match caller.life {
+            Life::Idle => !caller.written,
+            Life::Gone => true,
+            _ => false,
+        };
+        let quiet = state.recovery.is_none() && state.world.late.is_empty();
+        if quiet && state.callers.iter().all(closed) {
             let world = self.recovered(state);
             let slots = self.ground.plain_slots(&world);
             // Nobody uses an id any more, whatever the notebook says.
@@ -399,6 +401,7 @@ impl Explore for CheckRecovery {
             let sessions = self.bounds.sessions[usize::from(name)];
             let may_lose = match &caller.life {
                 Life::Idle if caller.session >= sessions => continue,
+                Life::Gone => continue,
                 Life::Idle if caller.written || !self.bounds.rules.write_first => {
                     actions.push(Action::Allocate(name));
                     continue;

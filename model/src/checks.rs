@@ -119,8 +119,8 @@ impl Check {
             problem: None,
         };
         if own.wrong.is_some() || !broken.is_empty() {
-            // Deeper than any check's longest run: the shortest way is worth the wait.
-            outcome.wrong = search::shortest(model).or(own.wrong);
+            // Depth first finds some way there; the shortest is worth the wait.
+            outcome.wrong = search::shortest(model).map(|(wrong, _)| wrong).or(own.wrong);
             let what = outcome.wrong.as_ref().map_or_else(|| broken.join(", "), |w| w.what.clone());
             outcome.problem = Some(format!("expected all properties to hold, got {what}"));
         } else if own.states != states {
@@ -150,7 +150,8 @@ impl Check {
         (!unseen.is_empty()).then(|| format!("expected to see {unseen:?}, did not"))
     }
 
-    fn counterexample(&self, wrong: Option<search::Wrong>) -> Outcome {
+    fn counterexample(&self, found: Option<(search::Wrong, u64)>) -> Outcome {
+        let (wrong, states) = found.map_or((None, 0), |(wrong, states)| (Some(wrong), states));
         let found = wrong.as_ref().map_or(("nothing".into(), 0), |wrong| {
             let property = wrong.what.split(':').next().unwrap_or_default();
             (property.to_owned(), wrong.trace.len())
@@ -159,7 +160,7 @@ impl Check {
             Expected::Fails { property, steps } if (property, steps) == (&*found.0, found.1) => None,
             expected => Some(format!("expected {expected:?}, got {} in {} steps", found.0, found.1)),
         };
-        Outcome { states: 0, depth: found.1, solo: None, wrong, problem }
+        Outcome { states, depth: found.1, solo: None, wrong, problem }
     }
 
     fn fault(&self, fault: &Fault) -> Outcome {
