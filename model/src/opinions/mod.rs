@@ -44,8 +44,8 @@ pub enum Verdict {
 }
 
 /// Asks every tool about everything, one after the other: Spin about the twin, its mutants and its
-/// witnesses; z3 and cvc5 about each file. `progress` is told what is about to be asked. Some ten
-/// seconds and 200 MB.
+/// witnesses; z3 and cvc5 about each file. `progress` is told what is about to be asked. Some twenty
+/// seconds of processor time, much of it for compiling what Spin writes.
 pub fn run(progress: &mut dyn FnMut(&str)) -> Vec<Opinion> {
     let mut opinions = spin::opinions(progress);
     opinions.extend(smt::opinions(progress));

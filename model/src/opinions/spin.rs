@@ -16,7 +16,10 @@ use super::{Opinion, Scratch, Trouble, Verdict, ask};
 use crate::twin::{Bounds, Call, Explored};
 use Call::{Allocate, Free};
 
-const MODEL: &str = include_str!("../../../specs/spin/pool.pml");
+const MODEL: [(&str, &str); 2] = [
+    ("pool.pml", include_str!("../../../specs/spin/pool.pml")),
+    ("state.pml", include_str!("../../../specs/spin/state.pml")),
+];
 
 const ONE_EACH: Bounds =
     Bounds { size: 2, callers: 2, script: &[Allocate, Free], crashes: 0, unknown: false };
@@ -79,7 +82,12 @@ pub(super) fn opinions(progress: &mut dyn FnMut(&str)) -> Vec<Opinion> {
         let verdict = judge_twin(bounds.explore(), search(bounds, None), pinned);
         let what = "Spin and the real step machines reach as many states".to_owned();
         let Explored { states, transitions } = pinned;
-        let detail = format!("{states} states, {transitions} transitions");
+        let by = match &verdict {
+            Verdict::Agrees => "both",
+            Verdict::Disagrees(_) => "expected",
+            Verdict::NotRun(_) => "step machines alone",
+        };
+        let detail = format!("{by}: {states} states, {transitions} transitions");
         opinions.push(Opinion { tool: "spin", name, what, verdict, detail });
     }
     for (flag, bounds, what) in FAILURES {
@@ -94,7 +102,8 @@ pub(super) fn opinions(progress: &mut dyn FnMut(&str)) -> Vec<Opinion> {
             Err(trouble) => trouble.into(),
         };
         let what = format!("must fail: {what}");
-        let detail = "an assertion is violated".to_owned();
+        let violated = verdict == Verdict::Agrees;
+        let detail = if violated { "an assertion is violated" } else { "" }.to_owned();
         opinions.push(Opinion { tool: "spin", name, what, verdict, detail });
     }
     opinions
@@ -140,7 +149,9 @@ fn describe(bounds: Bounds) -> String {
 /// Has Spin write a checker for these bounds, compiles it, and runs it.
 fn search(bounds: Bounds, flag: Option<&str>) -> Result<Search, Trouble> {
     let scratch = Scratch::new("spin")?;
-    scratch.write("pool.pml", MODEL)?;
+    for (name, text) in MODEL {
+        scratch.write(name, text)?;
+    }
     let mut spin = Command::new("spin");
     spin.arg("-a").args(definitions(bounds)).args(flag.map(|flag| format!("-D{flag}")));
     let written = ask("spin", spin.arg("pool.pml").current_dir(&scratch.0))?;
