@@ -178,7 +178,7 @@ pub const CHECKS: &[Check] = &[
         "pool-deep-tree",
         "N=4 (2,1), depth 2, 2 callers x 3 calls, 1 death, 1 unknown",
         pool::Bounds { size: 4, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
-        (14_129_052, 141, 0),
+        (14_129_052, 141, 27),
         &[Full, Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -186,7 +186,7 @@ pub const CHECKS: &[Check] = &[
         "pool-four-ids",
         "N=4 (2,1), depth 2, 3 callers x 2, 1 and 1 calls",
         pool::Bounds { size: 4, calls: &[2, 1, 1], ..POOL },
-        (0, 0, 0),
+        (298_763, 134, 27),
         &[Freed, Help, Mismatch],
     ),
     pool(
@@ -194,7 +194,7 @@ pub const CHECKS: &[Check] = &[
         "pool-four-ids-spread",
         "N=4 (2,1), depth 2, policy spread, 3 callers x 2, 1 and 1 calls",
         pool::Bounds { size: 4, policy: Spread, calls: &[2, 1, 1], ..POOL },
-        (0, 0, 0),
+        (41_476, 86, 27),
         &[Freed, Mismatch],
     ),
     pool(
@@ -202,7 +202,7 @@ pub const CHECKS: &[Check] = &[
         "pool-three-blocks",
         "N=5 (2,2), ragged, depth 2, 2 callers x 2 calls, 1 death, 1 unknown",
         pool::Bounds { size: 5, shape: (2, 2), deaths: 1, unknowns: 1, ..POOL },
-        (0, 0, 0),
+        (901_378, 79, 19),
         &[Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -210,7 +210,7 @@ pub const CHECKS: &[Check] = &[
         "pool-wide-three",
         "N=4 (4,1), 3 callers x 2, 2 and 1 calls, 1 death",
         pool::Bounds { size: 4, shape: (4, 1), calls: &[2, 2, 1], deaths: 1, ..POOL },
-        (0, 0, 0),
+        (546_572, 103, 15),
         DEATHS,
     ),
     pool(
@@ -254,12 +254,20 @@ pub const CHECKS: &[Check] = &[
         &[Freed, Help, Died, Recovered],
     ),
     recovery(
-        Tier::Push,
-        "recovery-twice",
+        Tier::Quick,
+        "recovery-one-block",
         "N=2 (2,2), 2 callers x 1 session, 2 deaths, 1 unknown, 2 recoveries one after the other",
         recovery::Bounds { shape: (2, 2), deaths: 2, unknowns: 1, recoveries: 2, ..RECOVERY },
-        (0, 0, 0),
+        (48_769, 31, 5),
         &[Freed, LateApplied, LateRefused, Died, Recovered],
+    ),
+    recovery(
+        Tier::Push,
+        "recovery-twice",
+        "N=2 (2,1), 2 callers x 1 session, 1 death, 2 recoveries one after the other",
+        recovery::Bounds { recoveries: 2, ..RECOVERY },
+        (394_165, 90, 12),
+        &[Freed, Help, Died, Recovered],
     ),
     recovery(
         Tier::Deep,
@@ -288,7 +296,7 @@ pub const CHECKS: &[Check] = &[
         "a free that died is not called again, and its tag is left standing",
         Rules { until_returned: false, ..Rules::KEPT },
         "POOL-7",
-        0,
+        11,
     ),
     broken(
         "recovery-without-rule-4",
