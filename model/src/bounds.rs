@@ -4,7 +4,7 @@ use cloakroom_pool::Policy::{LowestFirst, Spread};
 
 use crate::article::FAULTS;
 use crate::check_pool as pool;
-use crate::check_recovery::{self as recovery, Rules};
+use crate::check_recovery::{self as recovery, Rule};
 use crate::checks::{Check, Expected, Object, Tier};
 use crate::search::Event::{
     self, AlreadyFree, Died, Freed, Full, Help, LateApplied, LateRefused, Mismatch, NotOwner,
@@ -32,7 +32,7 @@ const RECOVERY: recovery::Bounds = recovery::Bounds {
     deaths: 1,
     unknowns: 0,
     recoveries: 1,
-    rules: Rules::KEPT,
+    broken: None,
 };
 
 const ALL: &str = "POOL-1 to POOL-6";
@@ -65,7 +65,7 @@ const fn recovery(
 const fn broken(
     name: &'static str,
     words: &'static str,
-    rules: Rules,
+    rule: Rule,
     property: &'static str,
     steps: usize,
 ) -> Check {
@@ -74,7 +74,7 @@ const fn broken(
         properties: property,
         bounds: words,
         tier: Tier::Quick,
-        object: Object::Broken(recovery::Bounds { rules, ..RECOVERY }),
+        object: Object::Broken(recovery::Bounds { broken: Some(rule), ..RECOVERY }),
         expected: Expected::Fails { property, steps },
     }
 }
@@ -184,17 +184,17 @@ pub const CHECKS: &[Check] = &[
     pool(
         Tier::Push,
         "pool-four-ids",
-        "N=4 (2,1), depth 2, 3 callers x 2, 1 and 1 calls",
-        pool::Bounds { size: 4, calls: &[2, 1, 1], ..POOL },
-        (298_763, 134, 27),
+        "N=4 (2,1), depth 2, 3 callers x 2, 2 and 1 calls",
+        pool::Bounds { size: 4, calls: &[2, 2, 1], ..POOL },
+        (1_337_885, 164, 27),
         &[Freed, Help, Mismatch],
     ),
     pool(
         Tier::Push,
         "pool-four-ids-spread",
-        "N=4 (2,1), depth 2, policy spread, 3 callers x 2, 1 and 1 calls",
-        pool::Bounds { size: 4, policy: Spread, calls: &[2, 1, 1], ..POOL },
-        (41_476, 86, 27),
+        "N=4 (2,1), depth 2, policy spread, 3 callers x 2, 2 and 1 calls",
+        pool::Bounds { size: 4, policy: Spread, calls: &[2, 2, 1], ..POOL },
+        (0, 0, 0),
         &[Freed, Mismatch],
     ),
     pool(
@@ -224,8 +224,8 @@ pub const CHECKS: &[Check] = &[
     pool(
         Tier::Deep,
         "pool-four-ids-deep",
-        "N=4 (2,1), depth 2, 3 callers x 2, 2 and 1 calls",
-        pool::Bounds { size: 4, calls: &[2, 2, 1], ..POOL },
+        "N=4 (2,1), depth 2, 3 callers x 2 calls, 1 death",
+        pool::Bounds { size: 4, calls: &[2, 2, 2], deaths: 1, ..POOL },
         (0, 0, 0),
         &[Freed, Help, Mismatch],
     ),
@@ -280,28 +280,28 @@ pub const CHECKS: &[Check] = &[
     broken(
         "recovery-without-rule-1",
         "the tag is written down after allocate has returned",
-        Rules { write_first: false, ..Rules::KEPT },
+        Rule::WriteFirst,
         "POOL-1",
         11,
     ),
     broken(
         "recovery-without-rule-2",
         "the id is still in use when it is freed",
-        Rules { free_unused: false, ..Rules::KEPT },
+        Rule::FreeUnused,
         "POOL-1",
         10,
     ),
     broken(
         "recovery-without-rule-3",
         "a free that died is not called again, and its tag is left standing",
-        Rules { until_returned: false, ..Rules::KEPT },
+        Rule::UntilReturned,
         "POOL-7",
         11,
     ),
     broken(
         "recovery-without-rule-4",
         "recovery looks for tags in a copy of the notebook made before it read the slots",
-        Rules { look_after_reading: false, ..Rules::KEPT },
+        Rule::LookAfterReading,
         "POOL-1",
         14,
     ),

@@ -13,13 +13,15 @@
 //! * on a caller: whether `Full` was allowed at some moment of its call, and what it could have
 //!   seen in its slot.
 
-use cloakroom_pool::{
-    Allocate, AllocateFailure, Free, FreeOutcome, Id, Machine, Next, Place, Policy, PoolId,
-    Request, Response, Shape, Tag, Tree, Version,
-};
-use cloakroom_specs::pool::{self as spec, Objection, What};
+mod judge;
 
-use crate::search::{Event, Explore, object};
+use cloakroom_pool::{
+    Allocate, Free, Id, Machine, Next, Place, Policy, PoolId, Request, Response, Shape, Tag, Tree,
+    Version,
+};
+use cloakroom_specs::pool::{self as spec, Objection};
+
+use crate::search::{Event, Explore};
 use crate::world::{Ground, Late, Ranks, World, plain, tag};
 
 /// What is explored: the bounds of one check.
@@ -106,6 +108,7 @@ enum Life {
 }
 
 /// What a free could have seen or done.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a ghost bit")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Seen {
     cleared: bool,
@@ -174,58 +177,7 @@ impl CheckPool {
     /// the rules allow, because that is the harder case.
     fn unused_tag(caller: &Caller) -> u8 {
         let used = |number| caller.holds.iter().any(|pair| pair.tag == number);
-        (0..).find(|&number| !used(number)).expect("more tags than calls")
-    }
-
-    /// What a caller's request writes into slots, for POOL-2: the tag it allocates for, the pair it
-    /// frees.
-    fn rights(&self, caller: u8, life: &Life) -> (Option<u64>, Option<(u64, u64)>) {
-        match life {
-            Life::Allocating { tag, .. } | Life::Dead { late: Some(tag), .. } => (Some(plain(self.tag(caller, *tag))), None),
-            Life::Freeing { pair, .. } | Life::Dead { unfinished: Some(pair), .. } => {
-                (None, Some(self.pair(caller, *pair)))
-            }
-            _ => (None, None),
-        }
-    }
-
-    /// A write of `caller` may have changed slots: judges POOL-2 and keeps `freeing`.
-    fn wrote(&self, state: &mut State, before: &[Option<u64>], caller: u8) {
-        let after = self.ground.plain_slots(&state.world);
-        let (allocating, freeing) = self.rights(caller, &state.callers[usize::from(caller)].life);
-        for (at, (from, to)) in before.iter().zip(&after).enumerate() {
-            if from == to {
-                continue;
-            }
-            let id = at as u64;
-            let freeing = freeing.filter(|&(freed, _)| freed == id).map(|(_, tag)| tag);
-            object(&mut state.objection, spec::change_is_allowed(id, *from, *to, allocating, freeing));
-            state.freeing[at] = to.is_none().then_some(caller);
-            if to.is_none() && let Life::Freeing { seen, .. } = life(state, caller) {
-                seen.cleared = true;
-            }
-        }
-    }
-
-    /// Every call under way takes note of this moment.
-    fn note_moment(&self, state: &mut State) {
-        let slots = self.ground.plain_slots(&state.world);
-        let taken = slots.iter().zip(&state.freeing).map(|(slot, f)| slot.is_some() || f.is_some());
-        let full_now = spec::full(taken).is_ok();
-        for (name, caller) in (0..).zip(&mut state.callers) {
-            match &mut caller.life {
-                Life::Allocating { full, .. } => *full |= full_now,
-                Life::Freeing { pair, seen, .. } => {
-                    let (id, tag) = self.pair(name, *pair);
-                    match slots[usize::try_from(id).expect("small")] {
-                        None => seen.empty = true,
-                        Some(holder) if holder == tag => seen.held = true,
-                        Some(_) => seen.other = true,
-                    }
-                }
-                _ => {}
-            }
-        }
+        (0..u8::MAX).find(|&number| !used(number)).expect("more tags than calls")
     }
 
     /// Carries out the request of a caller's machine and steps it. `lost`: the answer does not
@@ -287,124 +239,6 @@ impl CheckPool {
         }
     }
 
-    fn allocated(
-        &self,
-        state: &mut State,
-        caller: u8,
-        tag: u8,
-        full: bool,
-        outcome: Result<Id, AllocateFailure>,
-    ) -> Event {
-        let plain = plain(self.tag(caller, tag));
-        *life(state, caller) = Life::Idle;
-        match outcome {
-            Ok(id) => {
-                let holds = &mut state.callers[usize::from(caller)].holds;
-                holds.push(Pair { id, tag });
-                holds.sort_unstable();
-                Event::Allocated
-            }
-            Err(AllocateFailure::Full) => {
-                // POOL-3: at some moment during the call.
-                if !full {
-                    object(&mut state.objection, spec::full([false]));
-                }
-                self.never_happened(state, caller, plain);
-                Event::Full
-            }
-            Err(AllocateFailure::Unreachable) => {
-                self.never_happened(state, caller, plain);
-                Event::Unreachable
-            }
-            Err(AllocateFailure::Unknown(_)) => {
-                *life(state, caller) = dead_allocating(state, caller, tag);
-                Event::Unknown
-            }
-        }
-    }
-
-    /// A definite failure: the tag holds nothing, and nothing on its way can give it an id.
-    fn never_happened(&self, state: &mut State, caller: u8, tag: u64) {
-        let slots = self.ground.plain_slots(&state.world);
-        let held = (0..).zip(&slots).find(|(_, slot)| **slot == Some(tag));
-        if let Some((id, _)) = held {
-            object(&mut state.objection, Err(Objection { property: 1, what: What::Leaked { id, tag } }));
-        }
-        let world = &state.world;
-        let alive = world.late.iter().any(|late| {
-            late.caller == caller && self.ground.read(world, late.place) == late.expected
-                && late.place.is_block()
-        });
-        if alive {
-            object(&mut state.objection, Err(Objection { property: 1, what: What::Leaked { id: 0, tag } }));
-        }
-    }
-
-    fn freed(
-        &self,
-        state: &mut State,
-        caller: u8,
-        pair: Pair,
-        seen: Seen,
-        outcome: Option<FreeOutcome>,
-    ) -> Event {
-        let Some(outcome) = outcome else {
-            *life(state, caller) = Life::Dead { unfinished: Some(pair), late: None };
-            return Event::Unfinished;
-        };
-        let slot = self.ground.plain_slots(&state.world)[usize::try_from(pair.id.0).expect("small")];
-        let (id, tag) = self.pair(caller, pair);
-        let (right, got, event) = match outcome {
-            // After a lost answer it may have been somebody else's free of the same pair.
-            FreeOutcome::Freed => {
-                let right = seen.cleared || seen.doubt && seen.held;
-                (right, spec::Freed::Freed, Event::Freed)
-            }
-            FreeOutcome::AlreadyFree => (seen.empty, spec::Freed::AlreadyFree, Event::AlreadyFree),
-            FreeOutcome::NotOwner => (seen.other, spec::Freed::NotOwner, Event::NotOwner),
-        };
-        if !right {
-            let expected = if seen.cleared { spec::Freed::Freed } else { spec::Freed::NotOwner };
-            object(&mut state.objection, Err(Objection { property: 2, what: What::Free { expected, got } }));
-        }
-        // POOL-6: a free that has returned has done its work.
-        object(&mut state.objection, spec::free_is_done(slot, id, tag));
-        for freeing in &mut state.freeing {
-            if *freeing == Some(caller) {
-                *freeing = None;
-            }
-        }
-        *life(state, caller) = Life::Idle;
-        if self.bounds.again {
-            state.callers[usize::from(caller)].freed = Some(pair);
-        }
-        event
-    }
-
-    /// Judges what must hold in every state, and what must hold when nothing is under way.
-    fn judge(&self, state: &mut State) {
-        let slots = self.ground.plain_slots(&state.world);
-        for (name, caller) in (0..).zip(state.callers.clone()) {
-            let holdings = caller.holds.iter().map(|&pair| self.pair(name, pair));
-            object(&mut state.objection, spec::holders_keep_their_ids(&slots, holdings));
-        }
-        let quiet = |caller: &Caller| {
-            matches!(caller.life, Life::Idle | Life::Dead { unfinished: None, .. })
-        };
-        if !state.callers.iter().all(quiet) || !state.world.late.is_empty() {
-            return;
-        }
-        let held: Vec<bool> = slots.iter().map(Option::is_some).collect();
-        let counts = self.ground.counts(&state.world, &held);
-        // POOL-6: whoever died, once the frees were called again no capacity is missing.
-        object(&mut state.objection, spec::no_capacity_lost(counts.iter().copied()));
-        // POOL-4: nobody has died or lost the map, so every count is exact.
-        let whole = state.callers.iter().all(|caller| caller.life == Life::Idle);
-        if whole && state.cuts == self.bounds.cuts {
-            object(&mut state.objection, spec::counts_exact(counts));
-        }
-    }
-
     fn begin_free(&self, state: &mut State, caller: u8, pair: Pair) -> Option<Event> {
         let tag = self.tag(caller, pair.tag).clone();
         let machine = Free::new(self.ground.tree, pair.id, tag).expect("an id of this pool");
@@ -461,9 +295,7 @@ impl CheckPool {
             Action::Die(caller) => {
                 state.deaths -= 1;
                 *life(state, caller) = match *life(state, caller) {
-                    Life::Freeing { pair, .. } => {
-                        Life::Dead { unfinished: Some(pair), late: None }
-                    }
+                    Life::Freeing { pair, .. } => Life::Dead { unfinished: Some(pair), late: None },
                     Life::Allocating { tag, .. } => dead_allocating(state, caller, tag),
                     _ => return None,
                 };
@@ -572,10 +404,8 @@ impl Explore for CheckPool {
     }
 
     fn alone(&self, state: &State, caller: usize) -> Option<Action> {
-        let active = matches!(
-            state.callers[caller].life,
-            Life::Allocating { .. } | Life::Freeing { .. }
-        );
+        let active =
+            matches!(state.callers[caller].life, Life::Allocating { .. } | Life::Freeing { .. });
         let name = u8::try_from(caller).expect("few");
         (active && state.objection.is_none()).then_some(Action::Step(name))
     }

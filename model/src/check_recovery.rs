@@ -9,8 +9,10 @@
 //! Whenever nothing is under way and no tag is written down, a last recovery runs alone: then no id
 //! may be held and every count must be zero.
 //!
-//! [`Rules`] can be broken one at a time. Each broken rule must be seen to break a property: else
+//! Each [`Rule`] can be broken. A broken rule must be seen to break a property: else
 //! the rule would be superstition, or the model blind.
+
+mod judge;
 
 use cloakroom_pool::{
     Allocate, Free, Id, Machine, Next, Place, Policy, PoolId, Recover, Request, Response, Shape,
@@ -18,30 +20,20 @@ use cloakroom_pool::{
 };
 use cloakroom_specs::pool::{self as spec, Objection};
 
-use crate::search::{Event, Explore, object};
+use crate::search::{Event, Explore};
 use crate::world::{Ground, Late, Ranks, World, plain, tag};
 
-/// Which of the caller's rules are kept (`specs/pool.md`).
+/// One of the caller's rules (`specs/pool.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub enum Rule {
     /// Rule 1: the tag is written down before allocate is called.
-    pub write_first: bool,
+    WriteFirst,
     /// Rule 2: an id passed to free is already out of use.
-    pub free_unused: bool,
+    FreeUnused,
     /// Rule 3: free is called again until one call has returned; only then is the tag struck out.
-    pub until_returned: bool,
+    UntilReturned,
     /// Rule 4: recovery looks for a tag in the notebook after it has read the tag from its slot.
-    pub look_after_reading: bool,
-}
-
-impl Rules {
-    /// All rules kept.
-    pub const KEPT: Self = Self {
-        write_first: true,
-        free_unused: true,
-        until_returned: true,
-        look_after_reading: true,
-    };
+    LookAfterReading,
 }
 
 /// What is explored: the bounds of one check.
@@ -61,8 +53,8 @@ pub struct Bounds {
     pub unknowns: u8,
     /// How many recoveries run beside the callers.
     pub recoveries: u8,
-    /// Which rules are kept.
-    pub rules: Rules,
+    /// Which rule is broken, if any.
+    pub broken: Option<Rule>,
 }
 
 /// The model.
@@ -103,7 +95,9 @@ enum Life {
     /// The session is over; the tag is still written down.
     Finished,
     /// Died; what the notebook says of it.
-    Dead { freeing: Option<Id> },
+    Dead {
+        freeing: Option<Id>,
+    },
     /// Against rule 3: gone for good, with its tag left in the notebook.
     Gone,
 }
@@ -157,6 +151,10 @@ impl CheckRecovery {
         Self { bounds, ground: Ground::new(tree) }
     }
 
+    fn keeps(&self, rule: Rule) -> bool {
+        self.bounds.broken != Some(rule)
+    }
+
     /// Who stands for the recovery among the senders of late messages.
     fn recovery_name(&self) -> u8 {
         u8::try_from(self.bounds.sessions.len()).expect("few")
@@ -199,7 +197,7 @@ impl CheckRecovery {
                 let response = self.perform(&mut state.world, name, request, lost);
                 let helping = machine.is_helping();
                 match machine.step(response) {
-                    Next::Ask => return (machine.is_helping() && !helping).then_some(Event::Help),
+                    Next::Ask => (machine.is_helping() && !helping).then_some(Event::Help),
                     Next::Done(Ok(id)) => {
                         // Against rule 1 it is written down only now.
                         own.written = true;
@@ -297,9 +295,7 @@ impl CheckRecovery {
                 };
                 match freeing {
                     // Rule 3.
-                    Some(id) if self.bounds.rules.until_returned => {
-                        self.begin_free(state, name, id)
-                    }
+                    Some(id) if self.keeps(Rule::UntilReturned) => self.begin_free(state, name, id),
                     // Against rule 3: it goes on as if that free had returned, and leaves its tag.
                     Some(_) => {
                         state.callers[usize::from(name)].life = Life::Gone;
@@ -311,8 +307,7 @@ impl CheckRecovery {
             }
             Action::Recover => {
                 state.recoveries -= 1;
-                let look = self.bounds.rules.look_after_reading;
-                let copy = (!look).then(|| Self::written(state));
+                let copy = (!self.keeps(Rule::LookAfterReading)).then(|| Self::written(state));
                 let machine = Recover::new(self.ground.tree);
                 state.recovery = Some(Recovery { machine, copy });
                 self.recovery_step(state, None)
@@ -328,50 +323,6 @@ impl CheckRecovery {
                 Some(Event::Died)
             }
         }
-    }
-
-    /// POOL-1 in every state; POOL-7 when nothing is under way and no session is open.
-    fn judge(&self, state: &mut State) {
-        let slots = self.ground.plain_slots(&state.world);
-        for (name, caller) in state.callers.iter().enumerate() {
-            let id = match caller.life {
-                Life::Using(id) => id,
-                // Against rule 2 it still uses what it frees.
-                Life::Freeing(_, id) if !self.bounds.rules.free_unused => id,
-                _ => continue,
-            };
-            let holding = (id.0, plain(&tag(name, caller.session)));
-            let judged = spec::holders_keep_their_ids(&slots, [holding]);
-            object(&mut state.objection, judged);
-        }
-        let closed = |caller: &Caller| match caller.life {
-            Life::Idle => !caller.written,
-            Life::Gone => true,
-            _ => false,
-        };
-        let quiet = state.recovery.is_none() && state.world.late.is_empty();
-        if quiet && state.callers.iter().all(closed) {
-            let world = self.recovered(state);
-            let slots = self.ground.plain_slots(&world);
-            // Nobody uses an id any more, whatever the notebook says.
-            object(&mut state.objection, spec::nothing_leaked(&slots, |_| false));
-            let held: Vec<bool> = slots.iter().map(Option::is_some).collect();
-            let counts = self.ground.counts(&world, &held);
-            let judged = spec::counts_exact(counts);
-            let judged = judged.map_err(|objection| Objection { property: 7, ..objection });
-            object(&mut state.objection, judged);
-        }
-    }
-
-    /// The map after a recovery that runs alone.
-    fn recovered(&self, state: &State) -> World {
-        let mut end = state.clone();
-        let machine = Recover::new(self.ground.tree);
-        end.recovery = Some(Recovery { machine, copy: None });
-        while end.recovery.is_some() {
-            self.recovery_step(&mut end, None);
-        }
-        end.world
     }
 }
 
@@ -402,7 +353,7 @@ impl Explore for CheckRecovery {
             let may_lose = match &caller.life {
                 Life::Idle if caller.session >= sessions => continue,
                 Life::Gone => continue,
-                Life::Idle if caller.written || !self.bounds.rules.write_first => {
+                Life::Idle if caller.written || !self.keeps(Rule::WriteFirst) => {
                     actions.push(Action::Allocate(name));
                     continue;
                 }

@@ -153,7 +153,7 @@ fn claims(
          `cloakroom_specs::pool`;\nno state lies on a cycle.\n\n\
          Command for a row: `cargo run --release -p cloakroom-model -- check NAME`.\n\n\
          | check | properties | bounds | states | depth | alone | verdict |\n\
-         |---|---|---|---:|---:|---:|---|\n"
+         |---|---|---|---:|---:|---:|---|\n",
     );
     let kept = |check: &Check| matches!(check.object, Object::Pool(_) | Object::Recovery(_));
     for (check, outcome) in ran.iter().filter(|(check, _)| kept(check)) {

@@ -169,7 +169,9 @@ fn replay(file: &std::path::Path) -> Result<bool, String> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     match article::replay(&text) {
         Ok(lines) => {
-            lines.iter().for_each(|line| println!("{line}"));
+            for line in lines {
+                println!("{line}");
+            }
             Ok(true)
         }
         Err(problem) => Err(format!("{}: {problem}", file.display())),

@@ -11,7 +11,7 @@
 //! States are told apart by 64-bit hashes: with 10^8 states the chance that any two collide is
 //! below 3 in 10,000, in one search, and both would have to lose equally many states.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
@@ -149,8 +149,8 @@ pub fn with_stateright<E: Explore>(model: &E, threads: usize) -> (u64, Vec<&'sta
 /// and keeps the last.
 pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
     let start = model.start();
-    let mut seen = HashMap::<u64, (), BuildHasherDefault<Keyed>>::default();
-    seen.insert(key(&start), ());
+    let mut seen = HashSet::<u64, BuildHasherDefault<Keyed>>::default();
+    seen.insert(key(&start));
     // By number of arrival: where a state came from, and by which action.
     let mut came: Vec<(usize, Option<E::Action>)> = vec![(0, None)];
     let mut waiting = VecDeque::from([(0, start)]);
@@ -169,7 +169,7 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
         model.offers(&state, &mut actions);
         for action in actions.drain(..) {
             let (next, _) = model.follow(&state, action);
-            if seen.insert(key(&next), ()).is_none() {
+            if seen.insert(key(&next)) {
                 waiting.push_back((came.len(), next));
                 came.push((number, Some(action)));
             }
@@ -325,7 +325,8 @@ impl<E: Explore> Search<'_, E> {
         let callers = goes.len();
         let action = from.actions[from.next - 1];
         for (caller, (went, goes)) in from.alone.iter().zip(goes).enumerate() {
-            let after = if goes.is_some() { self.solo[number as usize * callers + caller] } else { 0 };
+            let after =
+                if goes.is_some() { self.solo[number as usize * callers + caller] } else { 0 };
             let steps = after + 1;
             match (went, goes) {
                 (Some(step), _) if *step == action => {

@@ -127,8 +127,8 @@ impl Ground {
                     _ => 0,
                 };
                 let ids = self.tree.ids(self.tree.child(place, side));
-                let below = ids.map(|id| u64::from(held[usize::try_from(id).expect("small")]));
-                counts.push((count, below.sum()));
+                let below = (0..).zip(held).filter(|(id, held)| **held && ids.contains(id));
+                counts.push((count, below.count() as u64));
             }
         }
         counts
