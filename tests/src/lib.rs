@@ -70,9 +70,9 @@ impl Repository {
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).unwrap_or_else(|cause| panic!("{folder:?}: {cause}"));
-    for entry in entries {
-        let path = entry.unwrap_or_else(|cause| panic!("{folder:?}: {cause}")).path();
+    let unreadable = |cause| -> ! { panic!("{}: {cause}", folder.display()) };
+    for entry in fs::read_dir(folder).unwrap_or_else(|cause| unreadable(cause)) {
+        let path = entry.unwrap_or_else(|cause| unreadable(cause)).path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_file() {
             paths.push(path);

@@ -169,7 +169,7 @@ fn is_rule(cell: &str) -> bool {
 /// What stands in backticks.
 fn quoted(cell: &str) -> Result<Vec<String>, String> {
     let parts: Vec<&str> = cell.split('`').collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return Err(format!("a backtick is not closed in `{cell}`"));
     }
     Ok(parts.into_iter().skip(1).step_by(2).map(str::to_string).collect())

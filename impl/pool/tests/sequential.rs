@@ -92,7 +92,10 @@ fn calls() -> impl Strategy<Value = Call> {
 fn trees() -> impl Strategy<Value = Tree> {
     let small = (2..=4_u16, 1..=4_u16, 1..=40_u64);
     let large = (2..=256_u16, 1..=256_u16, 1..=1_000_u64);
-    prop_oneof![4 => small, 1 => large].prop_map(|(fanout, block, size)| {
+    // Children of exactly 256 ids: one more than a byte counts.
+    let wide = prop_oneof![Just((4, 64)), Just((16, 16)), Just((2, 256)), Just((256, 1))];
+    let edge = (wide, 250..=600_u64).prop_map(|((fanout, block), size)| (fanout, block, size));
+    prop_oneof![20 => small, 4 => large, 1 => edge].prop_map(|(fanout, block, size)| {
         let shape = Shape::new(fanout, block).expect("a shape");
         Tree::new(PoolId(9), size, shape).expect("a size")
     })

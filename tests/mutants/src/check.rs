@@ -1,9 +1,11 @@
 //! Running a check to its end, or to the end of our patience.
 //!
 //! Invariants:
-//! * nothing that a check has started outlives it: it runs in a process group of its own, and a
+//! * nothing that a check has started outlives its time: it runs in a process group of its own, and a
 //!   group that is out of time is ended as a whole;
 //! * output goes to a file, so that a full pipe cannot stop the check.
+//!
+//! What it does not do: end a check when the runner itself is killed.
 
 use std::fs::{self, File};
 use std::io;
@@ -47,13 +49,12 @@ pub(crate) fn run(mut command: Command, patience: Duration) -> io::Result<Run> {
     let group = child.id();
     let (ended, end) = mpsc::channel();
     let waiter = thread::spawn(move || ended.send(child.wait()));
-    let status = match end.recv_timeout(patience) {
-        Ok(status) => Some(status?),
-        Err(_) => {
-            // The standard library ends one process only; the check's own children must go too.
-            Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status()?;
-            None
-        }
+    let status = if let Ok(status) = end.recv_timeout(patience) {
+        Some(status?)
+    } else {
+        // The standard library ends one process only; the check's own children must go too.
+        Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status()?;
+        None
     };
     // Either way the child has ended; a send whose receiver is gone does not matter.
     let _ = waiter.join();
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_check_tells_how_it_ended_and_what_it_said() {
-        let run = run(shell("echo out; echo err >&2; exit 3"), Duration::from_secs(60)).unwrap();
+        let run = run(shell("echo out; echo err >&2; exit 3"), Duration::from_mins(1)).unwrap();
         assert_eq!(run.status.and_then(|status| status.code()), Some(3));
         assert!(!run.passed());
         assert!(run.output.contains("out") && run.output.contains("err"), "{}", run.output);

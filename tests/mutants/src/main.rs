@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn durations_are_seconds_or_minutes() {
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
         assert_eq!(
             (duration("90s"), duration("90")),
             (Ok(Duration::from_secs(90)), Ok(Duration::from_secs(90)))
