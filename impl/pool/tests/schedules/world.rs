@@ -185,7 +185,7 @@ impl World {
         let tree = self.tree;
         let purpose = match op {
             Op::Allocate { policy, reuse } => {
-                let again = if reuse { take(&mut self.over, 0) } else { None }.map(|(_, tag)| tag);
+                let again = if reuse { self.over.pop() } else { None }.map(|(_, tag)| tag);
                 self.met.tags_used_again += usize::from(again.is_some());
                 let number = again.unwrap_or(self.last_tag + 1);
                 self.last_tag = self.last_tag.max(number);
