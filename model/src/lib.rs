@@ -1,1 +1,17 @@
-//! Exhaustive models.
+//! Exhaustive models of Cloakroom: small, and over the real code of `impl`.
+//!
+//! The one private copy of an algorithm is [`article`]: the published pool, kept to show what is
+//! wrong with it.
+
+#![forbid(unsafe_code)]
+
+pub mod article;
+pub mod bounds;
+pub mod check_pool;
+pub mod check_recovery;
+pub mod checks;
+pub mod evidence;
+pub mod opinions;
+pub mod search;
+pub mod twin;
+pub mod world;

@@ -3,8 +3,8 @@
 //! Invariants:
 //! * POOL-1: only a free slot is ever given a tag, by one compare-and-set on its block;
 //! * POOL-3: `Full` is answered only on a root that was read full within this call;
-//! * a place met full below a parent that promised room is refreshed up to the root before the
-//!   descent starts again: that is the help which keeps a dead caller from stopping others;
+//! * POOL-5: a place met full below a parent that promised room is refreshed up to the root before
+//!   the descent starts again: that is the help which keeps a dead caller from stopping others;
 //! * an inner node is created before anything below it is written;
 //! * the call never leaves a block while an attempt of its own may still take a slot there: no
 //!   phantom second id (`specs/pool.md`, fault 4).
@@ -35,7 +35,9 @@ pub enum AllocateFailure {
     /// The map could not be reached; no id is held under this call's tag.
     Unreachable,
     /// The map could not be reached after an attempt on this id whose outcome is unknown: the tag
-    /// may hold it now or later. [`Find`](crate::Find) tells; the tag must stay written down.
+    /// may hold it now or later. If [`Find`](crate::Find) shows the tag, it holds that id; if not,
+    /// the attempt may still be on its way. Strike the tag out, never allocate under it again, and
+    /// let recovery free what it may come to hold.
     Unknown(Id),
 }
 
@@ -72,6 +74,12 @@ impl Allocate {
     /// A call that shall take an id for `tag`, which its caller has already written down.
     pub fn new(tree: Tree, policy: Policy, tag: Tag) -> Self {
         Self { tree, policy, tag, state: State::Enter { at: tree.root() } }
+    }
+
+    /// Whether it refreshes a path that promised room where there is none: work that a caller who
+    /// died or paused has left.
+    pub fn is_helping(&self) -> bool {
+        matches!(self.state, State::Help { .. })
     }
 
     /// The child with room to descend into.
@@ -133,6 +141,7 @@ impl Allocate {
         };
         match (next, Refresh::path(self.tree, at)) {
             (Some(state), _) => self.state = state,
+            // POOL-5: each path that a stopped call left stale is met at most once.
             (None, Some(refresh)) => self.state = State::Help { refresh },
             // POOL-3: the root itself, read within this call, says that there is no room.
             (None, None) => return Next::Done(Err(AllocateFailure::Full)),

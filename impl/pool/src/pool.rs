@@ -16,8 +16,8 @@ use crate::tree::Tree;
 /// they agree on its [`Tree`].
 ///
 /// Costs are given in map operations for a call that runs alone with exact counts; `h` is
-/// [`Tree::height`]. A call that races repeats two to four of them for each write of another that
-/// got in between.
+/// [`Tree::height`]. A call that races repeats one operation for a write of another that got in
+/// between on its block, two for one on an inner node, and a round where its block became full.
 #[derive(Clone, Debug)]
 pub struct Pool<M> {
     map: M,
@@ -43,7 +43,9 @@ pub enum AllocateError {
         cause: MapError,
     },
     /// The map could not be reached after an attempt on `id`: the tag may hold it now or later.
-    /// Keep the tag written down and ask [`Pool::find`], or strike it out and let recovery free it.
+    /// If [`Pool::find`] shows the tag, it holds that id; if not, the attempt may still be on its
+    /// way. Strike the tag out, never allocate under it again, and let recovery free what it may
+    /// come to hold.
     #[error("outcome unknown: the tag may hold id {id}, now or later: {cause}")]
     Unknown {
         /// The id of the attempt.

@@ -8,7 +8,8 @@
 //! * a write that succeeds carries a total read after the write before it: totals of one child
 //!   reach its parent in the order in which they were true;
 //! * hence, once a refresh has returned, every later count of that edge was read after it began.
-//!   POOL-3 and POOL-4 rest on this.
+//!   POOL-3 and POOL-4 rest on this;
+//! * POOL-5: a write fails only because another write of the same node has succeeded.
 //!
 //! Reading the child before the parent, or leaving out the write because the count is already
 //! right, breaks both (`specs/pool.md`, faults 1 and 3).
@@ -102,7 +103,8 @@ impl Machine for Refresh {
                 }
                 State::ReadParent
             }
-            // What the map held at the mismatch is a read of the parent.
+            // POOL-5: another caller's write has succeeded; alone, the next attempt does. What the
+            // map held at the mismatch is a read of the parent.
             (State::Write { .. }, Response::Mismatch(value)) => {
                 State::ReadChild { node: value.map(Value::into_node) }
             }

@@ -1,8 +1,9 @@
 //! Ids and tags.
 //!
 //! A [`Tag`] names one allocation: 1 to 128 bytes, written down durably by its caller *before*
-//! `allocate`, and not used by two calls of `allocate` at the same time. An [`Id`] is the number
-//! handed out.
+//! `allocate`, and not used by two calls of `allocate` at the same time, nor again before every
+//! free of it has returned (`specs/assumptions.md`; a fresh tag for each call is always right). An
+//! [`Id`] is the number handed out.
 
 use alloc::{string::String, sync::Arc};
 use core::fmt;

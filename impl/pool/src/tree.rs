@@ -272,9 +272,8 @@ impl Tree {
         self.size.div_ceil(self.span(level))
     }
 
-    /// How many ids a full place of a level has. At most 2^64 / 2^0: the root's span is below
-    /// `size * fanout * block` <= 2^48 * 2^8 * 2^8 only where `size` is small; in general it is
-    /// below `(size + block) * fanout` <= 2^57.
+    /// How many ids a full place of a level has. No overflow: a level exists only while the one
+    /// below has more than one place, so the root's span is below `size * fanout` or is one block.
     fn span(&self, level: u8) -> u64 {
         u64::from(self.shape.block) * u64::from(self.shape.fanout).pow(u32::from(level))
     }

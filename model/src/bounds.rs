@@ -1,0 +1,300 @@
+//! The bounds of every check, with the counts that they pin.
+
+use cloakroom_pool::Policy::{LowestFirst, Spread};
+
+use crate::article::FAULTS;
+use crate::check_pool as pool;
+use crate::check_recovery::{self as recovery, Rules};
+use crate::checks::{Check, Expected, Object, Tier};
+use crate::search::Event::{
+    self, AlreadyFree, Died, Freed, Full, Help, LateApplied, LateRefused, Mismatch, NotOwner,
+    Recovered,
+};
+
+/// Two callers with two calls over two ids, the least in which anything can go wrong.
+const POOL: pool::Bounds = pool::Bounds {
+    size: 2,
+    shape: (2, 1),
+    policy: LowestFirst,
+    calls: &[2, 2],
+    deaths: 0,
+    unknowns: 0,
+    cuts: 0,
+    again: false,
+};
+
+/// Two callers with a session each, one death, one recovery beside them.
+const RECOVERY: recovery::Bounds = recovery::Bounds {
+    size: 2,
+    shape: (2, 1),
+    policy: LowestFirst,
+    sessions: &[1, 1],
+    deaths: 1,
+    unknowns: 0,
+    recoveries: 1,
+    rules: Rules::KEPT,
+};
+
+const ALL: &str = "POOL-1 to POOL-6";
+
+const fn pool(
+    tier: Tier,
+    name: &'static str,
+    words: &'static str,
+    bounds: pool::Bounds,
+    (states, depth, solo): (u64, u32, u32),
+    seen: &'static [Event],
+) -> Check {
+    let expected = Expected::Holds { states, depth, solo, seen };
+    Check { name, properties: ALL, bounds: words, tier, object: Object::Pool(bounds), expected }
+}
+
+const fn recovery(
+    tier: Tier,
+    name: &'static str,
+    words: &'static str,
+    bounds: recovery::Bounds,
+    (states, depth, solo): (u64, u32, u32),
+    seen: &'static [Event],
+) -> Check {
+    let expected = Expected::Holds { states, depth, solo, seen };
+    let object = Object::Recovery(bounds);
+    Check { name, properties: "POOL-1, POOL-5, POOL-7", bounds: words, tier, object, expected }
+}
+
+const fn broken(
+    name: &'static str,
+    words: &'static str,
+    rules: Rules,
+    property: &'static str,
+    steps: usize,
+) -> Check {
+    Check {
+        name,
+        properties: property,
+        bounds: words,
+        tier: Tier::Quick,
+        object: Object::Broken(recovery::Bounds { rules, ..RECOVERY }),
+        expected: Expected::Fails { property, steps },
+    }
+}
+
+const fn fault(name: &'static str, which: usize, steps: usize) -> Check {
+    let fault = &FAULTS[which];
+    Check {
+        name,
+        properties: fault.property,
+        bounds: fault.bounds,
+        tier: Tier::Quick,
+        object: Object::Fault(fault),
+        expected: Expected::Fails { property: fault.property, steps },
+    }
+}
+
+/// What any check with unknown outcomes must have seen.
+const LATE: &[Event] = &[Full, Freed, Help, Mismatch, LateApplied, LateRefused];
+/// What any check with deaths must have seen.
+const DEATHS: &[Event] = &[Full, Freed, AlreadyFree, Help, Mismatch, Died];
+
+/// All checks, in the order in which they run.
+pub const CHECKS: &[Check] = &[
+    fault("article-lost-capacity", 0, 25),
+    fault("article-live-lock", 1, 25),
+    fault("article-helper-that-skips", 2, 24),
+    fault("article-phantom", 3, 30),
+    pool(
+        Tier::Quick,
+        "pool-everything",
+        "N=2 (2,1), 2 callers x 2 calls, 1 death, 1 unknown, 1 cut, frees again",
+        pool::Bounds { deaths: 1, unknowns: 1, cuts: 1, again: true, ..POOL },
+        (381_145, 63, 11),
+        &[Full, Freed, AlreadyFree, NotOwner, Help, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-one-block",
+        "N=2 (2,2), no node above the block, 3 callers x 2 calls, 1 death, 1 unknown, frees again",
+        pool::Bounds {
+            shape: (2, 2),
+            calls: &[2, 2, 2],
+            deaths: 1,
+            unknowns: 1,
+            again: true,
+            ..POOL
+        },
+        (93_324, 24, 2),
+        &[Full, Freed, AlreadyFree, NotOwner, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-four-callers",
+        "N=2 (2,1), 4 callers x 1 call, 1 death",
+        pool::Bounds { calls: &[1, 1, 1, 1], deaths: 1, ..POOL },
+        (411_080, 76, 11),
+        &[Full, Help, Mismatch, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-ragged",
+        "N=3 (2,1), a tree of depth 2 with one child missing, 2 callers x 2 calls, 1 death, 1 unknown",
+        pool::Bounds { size: 3, deaths: 1, unknowns: 1, ..POOL },
+        (872_184, 91, 27),
+        &[Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-blocks",
+        "N=4 (2,2), 2 callers x 3 calls, 1 unknown",
+        pool::Bounds { size: 4, shape: (2, 2), calls: &[3, 3], unknowns: 1, ..POOL },
+        (749_740, 70, 12),
+        LATE,
+    ),
+    pool(
+        Tier::Quick,
+        "pool-wide",
+        "N=4 (4,1), 2 callers x 3 calls, 1 death",
+        pool::Bounds { size: 4, shape: (4, 1), calls: &[3, 3], deaths: 1, ..POOL },
+        (70_742, 80, 15),
+        &[Full, Freed, AlreadyFree, Help, Mismatch, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-spread",
+        "N=4 (2,1), depth 2, policy spread, 2 callers x 2 calls, 1 death, 1 unknown",
+        pool::Bounds { size: 4, policy: Spread, deaths: 1, unknowns: 1, ..POOL },
+        (826_267, 98, 27),
+        &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Push,
+        "pool-three-callers",
+        "N=2 (2,1), 3 callers x 2 calls, 2 deaths, frees again",
+        pool::Bounds { calls: &[2, 2, 2], deaths: 2, again: true, ..POOL },
+        (1_944_733, 110, 12),
+        &[Full, Freed, AlreadyFree, NotOwner, Help, Mismatch, Died],
+    ),
+    pool(
+        Tier::Push,
+        "pool-deep-tree",
+        "N=4 (2,1), depth 2, 2 callers x 3 calls, 1 death, 1 unknown",
+        pool::Bounds { size: 4, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
+        (14_129_052, 141, 0),
+        &[Full, Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Push,
+        "pool-four-ids",
+        "N=4 (2,1), depth 2, 3 callers x 2, 1 and 1 calls",
+        pool::Bounds { size: 4, calls: &[2, 1, 1], ..POOL },
+        (0, 0, 0),
+        &[Freed, Help, Mismatch],
+    ),
+    pool(
+        Tier::Push,
+        "pool-four-ids-spread",
+        "N=4 (2,1), depth 2, policy spread, 3 callers x 2, 1 and 1 calls",
+        pool::Bounds { size: 4, policy: Spread, calls: &[2, 1, 1], ..POOL },
+        (0, 0, 0),
+        &[Freed, Mismatch],
+    ),
+    pool(
+        Tier::Push,
+        "pool-three-blocks",
+        "N=5 (2,2), ragged, depth 2, 2 callers x 2 calls, 1 death, 1 unknown",
+        pool::Bounds { size: 5, shape: (2, 2), deaths: 1, unknowns: 1, ..POOL },
+        (0, 0, 0),
+        &[Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Push,
+        "pool-wide-three",
+        "N=4 (4,1), 3 callers x 2, 2 and 1 calls, 1 death",
+        pool::Bounds { size: 4, shape: (4, 1), calls: &[2, 2, 1], deaths: 1, ..POOL },
+        (0, 0, 0),
+        DEATHS,
+    ),
+    pool(
+        Tier::Deep,
+        "pool-two-unknowns",
+        "N=2 (2,1), 2 callers x 3 calls, 1 death, 2 unknowns, frees again",
+        pool::Bounds { calls: &[3, 3], deaths: 1, unknowns: 2, again: true, ..POOL },
+        (21_321_948, 88, 12),
+        LATE,
+    ),
+    pool(
+        Tier::Deep,
+        "pool-four-ids-deep",
+        "N=4 (2,1), depth 2, 3 callers x 2, 2 and 1 calls",
+        pool::Bounds { size: 4, calls: &[2, 2, 1], ..POOL },
+        (0, 0, 0),
+        &[Freed, Help, Mismatch],
+    ),
+    pool(
+        Tier::Deep,
+        "pool-three-calls",
+        "N=2 (2,1), 3 callers x 3, 3 and 2 calls, 1 death",
+        pool::Bounds { calls: &[3, 3, 2], deaths: 1, ..POOL },
+        (0, 0, 0),
+        DEATHS,
+    ),
+    recovery(
+        Tier::Quick,
+        "recovery-one-caller",
+        "N=2 (2,1), 1 caller x 2 sessions, 2 deaths, 1 unknown, 1 recovery at any time",
+        recovery::Bounds { sessions: &[2], deaths: 2, unknowns: 1, ..RECOVERY },
+        (71_038, 59, 13),
+        &[Freed, LateApplied, LateRefused, Died, Recovered],
+    ),
+    recovery(
+        Tier::Quick,
+        "recovery-two-callers",
+        "N=2 (2,1), 2 callers x 1 session, 1 death, 1 recovery at any time",
+        RECOVERY,
+        (148_392, 71, 12),
+        &[Freed, Help, Died, Recovered],
+    ),
+    recovery(
+        Tier::Push,
+        "recovery-twice",
+        "N=2 (2,2), 2 callers x 1 session, 2 deaths, 1 unknown, 2 recoveries one after the other",
+        recovery::Bounds { shape: (2, 2), deaths: 2, unknowns: 1, recoveries: 2, ..RECOVERY },
+        (0, 0, 0),
+        &[Freed, LateApplied, LateRefused, Died, Recovered],
+    ),
+    recovery(
+        Tier::Deep,
+        "recovery-unknown",
+        "N=2 (2,1), 2 callers x 1 session, 1 death, 1 unknown, 1 recovery at any time",
+        recovery::Bounds { unknowns: 1, ..RECOVERY },
+        (4_047_222, 81, 12),
+        &[Freed, Help, LateApplied, LateRefused, Died, Recovered],
+    ),
+    broken(
+        "recovery-without-rule-1",
+        "the tag is written down after allocate has returned",
+        Rules { write_first: false, ..Rules::KEPT },
+        "POOL-1",
+        11,
+    ),
+    broken(
+        "recovery-without-rule-2",
+        "the id is still in use when it is freed",
+        Rules { free_unused: false, ..Rules::KEPT },
+        "POOL-1",
+        10,
+    ),
+    broken(
+        "recovery-without-rule-3",
+        "a free that died is not called again, and its tag is left standing",
+        Rules { until_returned: false, ..Rules::KEPT },
+        "POOL-7",
+        0,
+    ),
+    broken(
+        "recovery-without-rule-4",
+        "recovery looks for tags in a copy of the notebook made before it read the slots",
+        Rules { look_after_reading: false, ..Rules::KEPT },
+        "POOL-1",
+        14,
+    ),
+];

@@ -1,0 +1,231 @@
+//! `specs/CLAIMS.md`: the table of claims, written from what has just been run.
+//!
+//! Invariants:
+//! * nothing in it is written by hand but the words around the tables;
+//! * it has no times and no dates, so that two runs of the same sources write the same bytes, and
+//!   a check can compare them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::article::FAULTS;
+use crate::checks::{Check, Object, Outcome, Tier};
+use crate::opinions::{self, Opinion, Verdict};
+
+/// The number of states as the tables print it.
+pub fn states(outcome: &Outcome) -> String {
+    if outcome.states == 0 { "-".into() } else { outcome.states.to_string() }
+}
+
+/// The verdict as the tables print it.
+pub fn verdict(check: &Check, outcome: &Outcome) -> String {
+    match (&outcome.problem, check.must_fail()) {
+        (Some(_), _) => "FAILED".into(),
+        (None, true) => "found, as it must be".into(),
+        (None, false) => "holds".into(),
+    }
+}
+
+/// Asks all tools, with progress on the terminal.
+pub fn opinions() -> Vec<Opinion> {
+    use std::io::IsTerminal;
+    let shows = std::io::stderr().is_terminal();
+    let opinions = opinions::run(&mut |what| {
+        if shows {
+            eprint!("\r\x1b[K{what} ");
+        }
+    });
+    if shows {
+        eprint!("\r\x1b[K");
+    }
+    opinions
+}
+
+/// Whether all tools agree. A tool that is not installed has no opinion, unless `require_all`.
+pub fn agree(opinions: &[Opinion], require_all: bool) -> bool {
+    opinions.iter().all(|opinion| match opinion.verdict {
+        Verdict::Agrees => true,
+        Verdict::Disagrees(_) => false,
+        Verdict::NotRun(_) => !require_all,
+    })
+}
+
+/// An opinion in one line.
+pub fn opinion_line(opinion: &Opinion) -> String {
+    let verdict = match &opinion.verdict {
+        Verdict::Agrees => "agrees".into(),
+        Verdict::Disagrees(difference) => format!("DISAGREES: {difference}"),
+        Verdict::NotRun(reason) => reason.to_uppercase(),
+    };
+    let Opinion { tool, name, what, detail, .. } = opinion;
+    format!("{tool:<5} {name:<44} {verdict}\n      {what}. {detail}")
+}
+
+/// Rewrites `specs/CLAIMS.md` and the traces, or with `verify` compares them. Whether all went well.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn rewrite(
+    ran: &[(&Check, Outcome)],
+    opinions: &[Opinion],
+    tier: Tier,
+    verify: bool,
+) -> Result<bool, String> {
+    for (check, outcome) in ran {
+        if let Some(problem) = &outcome.problem {
+            return Err(format!("{}: {problem}; nothing was written", check.name));
+        }
+    }
+    if !agree(opinions, true) {
+        return Err("a tool disagrees or is missing (see `opinions`); nothing was written".into());
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mutants = mutants(&root.join("tests/mutants"))?;
+    let mut files = vec![(root.join("specs/CLAIMS.md"), claims(ran, opinions, &mutants, tier))];
+    for fault in FAULTS {
+        let path = root.join("model/traces").join(fault.name).with_extension("trace");
+        files.push((path, fault.search().trace.to_string()));
+    }
+    let mut same = true;
+    for (path, text) in files {
+        let name = |error| format!("{}: {error}", path.display());
+        if !verify {
+            fs::write(&path, text).map_err(name)?;
+        } else if fs::read_to_string(&path).map_err(name)? != text {
+            eprintln!("{} is not what these checks write; run `evidence`", path.display());
+            same = false;
+        }
+    }
+    Ok(same)
+}
+
+/// For each property, the names of the mutants that break it, from the headers of the patches.
+fn mutants(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let name = |path: &Path, error| format!("{}: {error}", path.display());
+    let mut mutants: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(|error| name(folder, error))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "patch"))
+        .collect();
+    paths.sort_unstable();
+    for path in paths {
+        let text = fs::read_to_string(&path).map_err(|error| name(&path, error))?;
+        let property = text.lines().find_map(|line| line.strip_prefix("Property: "));
+        let property = property.ok_or_else(|| format!("{}: no Property", path.display()))?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        for id in property.split([',', ' ']).filter(|id| !id.is_empty()) {
+            mutants.entry(id.to_owned()).or_default().push(stem.clone());
+        }
+    }
+    Ok(mutants)
+}
+
+fn claims(
+    ran: &[(&Check, Outcome)],
+    opinions: &[Opinion],
+    mutants: &BTreeMap<String, Vec<String>>,
+    tier: Tier,
+) -> String {
+    let deep = if tier == Tier::Deep { " --deep" } else { "" };
+    let mut text = format!(
+        "# Claims\n\n\
+         Generated by `cargo run --release -p cloakroom-model -- evidence{deep}` from what it had \
+         just run. Do not edit.\n\
+         Levels, properties and names of checks are explained in [README.md](README.md), the \
+         assumptions in\n[assumptions.md](assumptions.md).\n\n\
+         ## EXHAUSTIVE: the real step machines\n\n\
+         Object: `impl/pool` as it ships, over an abstract atomic map. Every interleaving of map \
+         operations and every\ndeath within the bounds. Unique states are counted by two searches, \
+         stateright's and our own, and must agree with each\nother and with the number pinned in \
+         `model/src/bounds.rs`. `depth` is the longest run; `alone` the most map operations\nthat \
+         any call took alone from any state (POOL-5), which must stay within the bound of \
+         `cloakroom_specs::pool`;\nno state lies on a cycle.\n\n\
+         Command for a row: `cargo run --release -p cloakroom-model -- check NAME`.\n\n\
+         | check | properties | bounds | states | depth | alone | verdict |\n\
+         |---|---|---|---:|---:|---:|---|\n"
+    );
+    let kept = |check: &Check| matches!(check.object, Object::Pool(_) | Object::Recovery(_));
+    for (check, outcome) in ran.iter().filter(|(check, _)| kept(check)) {
+        let solo = outcome.solo.map_or_else(|| "-".into(), |solo| solo.to_string());
+        let cells = [
+            &format!("`{}`", check.name),
+            check.properties,
+            check.bounds,
+            &states(outcome),
+            &outcome.depth.to_string(),
+            &solo,
+            &verdict(check, outcome),
+        ];
+        table_row(&mut text, &cells);
+    }
+    text.push_str(
+        "\nAssumptions: A-1 to A-24. Would miss: what needs more ids, callers, calls, deaths or \
+         unknown outcomes than the bounds\nhave; bytes (the models hold decoded values); two states \
+         with one 64-bit hash.\n\n\
+         ## Must fail\n\n\
+         Faults of the published algorithm, each with its shortest trace in `model/traces` \
+         (`replay FILE` tells it in words),\nand the caller's rules, broken one at a time. `steps` \
+         is the length of the shortest counterexample.\n\n\
+         | check | property | bounds or broken rule | states | steps | verdict |\n\
+         |---|---|---|---:|---:|---|\n",
+    );
+    for (check, outcome) in ran.iter().filter(|(check, _)| !kept(check)) {
+        let cells = [
+            &format!("`{}`", check.name),
+            check.properties,
+            check.bounds,
+            &states(outcome),
+            &outcome.depth.to_string(),
+            &verdict(check, outcome),
+        ];
+        table_row(&mut text, &cells);
+    }
+    second_opinions(&mut text, opinions);
+    text.push_str(
+        "\n## Mutants that must fail\n\n\
+         Each is a small plausible bug in the code that ships; its header names the check that must \
+         notice it.\nCommand: `cargo run --release -p mutants`.\n\n\
+         | property | mutants |\n|---|---|\n",
+    );
+    for (property, names) in mutants {
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        table_row(&mut text, &[property, &names.join(", ")]);
+    }
+    text.push_str(NOT_VERIFIED);
+    text
+}
+
+fn second_opinions(text: &mut String, opinions: &[Opinion]) {
+    text.push_str(
+        "\n## Second opinions\n\n\
+         Spin is EXHAUSTIVE on a Promela twin, with the counts of the real machines in the same \
+         abstraction. The SMT files are\nPROVED for all sizes by z3 and cvc5, about formulas that \
+         stand for the code. Command:\n`cargo run --release -p cloakroom-model -- opinions`.\n\n\
+         | tool | object | shows | found |\n|---|---|---|---|\n",
+    );
+    for Opinion { tool, name, what, detail, .. } in opinions {
+        table_row(text, &[tool, &format!("`{name}`"), what, detail]);
+    }
+}
+
+fn table_row(text: &mut String, cells: &[&str]) {
+    let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    writeln!(text, "| {} |", cells.join(" | ")).expect("a String takes all");
+}
+
+const NOT_VERIFIED: &str = "
+## Not verified
+
+- Larger bounds than above, except by SMT (uniqueness, the refresh argument, the arithmetic), by
+  sampling (`sequential`, `schedules`) and by argument (`pool.md`, section 5).
+- That a given map is linearizable and durable. The durable store is tested with failing and
+  blocking syncs and by `kill -9`, not against disks that lie.
+- The bytes of nodes and blocks, except by property tests.
+- That the SMT files and the Promela text say what the code does, except by equal state counts for
+  the latter.
+- rustc, the solvers, stateright, redb, the kernel, the hardware.
+- Time: nothing here bounds how long a map operation takes, or promises fairness between callers.
+";

@@ -1,0 +1,404 @@
+//! Two searches over one model, and what they must agree on.
+//!
+//! * **stateright** visits every reachable state and judges each. Its traps are fenced off here:
+//!   always joined, no timeout, no target count or depth, no `eventually`, at least one `always`
+//!   property left undiscovered unless something is wrong, the visited states counted exactly.
+//! * **Our own search** visits every reachable state once more, depth first, with other hashes. It
+//!   finds cycles (a caller could run for ever without a call returning), the longest run, and for
+//!   every state and caller how many steps the caller takes when it runs alone: POOL-5.
+//!
+//! Both count unique states; the counts must be equal, and are pinned where the checks are listed.
+//! States are told apart by 64-bit hashes: with 10^8 states the chance that any two collide is
+//! below 3 in 10,000, in one search, and both would have to lose equally many states.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::Debug;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use cloakroom_specs::pool::{self as spec, Objection};
+use stateright::{Checker, Model, Property};
+
+/// A finite system that can be explored.
+pub trait Explore: Clone + Send + Sync + 'static {
+    /// A state.
+    type State: Clone + Debug + PartialEq + Eq + Hash + Send + Sync + 'static;
+    /// A transition.
+    type Action: Copy + Debug + PartialEq + Send + Sync + 'static;
+
+    /// Where it begins.
+    fn start(&self) -> Self::State;
+    /// What can happen next.
+    fn offers(&self, state: &Self::State, actions: &mut Vec<Self::Action>);
+    /// What follows, and what a witness would call it.
+    fn follow(&self, state: &Self::State, action: Self::Action) -> (Self::State, Option<Event>);
+    /// What is wrong with a state.
+    fn objection(&self, state: &Self::State) -> Option<Objection>;
+    /// How many callers there are.
+    fn callers(&self) -> usize;
+    /// How a caller with a call under way goes on when it is left alone.
+    fn alone(&self, state: &Self::State, caller: usize) -> Option<Self::Action>;
+    /// The most steps that a call of this caller may take alone.
+    fn solo_bound(&self, caller: usize) -> u64;
+}
+
+/// What a witness may have seen on the way. A check that never saw what it is about shows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// An allocate returned an id.
+    Allocated,
+    /// An allocate returned Full.
+    Full,
+    /// An allocate returned that the map is unreachable.
+    Unreachable,
+    /// An allocate returned that its outcome is unknown.
+    Unknown,
+    /// A free returned Freed.
+    Freed,
+    /// A free returned AlreadyFree.
+    AlreadyFree,
+    /// A free returned NotOwner.
+    NotOwner,
+    /// A free returned that it is not finished.
+    Unfinished,
+    /// An allocate began to help.
+    Help,
+    /// A compare-and-set met another value.
+    Mismatch,
+    /// A late compare-and-set was applied.
+    LateApplied,
+    /// A late compare-and-set found another value.
+    LateRefused,
+    /// A caller died.
+    Died,
+    /// A recovery freed something.
+    Recovered,
+}
+
+/// What both searches found.
+#[derive(Clone, Debug)]
+pub struct Explored {
+    /// Unique states.
+    pub states: u64,
+    /// Transitions.
+    pub transitions: u64,
+    /// Steps of the longest run.
+    pub depth: u32,
+    /// The most steps that a call took alone, from any state.
+    pub solo: u32,
+    /// How often each event was seen, once for each transition.
+    pub events: BTreeMap<Event, u64>,
+    /// What is wrong, if anything.
+    pub wrong: Option<Wrong>,
+}
+
+/// A counterexample.
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    /// What is wrong at its end.
+    pub what: String,
+    /// Its steps, one a line.
+    pub trace: Vec<String>,
+}
+
+/// stateright's view of a model.
+#[derive(Clone, Debug)]
+pub struct Stateright<E>(pub E);
+
+impl<E: Explore> Model for Stateright<E> {
+    type State = E::State;
+    type Action = E::Action;
+
+    fn init_states(&self) -> Vec<Self::State> {
+        vec![self.0.start()]
+    }
+
+    fn actions(&self, state: &Self::State, actions: &mut Vec<Self::Action>) {
+        self.0.offers(state, actions);
+    }
+
+    fn next_state(&self, state: &Self::State, action: Self::Action) -> Option<Self::State> {
+        Some(self.0.follow(state, action).0)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        fn keeps<E: Explore>(model: &Stateright<E>, state: &E::State, property: u8) -> bool {
+            model.0.objection(state).is_none_or(|objection| objection.property != property)
+        }
+        vec![
+            Property::always("POOL-1", |model, state| keeps(model, state, 1)),
+            Property::always("POOL-2", |model, state| keeps(model, state, 2)),
+            Property::always("POOL-3", |model, state| keeps(model, state, 3)),
+            Property::always("POOL-4", |model, state| keeps(model, state, 4)),
+            Property::always("POOL-6", |model, state| keeps(model, state, 6)),
+            Property::always("POOL-7", |model, state| keeps(model, state, 7)),
+        ]
+    }
+}
+
+/// Visits every state with stateright. Returns the number of unique states and the names of the
+/// properties that do not hold.
+pub fn with_stateright<E: Explore>(model: &E, threads: usize) -> (u64, Vec<&'static str>) {
+    let checker = Stateright(model.clone()).checker().threads(threads).spawn_dfs().join();
+    let mut broken: Vec<_> = checker.discoveries().into_keys().collect();
+    broken.sort_unstable();
+    (checker.unique_state_count() as u64, broken)
+}
+
+/// The shortest counterexample, and how many unique states were seen until it was found. Breadth
+/// first and of our own, since stateright goes on to the end of a block of states after a discovery,
+/// and keeps the last.
+pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
+    let start = model.start();
+    let mut seen = HashMap::<u64, (), BuildHasherDefault<Keyed>>::default();
+    seen.insert(key(&start), ());
+    // By number of arrival: where a state came from, and by which action.
+    let mut came: Vec<(usize, Option<E::Action>)> = vec![(0, None)];
+    let mut waiting = VecDeque::from([(0, start)]);
+    let mut actions = Vec::new();
+    while let Some((number, state)) = waiting.pop_front() {
+        if let Some(objection) = model.objection(&state) {
+            let mut trace = Vec::new();
+            let mut at = number;
+            while let (from, Some(action)) = &came[at] {
+                trace.push(format!("{action:?}"));
+                at = *from;
+            }
+            trace.reverse();
+            return Some((Wrong { what: objection.to_string(), trace }, seen.len() as u64));
+        }
+        model.offers(&state, &mut actions);
+        for action in actions.drain(..) {
+            let (next, _) = model.follow(&state, action);
+            if seen.insert(key(&next), ()).is_none() {
+                waiting.push_back((came.len(), next));
+                came.push((number, Some(action)));
+            }
+        }
+    }
+    None
+}
+
+/// Keeps the first objection.
+pub fn object(objection: &mut Option<Objection>, judged: Result<(), Objection>) {
+    if let Err(found) = judged {
+        objection.get_or_insert(found);
+    }
+}
+
+/// A hash that is a key already.
+#[derive(Default)]
+struct Keyed(u64);
+
+impl Hasher for Keyed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only 64-bit keys are hashed")
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+/// Our own depth-first search.
+struct Search<'a, E: Explore> {
+    model: &'a E,
+    visited: HashMap<u64, u32, BuildHasherDefault<Keyed>>,
+    /// For each state: steps of the longest run from it that was seen so far.
+    depth: Vec<u16>,
+    /// For each state: whether all that follows it has been visited.
+    closed: Vec<bool>,
+    /// For each state and caller: steps alone until its call returns.
+    solo: Vec<u16>,
+    found: Explored,
+}
+
+struct Frame<E: Explore> {
+    state: E::State,
+    number: u32,
+    /// How each caller with a call under way would go on alone.
+    alone: Vec<Option<E::Action>>,
+    actions: Vec<E::Action>,
+    next: usize,
+}
+
+/// Visits every state with our own search, which ends at the first thing that is wrong.
+/// `progress` is called now and then with the number of states.
+pub fn with_our_own<E: Explore>(model: &E, mut progress: impl FnMut(u64)) -> Explored {
+    let found = Explored {
+        states: 0,
+        transitions: 0,
+        depth: 0,
+        solo: 0,
+        events: BTreeMap::new(),
+        wrong: None,
+    };
+    let mut search = Search {
+        model,
+        visited: HashMap::default(),
+        depth: Vec::new(),
+        closed: Vec::new(),
+        solo: Vec::new(),
+        found,
+    };
+    let mut stack = Vec::new();
+    search.open(&mut stack, model.start());
+    while search.found.wrong.is_none() && search.advance(&mut stack) {
+        if search.found.states.is_multiple_of(1 << 16) {
+            progress(search.found.states);
+        }
+    }
+    search.found.depth = search.depth.first().copied().map_or(0, u32::from);
+    search.found
+}
+
+impl<E: Explore> Search<'_, E> {
+    /// A state seen for the first time.
+    fn open(&mut self, stack: &mut Vec<Frame<E>>, state: E::State) {
+        let number = u32::try_from(self.depth.len()).expect("fewer than 2^32 states");
+        self.visited.insert(key(&state), number);
+        self.depth.push(0);
+        self.closed.push(false);
+        self.solo.resize(self.solo.len() + self.model.callers(), 0);
+        self.found.states += 1;
+        if let Some(objection) = self.model.objection(&state) {
+            self.object(stack, objection.to_string());
+        }
+        let mut actions = Vec::new();
+        self.model.offers(&state, &mut actions);
+        let alone = self.alone(&state);
+        stack.push(Frame { state, number, alone, actions, next: 0 });
+    }
+
+    fn alone(&self, state: &E::State) -> Vec<Option<E::Action>> {
+        (0..self.model.callers()).map(|caller| self.model.alone(state, caller)).collect()
+    }
+
+    /// Follows the next action of the topmost state, or closes it; whether there is more to do.
+    fn advance(&mut self, stack: &mut Vec<Frame<E>>) -> bool {
+        let Some(top) = stack.last_mut() else { return false };
+        let Some(&action) = top.actions.get(top.next) else {
+            let closed = stack.pop().expect("the topmost");
+            self.closed[closed.number as usize] = true;
+            self.edge(stack, &closed.alone, closed.number);
+            return true;
+        };
+        top.next += 1;
+        let (state, event) = self.model.follow(&top.state, action);
+        self.found.transitions += 1;
+        if let Some(event) = event {
+            *self.found.events.entry(event).or_default() += 1;
+        }
+        match self.visited.get(&key(&state)) {
+            None => self.open(stack, state),
+            Some(&number) if self.closed[number as usize] => {
+                let alone = self.alone(&state);
+                self.edge(stack, &alone, number);
+            }
+            // Every returned call uses up one of finitely many, so none returns on a cycle.
+            Some(_) => self.object(stack, "POOL-5: a cycle on which no call returns".into()),
+        }
+        true
+    }
+
+    /// The topmost state's last action led to a state that has been visited with all that follows
+    /// it, where the callers would go on by `goes`.
+    fn edge(&mut self, stack: &[Frame<E>], goes: &[Option<E::Action>], number: u32) {
+        let Some(from) = stack.last() else { return };
+        let depth = self.depth[number as usize].saturating_add(1);
+        let above = &mut self.depth[from.number as usize];
+        *above = depth.max(*above);
+        self.count_alone(stack, from, goes, number);
+    }
+
+    /// POOL-5: counts the steps of callers that go on alone by this action, or begin with it.
+    fn count_alone(
+        &mut self,
+        stack: &[Frame<E>],
+        from: &Frame<E>,
+        goes: &[Option<E::Action>],
+        number: u32,
+    ) {
+        let callers = goes.len();
+        let action = from.actions[from.next - 1];
+        for (caller, (went, goes)) in from.alone.iter().zip(goes).enumerate() {
+            let after = if goes.is_some() { self.solo[number as usize * callers + caller] } else { 0 };
+            let steps = after + 1;
+            match (went, goes) {
+                (Some(step), _) if *step == action => {
+                    self.solo[from.number as usize * callers + caller] = steps;
+                }
+                (None, Some(_)) => {}
+                _ => continue,
+            }
+            self.found.solo = self.found.solo.max(u32::from(steps));
+            let bound = self.model.solo_bound(caller);
+            if let Err(objection) = spec::returns_alone(steps.into(), bound) {
+                self.object(stack, objection.to_string());
+            }
+        }
+    }
+
+    fn object(&mut self, stack: &[Frame<E>], what: String) {
+        let trace = stack.iter().filter_map(|frame| frame.actions.get(frame.next.wrapping_sub(1)));
+        let trace = trace.map(|action| format!("{action:?}")).collect();
+        self.found.wrong.get_or_insert(Wrong { what, trace });
+    }
+}
+
+/// A 64-bit hash by folded multiplication; stateright uses another.
+struct Folded(u64);
+
+impl Folded {
+    fn fold(&mut self, word: u64) {
+        let wide = u128::from(self.0 ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+        #[expect(clippy::cast_possible_truncation, reason = "both halves are folded into one")]
+        let folded = (wide >> 64) as u64 ^ wide as u64;
+        self.0 = folded.rotate_left(23).wrapping_add(0xa076_1d64_78bd_642f);
+    }
+}
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        let mut last = Self(self.0);
+        last.fold(0);
+        last.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.fold(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.fold(number.into());
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.fold(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.fold(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.fold(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.fold(number as u64);
+    }
+}
+
+fn key(state: &impl Hash) -> u64 {
+    let mut hasher = Folded(0x2545_f491_4f6c_dd1d);
+    state.hash(&mut hasher);
+    hasher.finish()
+}

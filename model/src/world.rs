@@ -1,0 +1,206 @@
+//! The abstract atomic map of the models: cells by place, and compare-and-sets still on their way.
+//!
+//! Invariants:
+//! * every operation on a cell is one atomic step, as the contract of `AtomicMap` promises;
+//! * an operation with an unknown outcome happens now, or later once, or never;
+//! * versions are ranks: of the versions of one place that anybody remembers, the smallest is 1,
+//!   the next 2, and so on. Machines compare versions for equality alone and derive new ones only
+//!   from the one that a successful write replaces, which is the greatest: so states that differ in
+//!   version numbers but not in their ranks behave alike, and the graph is finite.
+//!
+//! Versions are renumbered, not forgotten: a mutant that fails to raise one shows.
+
+use std::sync::Arc;
+
+use cloakroom_pool::{Place, Request, Response, Tag, Tree, Value, Version};
+
+/// The map, and what is on its way to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    cells: Vec<Option<Arc<Value>>>,
+    /// Compare-and-sets with unknown outcomes that may still be applied, in the order of sending.
+    pub late: Vec<Late>,
+}
+
+/// A compare-and-set that its caller has given up waiting for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Late {
+    /// Who sent it.
+    pub caller: u8,
+    /// Where.
+    pub place: Place,
+    /// What must be there.
+    pub expected: Option<Value>,
+    /// What shall be there.
+    pub new: Value,
+}
+
+/// The arithmetic that all states of a model share: places in a fixed order, the root last.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The pool's tree.
+    pub tree: Tree,
+    places: Vec<Place>,
+}
+
+impl Ground {
+    /// The ground of a small tree.
+    pub fn new(tree: Tree) -> Self {
+        Self { tree, places: tree.all().collect() }
+    }
+
+    fn cell(&self, place: Place) -> usize {
+        self.places.iter().position(|&at| at == place).expect("a place of this tree")
+    }
+
+    /// The empty map.
+    pub fn empty(&self) -> World {
+        World { cells: vec![None; self.places.len()], late: Vec::new() }
+    }
+
+    /// Carries out a map request.
+    pub fn perform(&self, world: &mut World, request: &Request) -> Response {
+        match request {
+            Request::Get(place) => Response::Value(self.read(world, *place)),
+            Request::CompareAndSet { place, expected, new } => {
+                if self.compare_and_set(world, *place, expected.as_ref(), new) {
+                    Response::Set
+                } else {
+                    Response::Mismatch(self.read(world, *place))
+                }
+            }
+            Request::IsLive(_) => unreachable!("asked of the notebook, not of the map"),
+        }
+    }
+
+    /// Applies a compare-and-set; whether it found what it expected.
+    pub fn compare_and_set(
+        &self,
+        world: &mut World,
+        place: Place,
+        expected: Option<&Value>,
+        new: &Value,
+    ) -> bool {
+        let cell = &mut world.cells[self.cell(place)];
+        let found = cell.as_deref() == expected;
+        if found {
+            *cell = Some(Arc::new(new.clone()));
+        }
+        found
+    }
+
+    /// The value at a place.
+    pub fn read(&self, world: &World, place: Place) -> Option<Value> {
+        world.cells[self.cell(place)].as_deref().cloned()
+    }
+
+    /// The tag in each id's slot, in the order of the ids.
+    pub fn slots<'a>(&self, world: &'a World) -> Vec<Option<&'a Tag>> {
+        let mut slots = Vec::new();
+        for (place, cell) in self.places.iter().zip(&world.cells) {
+            match cell.as_deref() {
+                Some(Value::Block(block)) => slots.extend(block.slots.iter().map(Option::as_ref)),
+                None if place.is_block() => {
+                    slots.extend((0..self.tree.width(*place)).map(|_| None));
+                }
+                _ => {}
+            }
+        }
+        slots
+    }
+
+    /// The same as plain integers, as the specification takes them.
+    pub fn plain_slots(&self, world: &World) -> Vec<Option<u64>> {
+        self.slots(world).into_iter().map(|tag| tag.map(plain)).collect()
+    }
+
+    /// Every count with the number of ids that are held below its child, given who is in the slots.
+    pub fn counts(&self, world: &World, held: &[bool]) -> Vec<(u64, u64)> {
+        let mut counts = Vec::new();
+        for (&place, cell) in self.places.iter().zip(&world.cells) {
+            if place.is_block() {
+                continue;
+            }
+            for side in 0..self.tree.width(place) {
+                let count = match cell.as_deref() {
+                    Some(Value::Node(node)) => node.counts[usize::from(side)],
+                    _ => 0,
+                };
+                let ids = self.tree.ids(self.tree.child(place, side));
+                let below = ids.map(|id| u64::from(held[usize::try_from(id).expect("small")]));
+                counts.push((count, below.sum()));
+            }
+        }
+        counts
+    }
+}
+
+/// The tag number `number` of a caller: a letter and a digit.
+///
+/// # Panics
+/// Beyond 8 callers: bounds are written in this crate.
+pub fn tag(caller: usize, number: u8) -> Tag {
+    Tag::new([b"PQRSTUVW"[caller], b'1' + number]).expect("two bytes are a tag")
+}
+
+/// A tag as the plain integer of the specification.
+pub fn plain(tag: &Tag) -> u64 {
+    tag.as_bytes().iter().fold(0, |plain, &byte| plain << 8 | u64::from(byte))
+}
+
+/// Collects the versions of each place, then replaces each by its rank.
+pub struct Ranks {
+    seen: Vec<(usize, Version)>,
+}
+
+impl Ranks {
+    /// Renumbers the map, what is on its way, and what `machines` remember. `visit` must show every
+    /// version in every machine's memory; it is called twice.
+    pub fn renumber(
+        ground: &Ground,
+        world: &mut World,
+        mut visit: impl FnMut(&mut dyn FnMut(Place, &mut Version)),
+    ) {
+        let mut ranks = Self { seen: Vec::with_capacity(16) };
+        visit(&mut |place, version| ranks.seen.push((ground.cell(place), *version)));
+        for late in &world.late {
+            let cell = ground.cell(late.place);
+            ranks.seen.extend(late.expected.as_ref().map(|value| (cell, value.version())));
+            ranks.seen.push((cell, late.new.version()));
+        }
+        for (cell, value) in world.cells.iter().enumerate() {
+            ranks.seen.extend(value.as_ref().map(|value| (cell, value.version())));
+        }
+        ranks.seen.sort_unstable();
+        ranks.seen.dedup();
+        visit(&mut |place, version| *version = ranks.rank(ground.cell(place), *version));
+        for late in &mut world.late {
+            let cell = ground.cell(late.place);
+            if let Some(expected) = &mut late.expected {
+                ranks.set(cell, expected);
+            }
+            ranks.set(cell, &mut late.new);
+        }
+        for (cell, value) in world.cells.iter_mut().enumerate() {
+            if let Some(value) = value
+                && ranks.rank(cell, value.version()) != value.version()
+            {
+                ranks.set(cell, Arc::make_mut(value));
+            }
+        }
+    }
+
+    fn rank(&self, cell: usize, version: Version) -> Version {
+        let first = self.seen.partition_point(|&(seen, _)| seen < cell);
+        let at = self.seen[first..].iter().position(|&seen| seen == (cell, version));
+        at.expect("collected before") as Version + 1
+    }
+
+    fn set(&self, cell: usize, value: &mut Value) {
+        let version = match value {
+            Value::Node(node) => &mut node.version,
+            Value::Block(block) => &mut block.version,
+        };
+        *version = self.rank(cell, *version);
+    }
+}
