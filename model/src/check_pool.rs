@@ -181,7 +181,9 @@ impl CheckPool {
     /// frees.
     fn rights(&self, caller: u8, life: &Life) -> (Option<u64>, Option<(u64, u64)>) {
         match life {
-            Life::Allocating { tag, .. } | Life::Dead { late: Some(tag), .. } => (Some(plain(self.tag(caller, *tag))), None),
+            Life::Allocating { tag, .. } | Life::Dead { late: Some(tag), .. } => {
+                (Some(plain(self.tag(caller, *tag))), None)
+            }
             Life::Freeing { pair, .. } | Life::Dead { unfinished: Some(pair), .. } => {
                 (None, Some(self.pair(caller, *pair)))
             }
@@ -199,9 +201,14 @@ impl CheckPool {
             }
             let id = at as u64;
             let freeing = freeing.filter(|&(freed, _)| freed == id).map(|(_, tag)| tag);
-            object(&mut state.objection, spec::change_is_allowed(id, *from, *to, allocating, freeing));
+            object(
+                &mut state.objection,
+                spec::change_is_allowed(id, *from, *to, allocating, freeing),
+            );
             state.freeing[at] = to.is_none().then_some(caller);
-            if to.is_none() && let Life::Freeing { seen, .. } = life(state, caller) {
+            if to.is_none()
+                && let Life::Freeing { seen, .. } = life(state, caller)
+            {
                 seen.cleared = true;
             }
         }
@@ -328,15 +335,22 @@ impl CheckPool {
         let slots = self.ground.plain_slots(&state.world);
         let held = (0..).zip(&slots).find(|(_, slot)| **slot == Some(tag));
         if let Some((id, _)) = held {
-            object(&mut state.objection, Err(Objection { property: 1, what: What::Leaked { id, tag } }));
+            object(
+                &mut state.objection,
+                Err(Objection { property: 1, what: What::Leaked { id, tag } }),
+            );
         }
         let world = &state.world;
         let alive = world.late.iter().any(|late| {
-            late.caller == caller && self.ground.read(world, late.place) == late.expected
+            late.caller == caller
+                && self.ground.read(world, late.place) == late.expected
                 && late.place.is_block()
         });
         if alive {
-            object(&mut state.objection, Err(Objection { property: 1, what: What::Leaked { id: 0, tag } }));
+            object(
+                &mut state.objection,
+                Err(Objection { property: 1, what: What::Leaked { id: 0, tag } }),
+            );
         }
     }
 
@@ -352,7 +366,8 @@ impl CheckPool {
             *life(state, caller) = Life::Dead { unfinished: Some(pair), late: None };
             return Event::Unfinished;
         };
-        let slot = self.ground.plain_slots(&state.world)[usize::try_from(pair.id.0).expect("small")];
+        let slot =
+            self.ground.plain_slots(&state.world)[usize::try_from(pair.id.0).expect("small")];
         let (id, tag) = self.pair(caller, pair);
         let (right, got, event) = match outcome {
             // After a lost answer it may have been somebody else's free of the same pair.
@@ -365,7 +380,10 @@ impl CheckPool {
         };
         if !right {
             let expected = if seen.cleared { spec::Freed::Freed } else { spec::Freed::NotOwner };
-            object(&mut state.objection, Err(Objection { property: 2, what: What::Free { expected, got } }));
+            object(
+                &mut state.objection,
+                Err(Objection { property: 2, what: What::Free { expected, got } }),
+            );
         }
         // POOL-6: a free that has returned has done its work.
         object(&mut state.objection, spec::free_is_done(slot, id, tag));
@@ -461,9 +479,7 @@ impl CheckPool {
             Action::Die(caller) => {
                 state.deaths -= 1;
                 *life(state, caller) = match *life(state, caller) {
-                    Life::Freeing { pair, .. } => {
-                        Life::Dead { unfinished: Some(pair), late: None }
-                    }
+                    Life::Freeing { pair, .. } => Life::Dead { unfinished: Some(pair), late: None },
                     Life::Allocating { tag, .. } => dead_allocating(state, caller, tag),
                     _ => return None,
                 };
@@ -572,10 +588,8 @@ impl Explore for CheckPool {
     }
 
     fn alone(&self, state: &State, caller: usize) -> Option<Action> {
-        let active = matches!(
-            state.callers[caller].life,
-            Life::Allocating { .. } | Life::Freeing { .. }
-        );
+        let active =
+            matches!(state.callers[caller].life, Life::Allocating { .. } | Life::Freeing { .. });
         let name = u8::try_from(caller).expect("few");
         (active && state.objection.is_none()).then_some(Action::Step(name))
     }

@@ -103,7 +103,9 @@ enum Life {
     /// The session is over; the tag is still written down.
     Finished,
     /// Died; what the notebook says of it.
-    Dead { freeing: Option<Id> },
+    Dead {
+        freeing: Option<Id>,
+    },
     /// Against rule 3: gone for good, with its tag left in the notebook.
     Gone,
 }

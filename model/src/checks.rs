@@ -146,7 +146,8 @@ impl Check {
                 got.0, got.1, got.2
             ));
         }
-        let unseen: Vec<_> = seen.iter().filter(|event| !found.events.contains_key(event)).collect();
+        let unseen: Vec<_> =
+            seen.iter().filter(|event| !found.events.contains_key(event)).collect();
         (!unseen.is_empty()).then(|| format!("expected to see {unseen:?}, did not"))
     }
 
@@ -157,8 +158,12 @@ impl Check {
             (property.to_owned(), wrong.trace.len())
         });
         let problem = match self.expected {
-            Expected::Fails { property, steps } if (property, steps) == (&*found.0, found.1) => None,
-            expected => Some(format!("expected {expected:?}, got {} in {} steps", found.0, found.1)),
+            Expected::Fails { property, steps } if (property, steps) == (&*found.0, found.1) => {
+                None
+            }
+            expected => {
+                Some(format!("expected {expected:?}, got {} in {} steps", found.0, found.1))
+            }
         };
         Outcome { states, depth: found.1, solo: None, wrong, problem }
     }
@@ -169,8 +174,12 @@ impl Check {
         let shown = fault.property;
         let problem = match self.expected {
             _ if control.shown => Some("found also where its cause is taken away".into()),
-            Expected::Fails { property, steps } if (property, steps) == (shown, found.depth) => None,
-            expected => Some(format!("expected {expected:?}, got {shown} in {} steps", found.depth)),
+            Expected::Fails { property, steps } if (property, steps) == (shown, found.depth) => {
+                None
+            }
+            expected => {
+                Some(format!("expected {expected:?}, got {shown} in {} steps", found.depth))
+            }
         };
         let trace = found.trace.to_string().lines().map(str::to_owned).collect();
         let wrong = Some(search::Wrong { what: format!("{shown}: {}", fault.title), trace });

@@ -325,7 +325,8 @@ impl<E: Explore> Search<'_, E> {
         let callers = goes.len();
         let action = from.actions[from.next - 1];
         for (caller, (went, goes)) in from.alone.iter().zip(goes).enumerate() {
-            let after = if goes.is_some() { self.solo[number as usize * callers + caller] } else { 0 };
+            let after =
+                if goes.is_some() { self.solo[number as usize * callers + caller] } else { 0 };
             let steps = after + 1;
             match (went, goes) {
                 (Some(step), _) if *step == action => {

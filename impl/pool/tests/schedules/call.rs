@@ -135,8 +135,8 @@ impl Call {
         }
     }
 
-    /// Whether it is an allocate or a free, of which POOL-5 states a bound.
-    pub(crate) fn is_bounded(&self) -> bool {
-        matches!(self.machine, Running::Allocate(_) | Running::Free(_))
+    /// Whether it may clear a slot, and nobody is bound to call it again when it stops.
+    pub(crate) fn may_be_abandoned(&self) -> bool {
+        matches!(self.purpose, Purpose::Recover | Purpose::Beside { .. })
     }
 }

@@ -102,8 +102,9 @@ pub(crate) struct World {
     clock: usize,
     /// Whether a caller died, or could not reach the map.
     stopped: bool,
-    /// Whether one of these was not a free: then only a recovery puts all counts right.
-    scarred: bool,
+    /// Whether one of these may have cleared a slot, and nobody is bound to call it again: then only a
+    /// recovery puts its counts right.
+    abandoned: bool,
     pub(crate) met: Met,
     pub(crate) story: Option<Vec<String>>,
 }
@@ -141,7 +142,7 @@ impl World {
             last_tag: STRANGER,
             clock: 0,
             stopped: false,
-            scarred: false,
+            abandoned: false,
             met: Met::default(),
             story: story.then(Vec::new),
         }
@@ -255,7 +256,7 @@ impl World {
         self.tell(|| format!("caller {caller}: {request:?} -> {response:?}"));
         if response == Response::Unavailable {
             self.stopped = true;
-            self.scarred |= !matches!(self.calls[at].machine, Running::Free(_) | Running::List(_));
+            self.abandoned |= self.calls[at].may_be_abandoned();
         }
         if let Some(output) = self.calls[at].machine.step(response) {
             self.callers[caller] = None;
@@ -286,14 +287,17 @@ impl World {
         self.tell(|| format!("caller {caller} dies"));
         self.stopped = true;
         self.calls[at].status = Status::Stopped;
+        self.abandoned |= self.calls[at].may_be_abandoned();
         match self.calls[at].purpose {
             Purpose::Allocate { tag } => {
                 self.notebook.remove(&tag);
-                self.scarred = true;
             }
             Purpose::Free { pair, .. } => self.unfinished.push(pair),
-            Purpose::Recover => self.scarred = true,
-            Purpose::Vain { .. } | Purpose::Beside { .. } | Purpose::Repair | Purpose::List => {}
+            Purpose::Recover
+            | Purpose::Vain { .. }
+            | Purpose::Beside { .. }
+            | Purpose::Repair
+            | Purpose::List => {}
         }
     }
 
@@ -314,23 +318,34 @@ impl World {
     /// POOL-5: a running call, if all others paused for ever.
     pub(crate) fn alone(&self, caller: usize) -> Judged {
         let Some(at) = self.callers[caller % self.callers.len()] else { return Ok(()) };
-        if !self.calls[at].is_bounded() {
-            return Ok(());
-        }
+        let bound = match self.calls[at].machine {
+            Running::Allocate(_) | Running::Free(_) => {
+                specs::solo_bound(u64::from(self.tree.height()), self.others(at))
+            }
+            Running::Recover(_) => specs::solo_recovery_bound(
+                self.tree.all().count() as u64,
+                self.tree.size(),
+                u64::from(self.tree.shape().block()),
+            ),
+            Running::List(_) => return Ok(()),
+        };
         let map = self.map.clone();
         map.prepare(at, None);
         let mut machine = self.calls[at].machine.clone();
         for steps in 1.. {
-            // As any of the other calls may have stopped half-way, all but the clean ones count.
-            specs::returns_alone(steps, u64::from(self.tree.height()), self.others(at))
-                .map_err(judged)?;
-            if machine.step(perform(&map, &self.tree, &machine.request()).0).is_some() {
+            specs::returns_alone(steps, bound).map_err(judged)?;
+            let response = match machine.request() {
+                Request::IsLive(tag) => Response::Live(self.notebook.contains(&number(&tag))),
+                request => perform(&map, &self.tree, &request).0,
+            };
+            if machine.step(response).is_some() {
                 break;
             }
         }
         Ok(())
     }
 
+    /// The other calls that may have stopped half-way.
     fn others(&self, at: usize) -> u64 {
         let half_way = |call: &&Call| call.status != Status::Returned;
         (self.calls[..at].iter().chain(&self.calls[at + 1..]).filter(half_way)).count() as u64

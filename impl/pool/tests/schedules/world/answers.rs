@@ -86,7 +86,7 @@ impl World {
 
     fn no_longer_holds(&self, (id, tag): Pair) -> Judged {
         let slot = self.slots[usize::try_from(id).expect("a small pool")];
-        specs::free_restores_capacity(slot, id, tag, []).map_err(judged)
+        specs::free_is_done(slot, id, tag).map_err(judged)
     }
 
     fn allocated(&mut self, at: usize, tag: u64, answer: Result<Id, AllocateFailure>) -> Judged {

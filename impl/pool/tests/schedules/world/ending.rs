@@ -35,13 +35,11 @@ impl World {
                 self.notebook.remove(&tag);
             }
         }
-        while let Some(&(id, tag)) = self.unfinished.last() {
-            self.run_alone(Op::FreeAgain(self.unfinished.len() - 1))?;
-            let slot = self.slots[usize::try_from(id).expect("small")];
-            let counts = if self.scarred { Vec::new() } else { self.counts()? };
-            if self.unfinished.is_empty() {
-                specs::free_restores_capacity(slot, id, tag, counts).map_err(judged)?;
-            }
+        while !self.unfinished.is_empty() {
+            self.run_alone(Op::FreeAgain(0))?;
+        }
+        if !self.abandoned {
+            specs::no_capacity_lost(self.counts()?).map_err(judged)?;
         }
         if let Some(steps) = recovery_dies_after {
             self.begin(0, Op::Recover);
