@@ -1,36 +1,22 @@
-//! The atomic map of a pool: [`Memory`], the plain reference.
+//! The atomic map of a pool: [`Memory`], the plain reference, and [`Durable`], a file.
+//!
+//! Invariants: both are linearizable on every key and pass one conformance suite
+//! (`tests/conformance.rs`). What a [`Durable`] map has answered is on disk. POOL-1 to POOL-7 assume
+//! such a map.
+//!
+//! What this crate does not do: know anything of pools, ids or tags. It maps bytes to bytes.
 
-use std::collections::BTreeMap;
+#![forbid(unsafe_code)]
 
-use cloakroom_pool::{AtomicMap, Cas, MapError};
-use parking_lot::Mutex;
+mod batch;
+mod durable;
+mod memory;
+mod open;
+mod rehearsal;
 
-/// A mutex around an ordered map: the reference that other stores are compared with.
-#[derive(Debug, Default)]
-pub struct Memory {
-    map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
-}
+#[cfg(test)]
+mod faults;
 
-impl AtomicMap for Memory {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
-        Ok(self.map.lock().get(key).cloned())
-    }
-
-    fn compare_and_set(
-        &self,
-        key: &[u8],
-        expected: Option<&[u8]>,
-        new: Option<&[u8]>,
-    ) -> Result<Cas, MapError> {
-        let mut map = self.map.lock();
-        let current = map.get(key);
-        if current.map(Vec::as_slice) != expected {
-            return Ok(Cas::Mismatch(current.cloned()));
-        }
-        match new {
-            Some(value) => map.insert(key.to_vec(), value.to_vec()),
-            None => map.remove(key),
-        };
-        Ok(Cas::Set)
-    }
-}
+pub use durable::{Durable, Entry, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use memory::Memory;
+pub use open::OpenError;
