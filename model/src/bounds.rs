@@ -194,7 +194,7 @@ pub const CHECKS: &[Check] = &[
         "pool-four-ids-spread",
         "N=4 (2,1), depth 2, policy spread, 3 callers x 2, 2 and 1 calls",
         pool::Bounds { size: 4, policy: Spread, calls: &[2, 2, 1], ..POOL },
-        (0, 0, 0),
+        (177_445, 112, 27),
         &[Freed, Mismatch],
     ),
     pool(
