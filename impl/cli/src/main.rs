@@ -1,3 +1,9 @@
-//! The `cloakroom` command.
+//! The `cloakroom` command; see the library beside it.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cloakroom_cli::run()
+}

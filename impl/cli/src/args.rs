@@ -1,0 +1,453 @@
+//! The command line: every command, flag and help text.
+//!
+//! Invariants (a test at the end checks them):
+//! * every flag `--some-name` is also read from `CLOAKROOM_SOME_NAME`;
+//! * every command and flag has a help text.
+//!
+//! Does not judge what a value means to a pool: sizes, shapes and tags are checked by the pool's own
+//! constructors, so that there is one message for each fault.
+
+use std::path::PathBuf;
+
+use clap::builder::{BoolishValueParser, RangedU64ValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::replay::CrashRate;
+
+const AFTER_HELP: &str = "\
+Data goes to stdout, messages to stderr. Every flag is also read from the environment: \
+--some-name from CLOAKROOM_SOME_NAME.
+
+Exit codes:
+  0  done
+  1  refused by the pool, a check failed, or the data file could not be used
+     (an unknown outcome is said to be unknown)
+  2  wrong usage or input; nothing has been changed";
+
+/// Hands out small numbers to callers of which any may die at any step.
+///
+/// You hand in a tag, you get an id in [0, size) that nobody else holds; you hand back the id and
+/// the tag, and the id is free again.
+#[derive(Debug, Parser)]
+#[command(name = "cloakroom", version, after_help = AFTER_HELP)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create and list pools
+    Pool {
+        /// What to do with pools.
+        #[command(subcommand)]
+        command: PoolCommand,
+    },
+    /// Take a free id and hold it under a tag
+    Allocate(AllocateArgs),
+    /// Give an id back
+    Free(FreeArgs),
+    /// Tell which ids a tag holds
+    Find(FindArgs),
+    /// List every held id with its tag
+    List(NamedArgs),
+    /// Tell how many ids are held
+    Usage(NamedArgs),
+    /// Free what dead callers left behind
+    Recover(RecoverArgs),
+    /// Compare the counts with the slots, and put stale counts right
+    Check(CheckArgs),
+    /// Replay a trace of workloads on a fresh pool, with callers dying, and judge it
+    Replay(ReplayArgs),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+    /// Write the man pages into a directory
+    Man(ManArgs),
+}
+
+/// The commands about pools.
+#[derive(Debug, Subcommand)]
+pub enum PoolCommand {
+    /// Create a pool
+    Create(CreateArgs),
+    /// List the pools of a data file
+    List(PoolListArgs),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// How results are printed.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// How to print the result
+    #[arg(long, env = "CLOAKROOM_OUTPUT", hide_env_values = true)]
+    #[arg(value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// Where the pools are.
+#[derive(Clone, Debug, Args)]
+pub struct DataArgs {
+    /// The file in which the pools live; only `pool create` makes it
+    #[arg(long, env = "CLOAKROOM_DATA", hide_env_values = true, value_name = "PATH")]
+    #[arg(default_value = "./cloakroom.redb", value_hint = ValueHint::FilePath)]
+    pub data: PathBuf,
+
+    /// How long to wait while another process has the data file open
+    #[arg(long, env = "CLOAKROOM_WAIT", hide_env_values = true, value_name = "SECONDS")]
+    #[arg(default_value_t = 10)]
+    pub wait: u16,
+}
+
+/// A pool's tree and policy.
+#[derive(Clone, Debug, Args)]
+pub struct ShapeArgs {
+    /// Ids in the pool: 0 to N - 1
+    #[arg(long, env = "CLOAKROOM_SIZE", hide_env_values = true, value_name = "N")]
+    pub size: u64,
+
+    /// Children of a node, 2 to 256
+    #[arg(long, env = "CLOAKROOM_FANOUT", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = 64)]
+    pub fanout: u16,
+
+    /// Slots of a block, 1 to 256
+    #[arg(long, env = "CLOAKROOM_BLOCK", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = 64)]
+    pub block: u16,
+
+    /// Which free id to prefer
+    #[arg(long, env = "CLOAKROOM_POLICY", hide_env_values = true)]
+    #[arg(value_enum, default_value_t = PolicyArg::LowestFirst)]
+    pub policy: PolicyArg,
+}
+
+/// Which free id to prefer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PolicyArg {
+    /// The lowest free id
+    LowestFirst,
+    /// Start where a hash of the tag says: callers seldom meet
+    Spread,
+}
+
+/// `pool create`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cloakroom pool create vlans --size 4094")]
+pub struct CreateArgs {
+    /// The pool's name: 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit
+    pub name: String,
+    /// Its tree and policy.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+    /// Where it lives.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How to print it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `pool list`.
+#[derive(Debug, Args)]
+pub struct PoolListArgs {
+    /// Where they live.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How to print them.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A command about one pool.
+#[derive(Debug, Args)]
+pub struct NamedArgs {
+    /// The pool
+    pub name: String,
+    /// Where it lives.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The tag of a call.
+#[derive(Debug, Args)]
+pub struct TagArgs {
+    /// The name of one allocation: 1 to 128 bytes, without a line break
+    #[arg(long, env = "CLOAKROOM_TAG", hide_env_values = true)]
+    pub tag: String,
+}
+
+/// `allocate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Write the tag down durably before you call this, and use a new tag for each allocation. If the \
+command dies, `cloakroom find` tells whether the tag holds an id; or strike the tag out, and \
+`cloakroom recover` frees what it may hold. Exits with 1 if the pool is full.
+
+Example:
+  id=$(cloakroom allocate vlans --tag web-7f3a)")]
+pub struct AllocateArgs {
+    /// The pool
+    pub name: String,
+    /// For whom.
+    #[command(flatten)]
+    pub tag: TagArgs,
+    /// Where it lives.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How to print the id.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `free`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The id must already be out of use. Call it again until one call has returned; freeing twice is \
+harmless and exits with 0. Exits with 1, and changes nothing, if another tag holds the id.
+
+Example:
+  cloakroom free vlans 17 --tag web-7f3a")]
+pub struct FreeArgs {
+    /// The pool
+    pub name: String,
+    /// The id
+    pub id: u64,
+    /// Whose.
+    #[command(flatten)]
+    pub tag: TagArgs,
+    /// Where it lives.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How to print the outcome.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `find`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints one id a line, or nothing; both exit with 0.
+
+Example:
+  cloakroom find vlans --tag web-7f3a")]
+pub struct FindArgs {
+    /// The pool
+    pub name: String,
+    /// Whose.
+    #[command(flatten)]
+    pub tag: TagArgs,
+    /// Where it lives.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How to print the ids.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `recover`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+FILE names every tag that is written down, one a line, exactly as it was allocated: no quotes, no \
+comments, spaces count. Empty lines are skipped, a line may end in CR LF, a tag named twice is \
+named once. A tag with a line break in it cannot be named, and is left alone.
+
+FILE must be newer than what it is compared with, or a caller that wrote its tag down in between \
+loses its id. Without --listed the pool is listed first and FILE read afterwards: right if FILE is \
+the notebook itself, or if no caller is at work. Otherwise list first, then make FILE, then:
+
+  cloakroom list vlans --output json > listed.json
+  my-inventory --tags > live.txt
+  cloakroom recover vlans --listed listed.json --live live.txt --dry-run
+  cloakroom recover vlans --listed listed.json --live live.txt
+
+Only pairs of id and tag that were listed are freed, so callers may go on working throughout; \
+they must not use a tag again.")]
+pub struct RecoverArgs {
+    /// The pool
+    pub name: String,
+    /// The tags that are written down, one a line; - is stdin
+    #[arg(long, env = "CLOAKROOM_LIVE", hide_env_values = true, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub live: PathBuf,
+    /// An earlier `cloakroom list NAME --output json`: free nothing that is not in it; - is stdin
+    #[arg(long, env = "CLOAKROOM_LISTED", hide_env_values = true, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub listed: Option<PathBuf>,
+    /// Accept a FILE that names no tag at all: everything that is held is freed
+    #[arg(long, env = "CLOAKROOM_NONE_LIVE", hide_env_values = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub none_live: bool,
+    /// Print what would be freed, and change nothing
+    #[arg(long, env = "CLOAKROOM_DRY_RUN", hide_env_values = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
+    /// Where it lives.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How to print what was freed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Frees nothing. Exits with 0 if every count was exact. Exits with 1 if some were stale; they have \
+been put right, and a second run exits with 0. A caller that died half-way leaves stale counts: \
+they cost others time, never an id.
+
+Example:
+  cloakroom check vlans || cloakroom check vlans")]
+pub struct CheckArgs {
+    /// The pool and how to print the result.
+    #[command(flatten)]
+    pub named: NamedArgs,
+}
+
+/// Where a replay's pool lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreArg {
+    /// In memory
+    Memory,
+    /// In a new file in the directory for temporary files, removed at the end
+    Durable,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+FILE is a CSV with a header. Each row is a workload: a tag of its own, a start, and an end or \
+nothing. Times are decimal numbers in any one unit. A row without a start never ran and is skipped; \
+one without an end holds its id to the end of the trace. At equal times ends come before starts.
+
+Every start allocates an id and every end frees it. A call dies with the probability given, before \
+or after one of its map operations; its caller restarts with nothing but what it wrote down. A \
+start that meets a full pool waits; if there is no room until its end, it is refused.
+
+In the end a recovery runs and an oracle that never looked into the pool judges it: no id held \
+twice, none taken from its holder, none leaked, none lost, every count exact, `full` never answered \
+while there was room. Exits with 1 if it objects. The pools of --data are not touched.
+
+Example:
+  cloakroom replay traces/demo.csv --size 48 --workers 8 --crash-rate 0.05 --seed 1")]
+pub struct ReplayArgs {
+    /// The trace; - is stdin
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The pool's tree and policy.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+    /// Callers at work at once, 1 to 256
+    #[arg(long, env = "CLOAKROOM_WORKERS", hide_env_values = true, value_name = "W")]
+    #[arg(default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
+    pub workers: usize,
+    /// The probability that a call dies, 0 to 0.9
+    #[arg(long, env = "CLOAKROOM_CRASH_RATE", hide_env_values = true, value_name = "P")]
+    #[arg(default_value = "0")]
+    pub crash_rate: CrashRate,
+    /// Decides which calls die, and where
+    #[arg(long, env = "CLOAKROOM_SEED", hide_env_values = true, value_name = "S")]
+    #[arg(default_value_t = 0)]
+    pub seed: u64,
+    /// Where the pool lives
+    #[arg(long, env = "CLOAKROOM_STORE", hide_env_values = true)]
+    #[arg(value_enum, default_value_t = StoreArg::Memory)]
+    pub store: StoreArg,
+    /// The column with the tag
+    #[arg(long, env = "CLOAKROOM_TAG_COLUMN", hide_env_values = true, value_name = "NAME")]
+    #[arg(default_value = "name")]
+    pub tag_column: String,
+    /// The column with the start
+    #[arg(long, env = "CLOAKROOM_START_COLUMN", hide_env_values = true, value_name = "NAME")]
+    #[arg(default_value = "scheduled_time")]
+    pub start_column: String,
+    /// The column with the end
+    #[arg(long, env = "CLOAKROOM_END_COLUMN", hide_env_values = true, value_name = "NAME")]
+    #[arg(default_value = "deletion_time")]
+    pub end_column: String,
+    /// How to print the summary.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `completion`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cloakroom completion bash > ~/.local/share/bash-completion/completions/cloakroom")]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cloakroom man /usr/local/share/man/man1")]
+pub struct ManArgs {
+    /// An existing directory
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn every_command(command: clap::Command, visit: &mut dyn FnMut(&clap::Command)) {
+        visit(&command);
+        for sub in command.get_subcommands() {
+            every_command(sub.clone(), visit);
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_also_read_from_the_environment() {
+        let mut flags = 0;
+        every_command(Cli::command(), &mut |command| {
+            for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                let long = arg.get_long().expect("a long name");
+                let name = format!("CLOAKROOM_{}", long.to_uppercase().replace('-', "_"));
+                let env = arg.get_env().map(|env| env.to_string_lossy().into_owned());
+                assert_eq!(env, Some(name), "--{long} of {}", command.get_name());
+                flags += 1;
+            }
+        });
+        assert!(flags > 30, "saw {flags}");
+    }
+
+    #[test]
+    fn every_command_and_argument_has_a_help_text() {
+        every_command(Cli::command(), &mut |command| {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments() {
+                let help = arg.get_help().unwrap_or_else(|| panic!("{arg} of {command}"));
+                assert!(!help.to_string().ends_with('.'), "{arg} of {command}");
+            }
+        });
+    }
+}

@@ -1,0 +1,132 @@
+//! What each command does.
+//!
+//! Invariants:
+//! * input is read and judged before anything is changed;
+//! * only `pool create` makes a data file: a mistyped path is an error, not an empty file;
+//! * a data file is open for no longer than a command works on it, since only one process can.
+
+mod ids;
+mod live;
+mod pools;
+mod recovery;
+mod shell;
+mod trace;
+
+use std::io::Read;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cloakroom_pool::{Policy, Pool, Tag};
+use cloakroom_stores::{Durable, OpenError};
+
+use crate::args::{Cli, Command, DataArgs, PolicyArg, PoolCommand, TagArgs};
+use crate::directory::{self, Name};
+use crate::error::Error;
+
+pub use live::LiveError;
+
+/// How a command ended that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// As it was asked to.
+    Yes,
+    /// The pool refused, or a check failed. The message has been written.
+    Refused,
+}
+
+/// Carries out a command.
+pub(crate) fn carry_out(cli: Cli) -> Result<Done, Error> {
+    match cli.command {
+        Command::Pool { command: PoolCommand::Create(args) } => pools::create(&args),
+        Command::Pool { command: PoolCommand::List(args) } => pools::list(&args),
+        Command::Allocate(args) => ids::allocate(&args),
+        Command::Free(args) => ids::free(&args),
+        Command::Find(args) => ids::find(&args),
+        Command::List(args) => ids::list(&args),
+        Command::Usage(args) => ids::usage(&args),
+        Command::Recover(args) => recovery::recover(&args),
+        Command::Check(args) => recovery::check(&args.named),
+        Command::Replay(args) => trace::replay(&args),
+        Command::Completion(args) => shell::completion(&args),
+        Command::Man(args) => shell::man(&args),
+    }
+}
+
+/// Opens an existing data file.
+fn open_existing(data: &DataArgs) -> Result<Durable, Error> {
+    if !data.data.try_exists().unwrap_or(true) {
+        return Err(Error::NoData { path: data.data.clone() });
+    }
+    open_or_create(data)
+}
+
+/// Opens a data file, and makes it if there is none. While another process has it open, waits.
+fn open_or_create(data: &DataArgs) -> Result<Durable, Error> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let until = Instant::now() + Duration::from_secs(data.wait.into());
+    loop {
+        match Durable::open(&data.data) {
+            // No event tells when another process closes a file.
+            Err(OpenError::Locked { .. }) if Instant::now() < until => thread::sleep(PAUSE),
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// Opens the pool of this name.
+fn open_pool(name: &str, data: &DataArgs) -> Result<Pool<Durable>, Error> {
+    let name = Name::new(name)?;
+    let map = open_existing(data)?;
+    match directory::look_up(&map, &name)? {
+        Some(definition) => Ok(Pool::new(map, definition.tree, definition.policy)),
+        None => {
+            let pools = directory::listed(map.scan(directory::PREFIX)?)?;
+            let pools = pools.into_iter().map(|(name, _)| name.as_str().to_owned()).collect();
+            Err(Error::NoSuchPool { name: name.as_str().to_owned(), pools })
+        }
+    }
+}
+
+/// The tag of a command line.
+fn tag(args: &TagArgs) -> Result<Tag, Error> {
+    if args.tag.contains(['\n', '\r']) {
+        return Err(Error::TagLineBreak { tag: args.tag.clone() });
+    }
+    Ok(Tag::new(&args.tag)?)
+}
+
+fn policy(arg: PolicyArg) -> Policy {
+    match arg {
+        PolicyArg::LowestFirst => Policy::LowestFirst,
+        PolicyArg::Spread => Policy::Spread,
+    }
+}
+
+/// A policy's name, as the command line has it.
+fn policy_name(policy: Policy) -> &'static str {
+    match policy {
+        Policy::LowestFirst => "lowest-first",
+        Policy::Spread => "spread",
+    }
+}
+
+/// Reads a file whole; `-` is stdin.
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read = if is_stdin(path) {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    read.map_err(|cause| Error::Read { path: path.to_owned(), cause })
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// A file's name for messages.
+fn shown(path: &Path) -> String {
+    if is_stdin(path) { "stdin".to_owned() } else { path.display().to_string() }
+}

@@ -1,0 +1,77 @@
+//! `pool create` and `pool list`.
+
+use std::fmt::Write;
+
+use cloakroom_pool::Shape;
+use serde::Serialize;
+
+use super::{Done, open_existing, open_or_create, policy, policy_name};
+use crate::args::{CreateArgs, Format, PoolListArgs};
+use crate::directory::{self, Definition, Name};
+use crate::error::Error;
+use crate::output::{print, print_json, say};
+
+/// A pool in JSON.
+#[derive(Serialize)]
+struct Record<'a> {
+    pool: &'a str,
+    number: u64,
+    size: u64,
+    fanout: u16,
+    block: u16,
+    policy: &'static str,
+}
+
+impl<'a> Record<'a> {
+    fn new(name: &'a Name, definition: &Definition) -> Self {
+        let tree = &definition.tree;
+        Self {
+            pool: name.as_str(),
+            number: tree.pool().0,
+            size: tree.size(),
+            fanout: tree.shape().fanout(),
+            block: tree.shape().block(),
+            policy: policy_name(definition.policy),
+        }
+    }
+}
+
+pub(super) fn create(args: &CreateArgs) -> Result<Done, Error> {
+    let name = Name::new(&args.name)?;
+    let shape = Shape::new(args.shape.fanout, args.shape.block)?;
+    // Before the file is made.
+    cloakroom_pool::Tree::new(cloakroom_pool::PoolId(0), args.shape.size, shape)?;
+    let map = open_or_create(&args.data)?;
+    let policy = policy(args.shape.policy);
+    let definition = directory::create(&map, &name, args.shape.size, shape, policy)?;
+    match args.output.output {
+        Format::Json => print_json(&Record::new(&name, &definition))?,
+        Format::Table => {
+            let size = definition.tree.size();
+            say(format_args!("pool {} has the ids 0 to {}", name.as_str(), size - 1));
+        }
+    }
+    Ok(Done::Yes)
+}
+
+pub(super) fn list(args: &PoolListArgs) -> Result<Done, Error> {
+    let map = open_existing(&args.data)?;
+    let pools = directory::listed(map.scan(directory::PREFIX)?)?;
+    let records: Vec<_> = pools.iter().map(|(name, pool)| Record::new(name, pool)).collect();
+    match args.output.output {
+        Format::Json => print_json(&records)?,
+        Format::Table => print(table(&records).as_bytes())?,
+    }
+    Ok(Done::Yes)
+}
+
+fn table(records: &[Record<'_>]) -> String {
+    let longest = records.iter().map(|record| record.pool.len()).max().unwrap_or(0);
+    let wide = longest.max("POOL".len());
+    let mut table = format!("{:<wide$}  {:>15}  FANOUT  BLOCK  POLICY\n", "POOL", "SIZE");
+    for Record { pool, size, fanout, block, policy, .. } in records {
+        writeln!(table, "{pool:<wide$}  {size:>15}  {fanout:>6}  {block:>5}  {policy}")
+            .expect("a String takes everything");
+    }
+    table
+}

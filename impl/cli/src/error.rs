@@ -1,0 +1,140 @@
+//! Why a command did not do what it was asked to, whose fault that is, and the exit code for it.
+//!
+//! Invariant: exit code 2 means that the input was wrong and nothing has been changed; everything
+//! else that is not done is 1. An unknown outcome is said to be unknown.
+
+use std::io;
+use std::path::PathBuf;
+
+use cloakroom_pool::{AllocateError, FreeError, MapError, ShapeError, TagError};
+use cloakroom_stores::OpenError;
+use thiserror::Error;
+
+use crate::commands::LiveError;
+use crate::directory::{DefinitionError, NameError};
+use crate::replay::TraceError;
+
+/// Any failure of a command.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The user's: no such pool.
+    #[error("pool: expected one of {}, got {name:?}", known(.pools))]
+    NoSuchPool {
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        pools: Vec<String>,
+    },
+    /// The user's: no such data file.
+    #[error("{}: expected a data file, got none; `cloakroom pool create` makes one", path.display())]
+    NoData {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The user's: the name is taken.
+    #[error("pool {name:?} exists already; nothing has been changed")]
+    PoolExists {
+        /// The name.
+        name: String,
+    },
+    /// The user's.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The user's.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The user's.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// The user's.
+    #[error("tag: expected no line break, got {tag:?}: a file of live tags could not name it")]
+    TagLineBreak {
+        /// What came.
+        tag: String,
+    },
+    /// That of the trace's author.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// That of the author of the live or listed file.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The user's: an input file that cannot be read.
+    #[error("{}: expected a readable file: {cause}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+    /// The user's: a directory that cannot be written to.
+    #[error("{}: expected a directory to write to: {cause}", path.display())]
+    WriteDirectory {
+        /// Which directory.
+        path: PathBuf,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+    /// The data file's.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The data file's: it holds no definition that this program can have written.
+    #[error("pool {name:?}: {cause}")]
+    Definition {
+        /// Whose.
+        name: String,
+        /// What is wrong.
+        cause: DefinitionError,
+    },
+    /// The map's.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The pool's: full; or the map's.
+    #[error(transparent)]
+    Allocate(#[from] AllocateError),
+    /// The user's: no such id; or the map's.
+    #[error(transparent)]
+    Free(#[from] FreeError),
+    /// The operating system's, about the replay's temporary file or stdout.
+    #[error("{what}: {cause}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    /// The exit code: 2 for wrong input, 1 for everything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoSuchPool { .. }
+            | Self::NoData { .. }
+            | Self::Name(_)
+            | Self::Shape(_)
+            | Self::Tag(_)
+            | Self::TagLineBreak { .. }
+            | Self::Trace(_)
+            | Self::Live(_)
+            | Self::Read { .. }
+            | Self::WriteDirectory { .. }
+            | Self::Open(OpenError::Foreign { .. })
+            | Self::Free(FreeError::OutOfRange { .. }) => 2,
+            Self::PoolExists { .. }
+            | Self::Open(_)
+            | Self::Definition { .. }
+            | Self::Map(_)
+            | Self::Allocate(_)
+            | Self::Free(_)
+            | Self::System { .. } => 1,
+        }
+    }
+}
+
+fn known(pools: &[String]) -> String {
+    match pools {
+        [] => "none (there are no pools yet)".to_owned(),
+        pools => pools.join(", "),
+    }
+}

@@ -1,0 +1,42 @@
+//! The `cloakroom` command: pools in a durable file, and the replay of a trace with callers dying.
+//!
+//! Entry symbol: [`run`]. `args` says what can be asked, `commands` does it, `directory` keeps the
+//! pools of a data file, `replay` is the main job, `error` has the exit codes, `output` the two
+//! streams.
+//!
+//! Invariants:
+//! * data goes to stdout, messages to stderr;
+//! * exit code 0 is done, 1 refused or failed, 2 wrong usage or input with nothing changed.
+//!
+//! What it does not do: speak to a server, or share a data file with another process at one time.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod directory;
+mod error;
+mod output;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Cli;
+pub use commands::{Done, LiveError};
+pub use directory::{DefinitionError, NameError};
+pub use error::Error;
+pub use replay::{CrashRate, CrashRateError, TraceError};
+
+/// Reads the command line, carries it out, and says what went wrong.
+pub fn run() -> ExitCode {
+    match commands::carry_out(Cli::parse()) {
+        Ok(Done::Yes) => ExitCode::SUCCESS,
+        Ok(Done::Refused) => ExitCode::from(1),
+        Err(error) => {
+            output::say(format_args!("error: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

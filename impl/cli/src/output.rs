@@ -1,0 +1,128 @@
+//! Data to stdout, messages to stderr.
+//!
+//! Invariants:
+//! * a reader that has gone away (`| head -1`) is no failure and no message: the command has done
+//!   its work, and its exit code says so;
+//! * a tag in a table cannot move the cursor or break a line: whatever is not printable is escaped.
+//!   JSON has every tag exactly, as text where it is UTF-8 and always in hexadecimal;
+//! * nothing here is coloured.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write};
+
+use cloakroom_pool::{Id, Tag};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Writes data to stdout, whole.
+pub(crate) fn print(data: &[u8]) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(data).and_then(|()| stdout.flush()) {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::System { what: "stdout", cause })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes one JSON value and a line's end to stdout.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let mut json = serde_json::to_vec(value).expect("records of numbers and strings");
+    json.push(b'\n');
+    print(&json)
+}
+
+/// Writes a message to stderr. A stderr that is gone takes no message, also not this one.
+pub(crate) fn say(message: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// A pair of id and tag in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pair {
+    pub(crate) id: u64,
+    /// `None` when the tag is no UTF-8.
+    pub(crate) tag: Option<String>,
+    pub(crate) tag_hex: String,
+}
+
+impl Pair {
+    /// A pair as it is written.
+    pub(crate) fn new(id: Id, tag: &Tag) -> Self {
+        let bytes = tag.as_bytes();
+        let text = std::str::from_utf8(bytes).ok().map(str::to_owned);
+        Self { id: id.0, tag: text, tag_hex: hex(bytes) }
+    }
+
+    /// The pair as it was; `None` when the hexadecimal digits are no tag.
+    pub(crate) fn read(&self) -> Option<(Id, Tag)> {
+        let digits = self.tag_hex.as_bytes();
+        let digit = |at: usize| char::from(digits[at]).to_digit(16);
+        let bytes: Option<Vec<u8>> = (0..digits.len() / 2)
+            .map(|at| u8::try_from(digit(2 * at)? * 16 + digit(2 * at + 1)?).ok())
+            .collect();
+        let even = digits.len().is_multiple_of(2);
+        let tag = bytes.filter(|_| even).and_then(|bytes| Tag::new(bytes).ok())?;
+        Some((Id(self.id), tag))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a String takes everything");
+        hex
+    })
+}
+
+/// A tag for a table: on one line, and harmless to a terminal.
+pub(crate) fn printable(tag: &Tag) -> String {
+    let mut shown = String::new();
+    for chunk in tag.as_bytes().utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter.is_control() {
+                shown.extend(letter.escape_default());
+            } else {
+                shown.push(letter);
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(shown, "\\x{byte:02x}").expect("a String takes everything");
+        }
+    }
+    shown
+}
+
+/// Pairs as a table with a head.
+pub(crate) fn pairs_table<'a>(pairs: impl IntoIterator<Item = &'a (Id, Tag)>) -> String {
+    let mut table = format!("{:<12}TAG\n", "ID");
+    for (id, tag) in pairs {
+        writeln!(table, "{:<12}{}", id.0, printable(tag)).expect("a String takes everything");
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_shows_no_control_character() {
+        let tag = Tag::new(b"a\nb\x1b[31m\xff\xc3\xa4\\").unwrap();
+        assert_eq!(printable(&tag), "a\\nb\\u{1b}[31m\\xffä\\");
+    }
+
+    #[test]
+    fn a_pair_survives_json_whatever_its_bytes() {
+        for bytes in [&b"plain"[..], b"\xff\x00\n", "ä".as_bytes()] {
+            let (id, tag) = (Id(7), Tag::new(bytes).unwrap());
+            let json = serde_json::to_string(&Pair::new(id, &tag)).unwrap();
+            let pair: Pair = serde_json::from_str(&json).unwrap();
+            assert_eq!(pair.read(), Some((id, tag)));
+        }
+        for tag_hex in ["", "a", "zz", "0g", "é"] {
+            let pair = Pair { id: 0, tag: None, tag_hex: tag_hex.to_owned() };
+            assert_eq!(pair.read(), None, "{tag_hex:?}");
+        }
+    }
+}
