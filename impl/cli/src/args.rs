@@ -413,10 +413,10 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn every_command(command: clap::Command, visit: &mut dyn FnMut(&clap::Command)) {
-        visit(&command);
+    fn every_command(command: &clap::Command, visit: &mut dyn FnMut(&clap::Command)) {
+        visit(command);
         for sub in command.get_subcommands() {
-            every_command(sub.clone(), visit);
+            every_command(sub, visit);
         }
     }
 
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn every_flag_is_also_read_from_the_environment() {
         let mut flags = 0;
-        every_command(Cli::command(), &mut |command| {
+        every_command(&Cli::command(), &mut |command| {
             for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
                 let long = arg.get_long().expect("a long name");
                 let name = format!("CLOAKROOM_{}", long.to_uppercase().replace('-', "_"));
@@ -442,7 +442,7 @@ mod tests {
 
     #[test]
     fn every_command_and_argument_has_a_help_text() {
-        every_command(Cli::command(), &mut |command| {
+        every_command(&Cli::command(), &mut |command| {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for arg in command.get_arguments() {
                 let help = arg.get_help().unwrap_or_else(|| panic!("{arg} of {command}"));

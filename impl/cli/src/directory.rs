@@ -233,10 +233,15 @@ mod tests {
         let shape = Shape::default();
         let made: Vec<_> = std::thread::scope(|scope| {
             let create = |caller: usize| {
-                let name = if caller.is_multiple_of(2) { name("one") } else { name(&format!("p{caller}")) };
+                let name = if caller.is_multiple_of(2) {
+                    name("one")
+                } else {
+                    name(&format!("p{caller}"))
+                };
                 create(&map, &name, 10, shape, Policy::Spread)
             };
-            let callers: Vec<_> = (0..16).map(|caller| scope.spawn(move || create(caller))).collect();
+            let callers: Vec<_> =
+                (0..16).map(|caller| scope.spawn(move || create(caller))).collect();
             callers.into_iter().map(|caller| caller.join().unwrap()).collect()
         });
         let pools: Vec<_> = made.iter().filter_map(|made| made.as_ref().ok()).collect();
@@ -271,10 +276,7 @@ mod tests {
         };
         assert_eq!(broken(0, 2), Err(DefinitionError::Format { got: 2 }));
         assert_eq!(broken(21, 2), Err(DefinitionError::Policy { got: 2 }));
-        assert_eq!(
-            broken(18, 1),
-            Err(DefinitionError::Shape(ShapeError::Fanout { fanout: 1 }))
-        );
+        assert_eq!(broken(18, 1), Err(DefinitionError::Shape(ShapeError::Fanout { fanout: 1 })));
         let short = DefinitionError::Length { expected: 22, got: 21 };
         assert_eq!(Definition::decode(&bytes[..21]), Err(short));
     }

@@ -73,7 +73,10 @@ pub(super) fn find(args: &FindArgs) -> Result<Done, Error> {
     match args.output.output {
         Format::Json => print_json(&Found { pool: &args.name, tag: &args.tag.tag, ids })?,
         Format::Table => {
-            let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
+            let mut lines = String::new();
+            for id in ids {
+                writeln!(lines, "{id}").expect("a String takes everything");
+            }
             print(lines.as_bytes())?;
         }
     }

@@ -78,14 +78,12 @@ fn open_or_create(data: &DataArgs) -> Result<Durable, Error> {
 fn open_pool(name: &str, data: &DataArgs) -> Result<Pool<Durable>, Error> {
     let name = Name::new(name)?;
     let map = open_existing(data)?;
-    match directory::look_up(&map, &name)? {
-        Some(definition) => Ok(Pool::new(map, definition.tree, definition.policy)),
-        None => {
-            let pools = directory::listed(map.scan(directory::PREFIX)?)?;
-            let pools = pools.into_iter().map(|(name, _)| name.as_str().to_owned()).collect();
-            Err(Error::NoSuchPool { name: name.as_str().to_owned(), pools })
-        }
+    if let Some(definition) = directory::look_up(&map, &name)? {
+        return Ok(Pool::new(map, definition.tree, definition.policy));
     }
+    let pools = directory::listed(map.scan(directory::PREFIX)?)?;
+    let pools = pools.into_iter().map(|(name, _)| name.as_str().to_owned()).collect();
+    Err(Error::NoSuchPool { name: name.as_str().to_owned(), pools })
 }
 
 /// The tag of a command line.

@@ -39,11 +39,16 @@ pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
     let before = open_pool(&args.name, &args.data)?.list()?;
     let candidates = candidates(args, &before)?;
     let live = read_live(args, before.len())?;
-    let (dead, left): (Vec<_>, Vec<_>) =
-        candidates.into_iter().filter(|(_, tag)| !live.contains(tag)).partition(|(_, tag)| can_be_named(tag));
+    let (dead, left): (Vec<_>, Vec<_>) = candidates
+        .into_iter()
+        .filter(|(_, tag)| !live.contains(tag))
+        .partition(|(_, tag)| can_be_named(tag));
     if !left.is_empty() {
         let left = left.len();
-        say(format_args!("{left} ids left alone: no line of {} can name their tags", shown(&args.live)));
+        say(format_args!(
+            "{left} ids left alone: no line of {} can name their tags",
+            shown(&args.live)
+        ));
     }
     let (freed, counts_repaired) = if args.dry_run {
         (dead, 0)
@@ -62,7 +67,11 @@ pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
         Format::Json => print_json(&recovered)?,
         Format::Table => {
             let verb = if args.dry_run { "would be freed" } else { "freed" };
-            say(format_args!("{} ids {verb}, {} of those listed stay held", freed.len(), recovered.held));
+            say(format_args!(
+                "{} ids {verb}, {} of those listed stay held",
+                freed.len(),
+                recovered.held
+            ));
             print(pairs_table(&freed).as_bytes())?;
         }
     }
@@ -86,10 +95,7 @@ fn read_live(args: &RecoverArgs, held: usize) -> Result<BTreeSet<Tag>, Error> {
 }
 
 /// Frees these pairs; answers those that were still held.
-fn free_all<M: AtomicMap>(
-    pool: &Pool<M>,
-    pairs: Vec<(Id, Tag)>,
-) -> Result<Vec<(Id, Tag)>, Error> {
+fn free_all<M: AtomicMap>(pool: &Pool<M>, pairs: Vec<(Id, Tag)>) -> Result<Vec<(Id, Tag)>, Error> {
     let mut freed = Vec::new();
     for (id, tag) in pairs {
         if pool.free(id, &tag)? == FreeOutcome::Freed {

@@ -72,7 +72,7 @@ fn on_map(
 
 /// A bar on stderr, if that is a terminal.
 fn bar(events: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} events, {per_sec}, {eta} left")
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} events, {eta} left")
         .expect("a template that a test draws");
     ProgressBar::with_draw_target(Some(events as u64), ProgressDrawTarget::stderr())
         .with_style(style)

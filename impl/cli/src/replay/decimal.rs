@@ -17,8 +17,7 @@ pub(crate) struct Moment(i128);
 
 impl Moment {
     /// What a moment may look like.
-    pub(crate) const EXPECTED: &str =
-        "a decimal number (at most 24 digits, and 9 after the point)";
+    pub(crate) const EXPECTED: &str = "a decimal number (at most 24 digits, and 9 after the point)";
 
     /// Reads one; `None` when it is no such number.
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -93,7 +92,8 @@ mod tests {
         assert_eq!(billionths("9007199254740993"), Some(9_007_199_254_740_993 * UNIT));
         assert_eq!(billionths("1.000000001"), Some(1_000_000_001));
         assert!(billionths(&"9".repeat(24)).is_some());
-        let wrong = ["", "-", ".", "1.", ".5", "1e3", " 1", "+1", "0x1", "1.0000000001", "--1", "1.-5"];
+        let wrong =
+            ["", "-", ".", "1.", ".5", "1e3", " 1", "+1", "0x1", "1.0000000001", "--1", "1.-5"];
         for text in wrong {
             assert_eq!(billionths(text), None, "{text:?}");
         }

@@ -140,7 +140,11 @@ fn by_the_predicates(
     holders_keep_their_ids(&slots, holdings)
         .and_then(|()| nothing_leaked(&slots, |tag| live.contains(&tag)))
         .map_err(|objection| {
-            format!("{objection} (ids and tags by rank, of {} ids and {} tags)", ids.len(), tags.len())
+            format!(
+                "{objection} (ids and tags by rank, of {} ids and {} tags)",
+                ids.len(),
+                tags.len()
+            )
         })
 }
 

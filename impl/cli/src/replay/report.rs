@@ -139,10 +139,7 @@ impl Report {
             ("throughput", format!("{} calls/s", self.calls_per_second)),
             (
                 "latency",
-                format!(
-                    "p50 {} µs, p95 {} µs, p99 {} µs",
-                    self.p50_us, self.p95_us, self.p99_us
-                ),
+                format!("p50 {} µs, p95 {} µs, p99 {} µs", self.p50_us, self.p95_us, self.p99_us),
             ),
             ("double held", self.double_held.to_string()),
             ("taken", self.taken.to_string()),

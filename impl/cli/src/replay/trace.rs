@@ -341,8 +341,17 @@ mod tests {
     fn ends_come_before_starts_at_equal_times_but_not_before_their_own() {
         let trace = parse("tag,from,to\nzero,5,5\nb,5,9\na,1,5\n").unwrap();
         let events = trace.events();
-        use Event::{End, Start};
-        assert_eq!(events, [Start(2), End(2), Start(0), Start(1), End(0), End(1)]);
+        assert_eq!(
+            events,
+            [
+                Event::Start(2),
+                Event::End(2),
+                Event::Start(0),
+                Event::Start(1),
+                Event::End(0),
+                Event::End(1)
+            ]
+        );
     }
 
     #[test]

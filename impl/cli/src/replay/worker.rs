@@ -70,8 +70,7 @@ impl Crew<'_> {
     pub(crate) fn run(&self, plan: Plan, workers: usize) -> Result<Tally, MapError> {
         let shift = Shift { plan: Mutex::new(plan), ended: Condvar::new() };
         thread::scope(|scope| {
-            let hands: Vec<_> =
-                (0..workers).map(|_| scope.spawn(|| self.work(&shift))).collect();
+            let hands: Vec<_> = (0..workers).map(|_| scope.spawn(|| self.work(&shift))).collect();
             let mut all = Tally::default();
             let mut failure = None;
             for hand in hands {
