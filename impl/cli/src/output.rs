@@ -94,10 +94,12 @@ pub(crate) fn printable(tag: &Tag) -> String {
 }
 
 /// Pairs as a table with a head.
-pub(crate) fn pairs_table<'a>(pairs: impl IntoIterator<Item = &'a (Id, Tag)>) -> String {
-    let mut table = format!("{:<12}TAG\n", "ID");
+pub(crate) fn pairs_table(pairs: &[(Id, Tag)]) -> String {
+    let longest = pairs.iter().map(|(id, _)| id.to_string().len()).max().unwrap_or(0);
+    let wide = longest.max("ID".len());
+    let mut table = format!("{:<wide$}  TAG\n", "ID");
     for (id, tag) in pairs {
-        writeln!(table, "{:<12}{}", id.0, printable(tag)).expect("a String takes everything");
+        writeln!(table, "{:<wide$}  {}", id.0, printable(tag)).expect("a String takes everything");
     }
     table
 }
@@ -110,6 +112,15 @@ mod tests {
     fn a_table_shows_no_control_character() {
         let tag = Tag::new(b"a\nb\x1b[31m\xff\xc3\xa4\\").unwrap();
         assert_eq!(printable(&tag), "a\\nb\\u{1b}[31m\\xffä\\");
+    }
+
+    #[test]
+    fn the_longest_id_keeps_its_distance_from_its_tag() {
+        let pair = |id, tag: &str| (Id(id), Tag::new(tag).unwrap());
+        assert_eq!(
+            pairs_table(&[pair(7, "a"), pair(281_474_976_710_655, "b")]),
+            "ID               TAG\n7                a\n281474976710655  b\n"
+        );
     }
 
     #[test]

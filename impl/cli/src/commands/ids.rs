@@ -20,13 +20,14 @@ struct Allocated<'a> {
 pub(super) fn allocate(args: &AllocateArgs) -> Result<Done, Error> {
     let tag = tag(&args.tag)?;
     let id = open_pool(&args.name, &args.data)?.allocate(&tag)?;
-    match args.output.output {
-        Format::Json => {
-            print_json(&Allocated { pool: &args.name, id: id.0, tag: &args.tag.tag })?;
-        }
-        Format::Table => print(format!("{id}\n").as_bytes())?,
+    let printed = match args.output.output {
+        Format::Json => print_json(&Allocated { pool: &args.name, id: id.0, tag: &args.tag.tag }),
+        Format::Table => print(format!("{id}\n").as_bytes()),
+    };
+    if printed.is_err() {
+        say(format_args!("id {id} is held, but could not be printed; `cloakroom find` tells it"));
     }
-    Ok(Done::Yes)
+    printed.map(|()| Done::Yes)
 }
 
 #[derive(Serialize)]

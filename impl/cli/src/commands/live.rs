@@ -32,8 +32,8 @@ pub enum LiveError {
     },
     /// No tag at all: more often a failed export than the truth.
     #[error(
-        "{file}: expected at least one tag, got none: all {held} held ids would be freed; \
-         --none-live says that this is right"
+        "{file}: expected at least one tag, got none, which would free every id (held: \
+         {held}); --none-live says that this is right"
     )]
     Empty {
         /// The file.

@@ -43,11 +43,11 @@ pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
         .into_iter()
         .filter(|(_, tag)| !live.contains(tag))
         .partition(|(_, tag)| can_be_named(tag));
+    let all = before.len();
     if !left.is_empty() {
-        let left = left.len();
+        let (left, file) = (left.len(), shown(&args.live));
         say(format_args!(
-            "{left} ids left alone: no line of {} can name their tags",
-            shown(&args.live)
+            "left {left} of {all} held ids alone: no line of {file} can name their tags"
         ));
     }
     let (freed, counts_repaired) = if args.dry_run {
@@ -59,19 +59,21 @@ pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
     let recovered = Recovered {
         pool: &args.name,
         dry_run: args.dry_run,
-        held: before.len() - freed.len(),
+        held: all - freed.len(),
         freed: freed.iter().map(|(id, tag)| Pair::new(*id, tag)).collect(),
         counts_repaired,
     };
     match args.output.output {
         Format::Json => print_json(&recovered)?,
         Format::Table => {
-            let verb = if args.dry_run { "would be freed" } else { "freed" };
-            say(format_args!(
-                "{} ids {verb}, {} of those listed stay held",
-                freed.len(),
-                recovered.held
-            ));
+            let freed_count = freed.len();
+            if args.dry_run {
+                say(format_args!(
+                    "would free {freed_count} of {all} held ids; nothing has been changed"
+                ));
+            } else {
+                say(format_args!("freed {freed_count} of {all} held ids"));
+            }
             print(pairs_table(&freed).as_bytes())?;
         }
     }
@@ -124,7 +126,7 @@ pub(super) fn check(args: &NamedArgs) -> Result<Done, Error> {
         }
         Format::Table if exact => {
             let held = repaired.held;
-            print(format!("every count is exact; {held} ids are held\n").as_bytes())?;
+            print(format!("every count is exact; ids held: {held}\n").as_bytes())?;
         }
         Format::Table => {}
     }

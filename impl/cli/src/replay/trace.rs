@@ -236,7 +236,9 @@ fn find_column(file: &str, header: &ByteRecord, name: &str) -> Result<usize, Tra
             second: second + 1,
         }),
         (None, _) => {
-            let names: Vec<_> = header.iter().map(shown).collect();
+            const MOST: usize = 20;
+            let mut names: Vec<_> = header.iter().take(MOST).map(shown).collect();
+            names.extend((header.len() > MOST).then(|| "…".to_owned()));
             let found =
                 if names.is_empty() { "an empty file".to_owned() } else { names.join(", ") };
             let (file, column) = (file.to_owned(), name.to_owned());

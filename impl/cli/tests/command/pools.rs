@@ -18,7 +18,7 @@ fn an_id_goes_its_way_from_allocate_to_free() {
     assert_eq!(desk.ok("allocate p --tag b"), "1\n");
     assert_eq!(desk.ok("find p --tag b"), "1\n");
     assert_eq!(desk.ok("find p --tag nobody"), "");
-    assert_eq!(desk.ok("list p"), "ID          TAG\n0           a\n1           b\n");
+    assert_eq!(desk.ok("list p"), "ID  TAG\n0   a\n1   b\n");
     assert_eq!(desk.ok("usage p"), "size  3\nheld  2\nfree  1\n");
     assert_eq!(desk.ok("free p 0 --tag a"), "");
     assert_eq!(desk.ok("allocate p --tag c"), "0\n");
