@@ -28,13 +28,18 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Done, Error> {
     for objection in outcome.objections() {
         say(format_args!("error: {objection}"));
     }
-    let done = if outcome.objections().is_empty() { Done::Yes } else { Done::Refused };
+    let done = done(outcome.objections());
     let report = outcome.report(setting(args, &tree, &trace, file));
     match args.output.output {
         Format::Json => print_json(&report)?,
         Format::Table => print(report.table().as_bytes())?,
     }
     Ok(done)
+}
+
+/// A promise that was broken is a check that failed.
+fn done(objections: &[String]) -> Done {
+    if objections.is_empty() { Done::Yes } else { Done::Refused }
 }
 
 fn on_file(tree: Tree, args: &ReplayArgs, trace: &Trace) -> Result<Outcome, Error> {
@@ -101,8 +106,16 @@ fn setting(args: &ReplayArgs, tree: &Tree, trace: &Trace, file: String) -> Setti
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn an_objection_fails_the_command() {
+        assert_eq!(done(&[]), Done::Yes);
+        assert_eq!(done(&["POOL-1".to_owned()]), Done::Refused);
+    }
+
     #[test]
     fn the_bar_has_a_sound_template() {
-        super::bar(3).finish_and_clear();
+        bar(3).finish_and_clear();
     }
 }
