@@ -248,7 +248,8 @@ impl Bench {
         prop_assert_eq!(&listed, &self.oracle.list());
         self.cost(self.cost_of_list())?;
         let usage = self.pool(Policy::LowestFirst).usage()?;
-        prop_assert_eq!((usage.held, usage.size), (self.oracle.usage(), self.tree.size()));
+        let expected = (self.oracle.usage(), self.tree.size());
+        prop_assert_eq!((usage.held, usage.size), expected, "POOL-4: usage");
         self.cost(1)?;
         for place in self.existing().into_iter().filter(|place| !place.is_block()) {
             let bytes = self.map.values.borrow()[&self.tree.key(place)[..]].clone();
