@@ -1,5 +1,7 @@
 //! The `cloakroom-model` command: check, explore, replay, opinions, evidence.
 
+#![forbid(unsafe_code)]
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
