@@ -234,7 +234,7 @@ pub const CHECKS: &[Check] = &[
         "pool-three-calls",
         "N=2 (2,1), 3 callers x 3, 3 and 2 calls, 1 death",
         pool::Bounds { calls: &[3, 3, 2], deaths: 1, ..POOL },
-        (0, 0, 0),
+        (6_228_806, 142, 15),
         DEATHS,
     ),
     recovery(
