@@ -226,7 +226,7 @@ pub const CHECKS: &[Check] = &[
         "pool-four-ids-deep",
         "N=4 (2,1), depth 2, 3 callers x 2 calls, 1 death",
         pool::Bounds { size: 4, calls: &[2, 2, 2], deaths: 1, ..POOL },
-        (0, 0, 0),
+        (21_914_535, 200, 27),
         &[Freed, Help, Mismatch],
     ),
     pool(
@@ -236,6 +236,29 @@ pub const CHECKS: &[Check] = &[
         pool::Bounds { calls: &[3, 3, 2], deaths: 1, ..POOL },
         (6_228_806, 142, 15),
         DEATHS,
+    ),
+    pool(
+        Tier::Deep,
+        "pool-ragged-deep",
+        "N=3 (2,1), a tree of depth 2 with one child missing, 2 callers x 3 calls, 1 death, 1 unknown",
+        pool::Bounds { size: 3, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
+        (0, 0, 0),
+        &[Full, Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Deep,
+        "pool-spread-deep",
+        "N=4 (2,1), depth 2, policy spread, 2 callers x 3 calls, 1 death, 1 unknown",
+        pool::Bounds {
+            size: 4,
+            policy: Spread,
+            calls: &[3, 3],
+            deaths: 1,
+            unknowns: 1,
+            ..POOL
+        },
+        (0, 0, 0),
+        &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
     ),
     recovery(
         Tier::Quick,
