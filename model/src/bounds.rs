@@ -242,7 +242,7 @@ pub const CHECKS: &[Check] = &[
         "pool-ragged-deep",
         "N=3 (2,1), a tree of depth 2 with one child missing, 2 callers x 3 calls, 1 death, 1 unknown",
         pool::Bounds { size: 3, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
-        (0, 0, 0),
+        (9_720_516, 130, 27),
         &[Full, Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -257,7 +257,7 @@ pub const CHECKS: &[Check] = &[
             unknowns: 1,
             ..POOL
         },
-        (0, 0, 0),
+        (11_915_666, 141, 27),
         &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
     ),
     recovery(
