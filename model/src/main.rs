@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use cloakroom_model::bounds::CHECKS;
 use cloakroom_model::checks::{self, Check, Outcome, Tier};
+use cloakroom_model::opinions::Opinion;
 use cloakroom_model::{article, evidence};
 
 /// Exhaustive models of Cloakroom's pool.
@@ -60,7 +61,8 @@ enum Command {
         /// Also the checks that take many minutes.
         #[arg(long)]
         deep: bool,
-        /// Write nothing; exit 1 if the files differ from what would be written (times aside).
+        /// Write nothing; exit 1 if the files differ from what would be written. Rows of checks that
+        /// were not run are left out of the comparison.
         #[arg(long)]
         verify: bool,
     },
@@ -126,15 +128,16 @@ fn run(check: &Check) -> (Outcome, Duration) {
 }
 
 fn check(name: Option<&str>, tier: Tier) -> Result<bool, String> {
-    let checks = chosen(name, tier)?;
-    let mut all_well = true;
-    let mut out = std::io::stdout().lock();
-    let header = ["check", "property", "states", "depth", "alone", "time", "verdict"];
-    let mut say = |line: String| writeln!(out, "{line}").map_err(|error| error.to_string());
-    say(row(header))?;
+    let ran = run_all(&chosen(name, tier)?);
+    Ok(ran.iter().all(|(_, outcome)| outcome.problem.is_none()))
+}
+
+/// Runs checks and prints the table as they end.
+fn run_all(checks: &[&'static Check]) -> Vec<(&'static Check, Outcome)> {
+    say(row(["check", "property", "states", "depth", "alone", "time", "verdict"]));
+    let mut ran = Vec::new();
     for check in checks {
         let (outcome, took) = run(check);
-        all_well &= outcome.problem.is_none();
         say(row([
             check.name,
             check.properties,
@@ -143,16 +146,28 @@ fn check(name: Option<&str>, tier: Tier) -> Result<bool, String> {
             &outcome.solo.map_or_else(|| "-".into(), |solo| solo.to_string()),
             &format!("{:.1} s", took.as_secs_f64()),
             &evidence::verdict(check, &outcome),
-        ]))?;
-        say(format!("    {}", check.bounds))?;
+        ]));
+        say(format!("    {}", check.bounds));
         if let (Some(problem), wrong) = (&outcome.problem, &outcome.wrong) {
-            say(format!("    {problem}"))?;
+            say(format!("    {problem}"));
             for (number, step) in (1..).zip(wrong.iter().flat_map(|wrong| &wrong.trace)) {
-                say(format!("    {number:>3}  {step}"))?;
+                say(format!("    {number:>3}  {step}"));
             }
         }
+        ran.push((*check, outcome));
     }
-    Ok(all_well)
+    ran
+}
+
+/// Prints a line. A reader that has gone away has seen enough.
+fn say(line: impl std::fmt::Display) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("cloakroom-model: standard output: {error}");
+        std::process::exit(2);
+    }
 }
 
 fn row([name, property, states, depth, alone, time, verdict]: [&str; 7]) -> String {
@@ -172,7 +187,7 @@ fn replay(file: &std::path::Path) -> Result<bool, String> {
     match article::replay(&text) {
         Ok(lines) => {
             for line in lines {
-                println!("{line}");
+                say(line);
             }
             Ok(true)
         }
@@ -181,15 +196,19 @@ fn replay(file: &std::path::Path) -> Result<bool, String> {
 }
 
 fn opinions(require_all: bool) -> bool {
+    evidence::agree(&ask_all(), require_all)
+}
+
+/// Asks all tools and prints what they say.
+fn ask_all() -> Vec<Opinion> {
     let opinions = evidence::opinions();
     for opinion in &opinions {
-        println!("{}", evidence::opinion_line(opinion));
+        say(evidence::opinion_line(opinion));
     }
-    evidence::agree(&opinions, require_all)
+    opinions
 }
 
 fn rewrite(tier: Tier, verify: bool) -> Result<bool, String> {
-    let checks = chosen(None, tier)?;
-    let ran: Vec<_> = checks.into_iter().map(|check| (check, run(check).0)).collect();
-    evidence::rewrite(&ran, &evidence::opinions(), tier, verify)
+    let ran = run_all(&chosen(None, tier)?);
+    evidence::rewrite(&ran, &ask_all(), tier, verify)
 }
