@@ -59,7 +59,14 @@ const fn recovery(
 ) -> Check {
     let expected = Expected::Holds { states, depth, solo, seen };
     let object = Object::Recovery(bounds);
-    Check { name, properties: "POOL-1, POOL-5, POOL-7", bounds: words, tier, object, expected }
+    Check {
+        name,
+        properties: "POOL-1, POOL-3, POOL-5, POOL-7",
+        bounds: words,
+        tier,
+        object,
+        expected,
+    }
 }
 
 const fn broken(
@@ -104,7 +111,7 @@ pub const CHECKS: &[Check] = &[
     fault("article-phantom", 3, 30),
     pool(
         Tier::Quick,
-        "pool-everything",
+        "pool-two-callers",
         "N=2 (2,1), 2 callers x 2 calls, 1 death, 1 unknown, 1 cut, frees again",
         pool::Bounds { deaths: 1, unknowns: 1, cuts: 1, again: true, ..POOL },
         (381_145, 63, 11),
@@ -164,6 +171,14 @@ pub const CHECKS: &[Check] = &[
         pool::Bounds { size: 4, policy: Spread, deaths: 1, unknowns: 1, ..POOL },
         (826_267, 98, 27),
         &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Push,
+        "pool-three-callers-unknown",
+        "N=2 (2,1), 3 callers x 2, 1 and 1 calls, 1 unknown",
+        pool::Bounds { calls: &[2, 1, 1], unknowns: 1, ..POOL },
+        (0, 0, 0),
+        LATE,
     ),
     pool(
         Tier::Push,
@@ -249,14 +264,7 @@ pub const CHECKS: &[Check] = &[
         Tier::Deep,
         "pool-spread-deep",
         "N=4 (2,1), depth 2, policy spread, 2 callers x 3 calls, 1 death, 1 unknown",
-        pool::Bounds {
-            size: 4,
-            policy: Spread,
-            calls: &[3, 3],
-            deaths: 1,
-            unknowns: 1,
-            ..POOL
-        },
+        pool::Bounds { size: 4, policy: Spread, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
         (11_915_666, 141, 27),
         &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
     ),
@@ -265,7 +273,7 @@ pub const CHECKS: &[Check] = &[
         "recovery-one-caller",
         "N=2 (2,1), 1 caller x 2 sessions, 2 deaths, 1 unknown, 1 recovery at any time",
         recovery::Bounds { sessions: &[2], deaths: 2, unknowns: 1, ..RECOVERY },
-        (71_038, 59, 13),
+        (118_248, 64, 13),
         &[Freed, LateApplied, LateRefused, Died, Recovered],
     ),
     recovery(
@@ -273,7 +281,7 @@ pub const CHECKS: &[Check] = &[
         "recovery-two-callers",
         "N=2 (2,1), 2 callers x 1 session, 1 death, 1 recovery at any time",
         RECOVERY,
-        (148_392, 71, 12),
+        (262_984, 76, 12),
         &[Freed, Help, Died, Recovered],
     ),
     recovery(
@@ -281,7 +289,7 @@ pub const CHECKS: &[Check] = &[
         "recovery-one-block",
         "N=2 (2,2), 2 callers x 1 session, 2 deaths, 1 unknown, 2 recoveries one after the other",
         recovery::Bounds { shape: (2, 2), deaths: 2, unknowns: 1, recoveries: 2, ..RECOVERY },
-        (48_769, 31, 5),
+        (91_773, 31, 5),
         &[Freed, LateApplied, LateRefused, Died, Recovered],
     ),
     recovery(

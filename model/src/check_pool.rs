@@ -2,7 +2,8 @@
 //!
 //! A few callers with a few calls each over a small tree. One transition is one map operation of
 //! one caller, or the loss of its answer, or a death. Calls begin with their first operation and
-//! return with their last: longer calls would only make POOL-3 easier to keep.
+//! return with their last: longer calls would only make POOL-3 easier to keep, and to die before the
+//! first operation is not to have begun.
 //!
 //! Upholds by judging every state and transition: POOL-1 to POOL-4 and POOL-6 here, POOL-5 in
 //! [`search`](crate::search). What each caller may do next (allocate, free what it holds, free
@@ -208,7 +209,7 @@ impl CheckPool {
             (Some(_), _) => return None,
         };
         let mismatch = matches!(response, Response::Mismatch(_));
-        self.wrote(state, &before, caller);
+        self.wrote(state, &before, caller, false);
         self.note_moment(state);
         let answer = self.answer(state, caller, response);
         answer.or(mismatch.then_some(Event::Mismatch))
@@ -288,7 +289,7 @@ impl CheckPool {
                 let world = &mut state.world;
                 let expected = late.expected.as_ref();
                 let done = self.ground.compare_and_set(world, late.place, expected, &late.new);
-                self.wrote(state, &before, late.caller);
+                self.wrote(state, &before, late.caller, true);
                 self.note_moment(state);
                 Some(if done { Event::LateApplied } else { Event::LateRefused })
             }

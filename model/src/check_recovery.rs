@@ -6,8 +6,15 @@
 //! calls again, anything else it gives up by striking the tag out, and recovery must find what the
 //! tag holds.
 //!
-//! Whenever nothing is under way and no tag is written down, a last recovery runs alone: then no id
-//! may be held and every count must be zero.
+//! POOL-7 is judged twice over:
+//! * when nobody has a call under way and a recovery has returned that began after the last death,
+//!   late write and tag given up, only tags that are written down hold ids and every count is exact:
+//!   what the recovery achieved that ran beside the callers;
+//! * whenever nothing is under way and no tag is written down, a last recovery runs alone: then no
+//!   id may be held and every count must be zero.
+//!
+//! POOL-3 is judged here too, since a recovery frees. Of the outcomes of frees nothing is judged
+//! beside their effect. An answer that never comes is one of a write that has not arrived yet.
 //!
 //! Each [`Rule`] can be broken. A broken rule must be seen to break a property: else
 //! the rule would be superstition, or the model blind.
@@ -15,8 +22,8 @@
 mod judge;
 
 use cloakroom_pool::{
-    Allocate, Free, Id, Machine, Next, Place, Policy, PoolId, Recover, Request, Response, Shape,
-    Tree, Version,
+    Allocate, AllocateFailure, Free, Id, Machine, Next, Place, Policy, PoolId, Recover, Request,
+    Response, Shape, Tree, Version,
 };
 use cloakroom_specs::pool::{self as spec, Objection};
 
@@ -70,6 +77,13 @@ pub struct State {
     world: World,
     callers: Vec<Caller>,
     recovery: Option<Recovery>,
+    /// Something happened that a recovery that began later may have to put right.
+    owed: bool,
+    /// Nothing like that has happened since the running recovery began, and nothing was under way
+    /// then that could: when it returns, nothing is owed.
+    clean: bool,
+    /// For each id: whose clear emptied its slot, until that call has returned.
+    freeing: Vec<Option<u8>>,
     recoveries: u8,
     deaths: u8,
     unknowns: u8,
@@ -89,11 +103,15 @@ struct Caller {
 enum Life {
     /// No session, or one that is about to begin.
     Idle,
-    Allocating(Allocate),
+    Allocating {
+        machine: Allocate,
+        /// `Full` was allowed at some moment of this call.
+        full: bool,
+    },
     Using(Id),
     Freeing(Free, Id),
-    /// The session is over; the tag is still written down.
-    Finished,
+    /// The session is over; the tag is still written down. The id that it freed, if it had one.
+    Finished(Option<Id>),
     /// Died; what the notebook says of it.
     Dead {
         freeing: Option<Id>,
@@ -190,11 +208,18 @@ impl CheckRecovery {
     }
 
     fn step(&self, state: &mut State, name: u8, lost: Option<bool>) -> Option<Event> {
+        let before = self.ground.plain_slots(&state.world);
+        let request = match &state.callers[usize::from(name)].life {
+            Life::Allocating { machine, .. } => machine.request(),
+            Life::Freeing(machine, _) => machine.request(),
+            _ => return None,
+        };
+        let response = self.perform(&mut state.world, name, request, lost);
+        self.wrote(state, &before, name, false);
+        self.note_moment(state);
         let own = &mut state.callers[usize::from(name)];
         match &mut own.life {
-            Life::Allocating(machine) => {
-                let request = machine.request();
-                let response = self.perform(&mut state.world, name, request, lost);
+            Life::Allocating { machine, full } => {
                 let helping = machine.is_helping();
                 match machine.step(response) {
                     Next::Ask => (machine.is_helping() && !helping).then_some(Event::Help),
@@ -204,17 +229,22 @@ impl CheckRecovery {
                         own.life = Life::Using(id);
                         Some(Event::Allocated)
                     }
-                    Next::Done(Err(_)) => {
-                        own.life = Life::Finished;
+                    Next::Done(Err(AllocateFailure::Full)) => {
+                        let allowed = *full;
+                        own.life = Life::Finished(None);
+                        self.answered_full(state, allowed);
                         Some(Event::Full)
+                    }
+                    Next::Done(Err(failure)) => {
+                        unreachable!("the map is always there: {failure:?}")
                     }
                 }
             }
-            Life::Freeing(machine, _) => {
-                let request = machine.request();
-                let response = self.perform(&mut state.world, name, request, lost);
-                let Next::Done(_) = machine.step(response) else { return None };
-                own.life = Life::Finished;
+            Life::Freeing(machine, id) => {
+                let Next::Done(outcome) = machine.step(response) else { return None };
+                assert!(outcome.is_ok(), "the map is always there");
+                own.life = Life::Finished(Some(*id));
+                returned(state, name);
                 Some(Event::Freed)
             }
             _ => None,
@@ -232,6 +262,7 @@ impl CheckRecovery {
     fn recovery_step(&self, state: &mut State, lost: Option<bool>) -> Option<Event> {
         let written = Self::written(state);
         let name = self.recovery_name();
+        let before = self.ground.plain_slots(&state.world);
         let recovery = state.recovery.as_mut()?;
         let response = match recovery.machine.request() {
             // Rule 4: now, after the tag was read.
@@ -240,9 +271,16 @@ impl CheckRecovery {
             }
             request => self.perform(&mut state.world, name, request, lost),
         };
-        let Next::Done(outcome) = recovery.machine.step(response) else { return None };
+        let next = recovery.machine.step(response);
+        self.wrote(state, &before, name, false);
+        self.note_moment(state);
+        let Next::Done(outcome) = next else { return None };
         state.recovery = None;
-        outcome.is_ok_and(|done| !done.freed.is_empty()).then_some(Event::Recovered)
+        state.owed &= !state.clean;
+        state.clean = false;
+        returned(state, name);
+        let done = outcome.expect("the map is always there");
+        (!done.freed.is_empty()).then_some(Event::Recovered)
     }
 
     fn act(&self, state: &mut State, action: Action) -> Option<Event> {
@@ -255,7 +293,8 @@ impl CheckRecovery {
                 let own = &mut state.callers[usize::from(name)];
                 let tag = tag(usize::from(name), own.session);
                 let machine = Allocate::new(self.ground.tree, self.bounds.policy, tag);
-                own.life = Life::Allocating(machine);
+                own.life = Life::Allocating { machine, full: false };
+                self.note_moment(state);
                 self.step(state, name, None)
             }
             Action::Free(name) => {
@@ -269,9 +308,16 @@ impl CheckRecovery {
             }
             Action::Arrive(which) => {
                 let late = state.world.late.remove(usize::from(which));
+                let before = self.ground.plain_slots(&state.world);
                 let expected = late.expected.as_ref();
                 let world = &mut state.world;
                 let done = self.ground.compare_and_set(world, late.place, expected, &late.new);
+                self.wrote(state, &before, late.caller, true);
+                self.note_moment(state);
+                // Of a call that is over, so nobody will put the counts above it right.
+                if done && !Self::is_calling(state, late.caller) {
+                    owe(state);
+                }
                 Some(if done { Event::LateApplied } else { Event::LateRefused })
             }
             Action::Strike(name) => {
@@ -281,9 +327,10 @@ impl CheckRecovery {
             }
             Action::Die(name) => {
                 state.deaths -= 1;
+                owe(state);
                 let own = &mut state.callers[usize::from(name)];
                 let freeing = match own.life {
-                    Life::Freeing(_, id) => Some(id),
+                    Life::Freeing(_, id) | Life::Finished(Some(id)) => Some(id),
                     _ => None,
                 };
                 own.life = Life::Dead { freeing };
@@ -302,11 +349,16 @@ impl CheckRecovery {
                         None
                     }
                     // It does not know whether its tag holds an id, and gives it up.
-                    None => self.act(state, Action::Strike(name)),
+                    None => {
+                        owe(state);
+                        self.act(state, Action::Strike(name))
+                    }
                 }
             }
             Action::Recover => {
                 state.recoveries -= 1;
+                let dead = |caller: &Caller| matches!(caller.life, Life::Dead { .. });
+                state.clean = state.world.late.is_empty() && !state.callers.iter().any(dead);
                 let copy = (!self.keeps(Rule::LookAfterReading)).then(|| Self::written(state));
                 let machine = Recover::new(self.ground.tree);
                 state.recovery = Some(Recovery { machine, copy });
@@ -319,9 +371,25 @@ impl CheckRecovery {
             }
             Action::RecoveryDies => {
                 state.deaths -= 1;
+                owe(state);
                 state.recovery = None;
                 Some(Event::Died)
             }
+        }
+    }
+}
+
+/// Something that a later recovery may have to put right.
+fn owe(state: &mut State) {
+    state.owed = true;
+    state.clean = false;
+}
+
+/// A free, or the recovery, has returned: what it cleared is free now.
+fn returned(state: &mut State, name: u8) {
+    for freeing in &mut state.freeing {
+        if *freeing == Some(name) {
+            *freeing = None;
         }
     }
 }
@@ -336,6 +404,9 @@ impl Explore for CheckRecovery {
             world: self.ground.empty(),
             callers: vec![caller; self.bounds.sessions.len()],
             recovery: None,
+            owed: false,
+            clean: false,
+            freeing: vec![None; usize::try_from(self.bounds.size).expect("small")],
             recoveries: self.bounds.recoveries,
             deaths: self.bounds.deaths,
             unknowns: self.bounds.unknowns,
@@ -365,15 +436,15 @@ impl Explore for CheckRecovery {
                     actions.push(Action::Free(name));
                     false
                 }
-                Life::Finished => {
+                Life::Finished(_) => {
                     actions.push(Action::Strike(name));
-                    continue;
+                    false
                 }
                 Life::Dead { .. } => {
                     actions.push(Action::Return(name));
                     continue;
                 }
-                Life::Allocating(machine) => {
+                Life::Allocating { machine, .. } => {
                     actions.push(Action::Step(name));
                     writes(machine.request())
                 }
@@ -414,7 +485,7 @@ impl Explore for CheckRecovery {
         let mut memory = |visit: &mut dyn FnMut(Place, &mut Version)| {
             for caller in callers.iter_mut() {
                 match &mut caller.life {
-                    Life::Allocating(machine) => machine.versions(visit),
+                    Life::Allocating { machine, .. } => machine.versions(visit),
                     Life::Freeing(machine, _) => machine.versions(visit),
                     _ => {}
                 }
@@ -438,7 +509,7 @@ impl Explore for CheckRecovery {
 
     fn alone(&self, state: &State, caller: usize) -> Option<Action> {
         let action = match state.callers.get(caller) {
-            Some(own) if matches!(own.life, Life::Allocating(_) | Life::Freeing(..)) => {
+            Some(own) if matches!(own.life, Life::Allocating { .. } | Life::Freeing(..)) => {
                 Action::Step(u8::try_from(caller).expect("few"))
             }
             None if state.recovery.is_some() => Action::RecoveryStep,

@@ -119,8 +119,11 @@ impl Check {
             problem: None,
         };
         if own.wrong.is_some() || !broken.is_empty() {
-            // Depth first finds some way there; the shortest is worth the wait.
-            outcome.wrong = search::shortest(model).map(|(wrong, _)| wrong).or(own.wrong);
+            // Depth first finds some way there; the shortest is worth the wait, where it is a state
+            // that is wrong.
+            let in_a_state = !broken.is_empty();
+            let shortest = in_a_state.then(|| search::shortest(model)).flatten();
+            outcome.wrong = shortest.map(|(wrong, _)| wrong).or(own.wrong);
             let what = outcome.wrong.as_ref().map_or_else(|| broken.join(", "), |w| w.what.clone());
             outcome.problem = Some(format!("expected all properties to hold, got {what}"));
         } else if own.states != states {

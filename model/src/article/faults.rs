@@ -7,7 +7,7 @@
 //! What is broken:
 //! * POOL-4 when a count is wrong though all have returned, and by it POOL-3, a false `Full`;
 //! * POOL-5 when an allocate that runs alone does not return;
-//! * POOL-3 when one allocate takes two ids, as no sequential one does.
+//! * POOL-7 when one allocate takes two ids, and its caller can never free the second.
 
 use cloakroom_specs::pool::{self, Oracle};
 
@@ -128,7 +128,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "phantom",
         title: "A put of unknown outcome takes a second leaf behind its caller's back",
-        property: "POOL-3",
+        property: "POOL-7",
         bounds: "N = 2, 2 callers, 2 calls each, no crash, 1 put of unknown outcome",
         shows: "every call has returned, and two leaves hold a tag that was answered one id",
         why: "The allocate read its leaf back, did not find its tag, and went on to another. Not \

@@ -10,7 +10,7 @@
 //! * the same search within the same bounds finds nothing where the cause is taken away
 //!   ([`Fault::control`]), so the search can fail, and the cause is the cause.
 //!
-//! Not claimed: anything about larger bounds. Upholds no property; breaks POOL-3, POOL-4, POOL-5.
+//! Not claimed: anything about larger bounds. Upholds no property; breaks POOL-3, POOL-4, POOL-5, POOL-7.
 
 mod event;
 mod faults;

@@ -23,7 +23,8 @@ impl CheckPool {
     }
 
     /// A write of `caller` may have changed slots: judges POOL-2 and keeps `freeing`.
-    pub(super) fn wrote(&self, state: &mut State, before: &[Option<u64>], caller: u8) {
+    /// `late`: it was on its way, perhaps from an earlier call.
+    pub(super) fn wrote(&self, state: &mut State, before: &[Option<u64>], caller: u8, late: bool) {
         let after = self.ground.plain_slots(&state.world);
         let (allocating, freeing) = self.rights(caller, &state.callers[usize::from(caller)].life);
         for (at, (from, to)) in before.iter().zip(&after).enumerate() {
@@ -40,16 +41,21 @@ impl CheckPool {
             if to.is_none()
                 && let Life::Freeing { seen, .. } = life(state, caller)
             {
-                seen.cleared = true;
+                // A late write is this call's own only if this call lost an answer.
+                seen.cleared |= !late || seen.doubt;
             }
         }
+    }
+
+    fn full_now(&self, state: &State) -> Result<(), Objection> {
+        let slots = self.ground.plain_slots(&state.world);
+        spec::full(slots.iter().zip(&state.freeing).map(|(slot, f)| slot.is_some() || f.is_some()))
     }
 
     /// Every call under way takes note of this moment.
     pub(super) fn note_moment(&self, state: &mut State) {
         let slots = self.ground.plain_slots(&state.world);
-        let taken = slots.iter().zip(&state.freeing).map(|(slot, f)| slot.is_some() || f.is_some());
-        let full_now = spec::full(taken).is_ok();
+        let full_now = self.full_now(state).is_ok();
         for (name, caller) in (0..).zip(&mut state.callers) {
             match &mut caller.life {
                 Life::Allocating { full, .. } => *full |= full_now,
@@ -84,9 +90,10 @@ impl CheckPool {
                 Event::Allocated
             }
             Err(AllocateFailure::Full) => {
-                // POOL-3: at some moment during the call.
+                // POOL-3: at some moment during the call. This one is such a moment.
                 if !full {
-                    object(&mut state.objection, spec::full([false]));
+                    let judged = self.full_now(state);
+                    object(&mut state.objection, judged);
                 }
                 self.never_happened(state, caller, plain);
                 Event::Full
@@ -102,27 +109,27 @@ impl CheckPool {
         }
     }
 
-    /// A definite failure: the tag holds nothing, and nothing on its way can give it an id.
+    /// A definite failure: the tag holds nothing, and nothing on its way can give it an id. An id
+    /// held behind the caller's back is one that the caller can never free: POOL-7.
     fn never_happened(&self, state: &mut State, caller: u8, tag: u64) {
-        let slots = self.ground.plain_slots(&state.world);
-        let held = (0..).zip(&slots).find(|(_, slot)| **slot == Some(tag));
-        if let Some((id, _)) = held {
-            object(
-                &mut state.objection,
-                Err(Objection { property: 1, what: What::Leaked { id, tag } }),
-            );
-        }
         let world = &state.world;
-        let alive = world.late.iter().any(|late| {
-            late.caller == caller
-                && self.ground.read(world, late.place) == late.expected
-                && late.place.is_block()
+        let landing = world.late.iter().filter(|late| {
+            let may_land = self.ground.read(world, late.place) == late.expected;
+            late.caller == caller && late.place.is_block() && may_land
         });
-        if alive {
-            object(
-                &mut state.objection,
-                Err(Objection { property: 1, what: What::Leaked { id: 0, tag } }),
-            );
+        let landed = landing.map(|late| {
+            let mut world = world.clone();
+            let expected = late.expected.as_ref();
+            self.ground.compare_and_set(&mut world, late.place, expected, &late.new);
+            self.ground.plain_slots(&world)
+        });
+        let now = std::iter::once(self.ground.plain_slots(world));
+        let leaks: Vec<_> = now
+            .chain(landed)
+            .map(|slots| spec::nothing_leaked(&slots, |held| held != tag))
+            .collect();
+        for judged in leaks {
+            object(&mut state.objection, judged);
         }
     }
 
@@ -147,11 +154,17 @@ impl CheckPool {
                 let right = seen.cleared || seen.doubt && seen.held;
                 (right, spec::Freed::Freed, Event::Freed)
             }
-            FreeOutcome::AlreadyFree => (seen.empty, spec::Freed::AlreadyFree, Event::AlreadyFree),
+            FreeOutcome::AlreadyFree => {
+                (seen.empty && !seen.cleared, spec::Freed::AlreadyFree, Event::AlreadyFree)
+            }
             FreeOutcome::NotOwner => (seen.other, spec::Freed::NotOwner, Event::NotOwner),
         };
         if !right {
-            let expected = if seen.cleared { spec::Freed::Freed } else { spec::Freed::NotOwner };
+            let expected = match seen {
+                Seen { cleared: true, .. } => spec::Freed::Freed,
+                Seen { empty: true, .. } => spec::Freed::AlreadyFree,
+                _ => spec::Freed::NotOwner,
+            };
             object(
                 &mut state.objection,
                 Err(Objection { property: 2, what: What::Free { expected, got } }),
