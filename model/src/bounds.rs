@@ -177,7 +177,7 @@ pub const CHECKS: &[Check] = &[
         "pool-three-callers-unknown",
         "N=2 (2,1), 3 callers x 2, 1 and 1 calls, 1 unknown",
         pool::Bounds { calls: &[2, 1, 1], unknowns: 1, ..POOL },
-        (0, 0, 0),
+        (637_439, 75, 12),
         LATE,
     ),
     pool(
@@ -297,7 +297,7 @@ pub const CHECKS: &[Check] = &[
         "recovery-twice",
         "N=2 (2,1), 2 callers x 1 session, 1 death, 2 recoveries one after the other",
         recovery::Bounds { recoveries: 2, ..RECOVERY },
-        (394_165, 90, 12),
+        (773_611, 95, 12),
         &[Freed, Help, Died, Recovered],
     ),
     recovery(

@@ -38,6 +38,8 @@ pub enum Rule {
     /// Rule 2: an id passed to free is already out of use.
     FreeUnused,
     /// Rule 3: free is called again until one call has returned; only then is the tag struck out.
+    /// Broken, the caller leaves for good and its tag stays. (One that strikes its tag out without
+    /// calling again is put right by recovery.)
     UntilReturned,
     /// Rule 4: recovery looks for a tag in the notebook after it has read the tag from its slot.
     LookAfterReading,

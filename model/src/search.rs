@@ -10,8 +10,11 @@
 //!   the pinned number of steps.
 //!
 //! Both count unique states; the counts must be equal, and are pinned where the checks are listed.
-//! States are told apart by 64-bit hashes: with 10^8 states the chance that any two collide is
-//! below 3 in 10,000, in one search, and both would have to lose equally many states.
+//! States are told apart by 64-bit hashes, different ones in the two searches: both would
+//! have to lose equally many states.
+//!
+//! Symmetry is not used: callers differ by their tags, which stand in the map and, under the policy
+//! *spread*, choose the slot.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
