@@ -27,10 +27,27 @@ pub enum Error {
         pools: Vec<String>,
     },
     /// The user's: no such data file.
-    #[error("{}: expected a data file, got none; `cloakroom pool create` makes one", path.display())]
+    #[error(
+        "{}: expected a data file, got {got}; `cloakroom pool create` makes one",
+        path.display()
+    )]
     NoData {
         /// Where it was looked for.
         path: PathBuf,
+        /// What there is.
+        got: &'static str,
+    },
+    /// Nobody's, or that of a process that keeps the file open.
+    #[error(
+        "{}: the file is in use: another process had it open for the {seconds} s that --wait \
+         allows; try again, or wait longer with --wait SECONDS",
+        path.display()
+    )]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u16,
     },
     /// The user's: the name is taken.
     #[error("pool {name:?} exists already; nothing has been changed")]
@@ -122,6 +139,7 @@ impl Error {
             | Self::Open(OpenError::Foreign { .. })
             | Self::Free(FreeError::OutOfRange { .. }) => 2,
             Self::PoolExists { .. }
+            | Self::InUse { .. }
             | Self::Open(_)
             | Self::Definition { .. }
             | Self::Map(_)

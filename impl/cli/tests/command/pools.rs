@@ -114,6 +114,31 @@ fn a_file_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
+fn an_empty_file_is_filled_by_pool_create_alone() {
+    let desk = Desk::new();
+    desk.write("x", "");
+    desk.write("live", "a\n");
+    let message = "x: expected a data file, got one that holds nothing";
+    for command in [
+        "pool list",
+        "allocate p --tag a",
+        "free p 0 --tag a",
+        "find p --tag a",
+        "list p",
+        "usage p",
+        "recover p --live live",
+        "check p",
+    ] {
+        desk.fails(&format!("{command} --data x"), 2, message);
+        assert_eq!(std::fs::read(desk.path("x")).unwrap(), b"", "{command}");
+    }
+    desk.ok("pool create p --size 3 --data x");
+    desk.ok("list p --data x");
+    let nowhere = "no-folder/x: cannot open or create it: ";
+    desk.fails("pool create p --size 3 --data no-folder/x", 1, nowhere);
+}
+
+#[test]
 fn flags_are_read_from_the_environment_and_the_command_line_wins() {
     let desk = Desk::new();
     let run = |args: &str, data: &str| {
@@ -149,7 +174,8 @@ fn a_file_that_stays_in_use_is_a_clear_error() {
     let desk = Desk::new();
     desk.ok("pool create p --size 8");
     let held = Durable::open(desk.path("cloakroom.redb")).unwrap();
-    desk.fails("usage p --wait 0", 1, "the file is in use");
+    desk.fails("usage p --wait 0", 1, "cloakroom.redb: the file is in use: another process");
+    desk.fails("usage p --wait 1", 1, "for the 1 s that --wait allows; try again");
     drop(held);
     desk.ok("usage p --wait 0");
 }
