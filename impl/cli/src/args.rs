@@ -276,8 +276,8 @@ the notebook itself, or if no caller is at work. Otherwise list first, then make
   cloakroom recover vlans --listed listed.json --live live.txt --dry-run
   cloakroom recover vlans --listed listed.json --live live.txt
 
-Only pairs of id and tag that were listed are freed, so callers may go on working throughout; \
-they must not use a tag again.")]
+Only ids under tags that were listed are freed, so callers may go on working throughout; they must \
+not use a tag again.")]
 pub struct RecoverArgs {
     /// The pool
     pub name: String,
@@ -285,7 +285,7 @@ pub struct RecoverArgs {
     #[arg(long, env = "CLOAKROOM_LIVE", hide_env_values = true, value_name = "FILE")]
     #[arg(value_hint = ValueHint::FilePath)]
     pub live: PathBuf,
-    /// An earlier `cloakroom list NAME --output json`: free nothing that is not in it; - is stdin
+    /// An earlier `cloakroom list NAME --output json`: leave every tag that is not in it; - is stdin
     #[arg(long, env = "CLOAKROOM_LISTED", hide_env_values = true, value_name = "FILE")]
     #[arg(value_hint = ValueHint::FilePath)]
     pub listed: Option<PathBuf>,

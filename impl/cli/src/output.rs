@@ -55,6 +55,11 @@ impl Pair {
         Self { id: id.0, tag: text, tag_hex: hex(bytes) }
     }
 
+    /// The same, of a pair that is one.
+    pub(crate) fn of((id, tag): &(Id, Tag)) -> Self {
+        Self::new(*id, tag)
+    }
+
     /// The pair as it was; `None` when the hexadecimal digits are no tag.
     pub(crate) fn read(&self) -> Option<(Id, Tag)> {
         let digits = self.tag_hex.as_bytes();

@@ -58,7 +58,7 @@ fn recover_reads_stdin_and_prints_json() {
     assert_eq!(
         json,
         json!({
-            "pool": "p", "dry_run": false, "held": 1, "counts_repaired": 0,
+            "pool": "p", "dry_run": false, "held": 1, "counts_repaired": 1,
             "freed": [{"id": 1, "tag": "b", "tag_hex": "62"}],
         })
     );
@@ -75,6 +75,34 @@ fn a_caller_that_comes_after_the_listing_keeps_its_id() {
     assert_eq!(desk.ok("find p --tag late"), "2\n");
     // Without the listing the older file would cost it its id: that is what the help warns of.
     assert_eq!(desk.ok("recover p --live live.txt --dry-run"), "ID  TAG\n2   late\n");
+}
+
+#[test]
+fn an_id_that_a_dead_tag_came_to_hold_after_the_listing_is_freed_too() {
+    let desk = desk_with(&["dead", "live"]);
+    desk.write("listed", desk.ok("list p --output json"));
+    desk.write("live.txt", "live\n");
+    // A put of the dead call that was under way during the listing: a phantom under its tag.
+    desk.ok("allocate p --tag dead");
+    let both = "ID  TAG\n0   dead\n2   dead\n";
+    let args = "recover p --listed listed --live live.txt";
+    assert_eq!(desk.ok(&format!("{args} --dry-run")), both);
+    assert_eq!(desk.ok(args), both);
+    assert_eq!(desk.ok("list p"), "ID  TAG\n1   live\n");
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_free_and_what_is_held_now() {
+    let desk = desk_with(&["a", "b"]);
+    desk.write("live", "a\n");
+    assert_eq!(
+        desk.json("recover p --live live --dry-run"),
+        json!({
+            "pool": "p", "dry_run": true, "held": 2, "counts_repaired": 0,
+            "would_free": [{"id": 1, "tag": "b", "tag_hex": "62"}],
+        })
+    );
+    assert_eq!(desk.json("usage p")["held"], 2);
 }
 
 #[test]
