@@ -38,6 +38,13 @@ pub(crate) fn say(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
+/// Everything that a pool holds, in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listing<Name> {
+    pub(crate) pool: Name,
+    pub(crate) held: Vec<Pair>,
+}
+
 /// A pair of id and tag in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pair {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Done, open_pool, tag};
 use crate::args::{AllocateArgs, FindArgs, Format, FreeArgs, NamedArgs};
 use crate::error::Error;
-use crate::output::{Pair, pairs_table, print, print_json, say};
+use crate::output::{Listing, Pair, pairs_table, print, print_json, say};
 
 #[derive(Serialize)]
 struct Allocated<'a> {
@@ -88,8 +88,8 @@ pub(super) fn list(args: &NamedArgs) -> Result<Done, Error> {
     let pairs = open_pool(&args.name, &args.data)?.list()?;
     match args.output.output {
         Format::Json => {
-            let pairs: Vec<_> = pairs.iter().map(|(id, tag)| Pair::new(*id, tag)).collect();
-            print_json(&pairs)?;
+            let held = pairs.iter().map(Pair::of).collect();
+            print_json(&Listing { pool: &args.name, held })?;
         }
         Format::Table => print(pairs_table(&pairs).as_bytes())?,
     }

@@ -121,7 +121,7 @@ fn listed_tags(args: &RecoverArgs, before: &[(Id, Tag)]) -> Result<BTreeSet<Tag>
     let Some(path) = &args.listed else {
         return Ok(before.iter().map(|(_, tag)| tag.clone()).collect());
     };
-    let listed = listed_pairs(&shown(path), &read(path)?)?;
+    let listed = listed_pairs(&shown(path), &args.name, &read(path)?)?;
     Ok(listed.into_iter().map(|(_, tag)| tag).collect())
 }
 

@@ -41,8 +41,12 @@ fn json_has_one_shape_for_each_command() {
     );
     assert_eq!(desk.json("allocate q --tag ä"), json!({"pool": "q", "id": 0, "tag": "ä"}));
     assert_eq!(desk.json("find q --tag ä"), json!({"pool": "q", "tag": "ä", "ids": [0]}));
-    assert_eq!(desk.json("list q"), json!([{"id": 0, "tag": "ä", "tag_hex": "c3a4"}]));
-    assert_eq!(desk.json("list p"), json!([]), "two pools share nothing but the file");
+    assert_eq!(
+        desk.json("list q"),
+        json!({"pool": "q", "held": [{"id": 0, "tag": "ä", "tag_hex": "c3a4"}]})
+    );
+    let none = json!({"pool": "p", "held": []});
+    assert_eq!(desk.json("list p"), none, "two pools share nothing but the file");
     assert_eq!(desk.json("usage q"), json!({"pool": "q", "size": 9, "held": 1, "free": 8}));
     assert_eq!(
         desk.json("free q 0 --tag ä"),

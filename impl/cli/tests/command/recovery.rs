@@ -128,6 +128,10 @@ fn files_that_may_be_misread_are_refused_and_free_nothing() {
     desk.fails("recover p --live long", 2, "long: line 2: tag: expected 1 to 128 bytes, got 129");
     desk.fails("recover p --live none", 2, "none: expected a readable file");
     desk.fails("recover p --live live --listed table", 2, "table: expected the output of");
+    desk.ok("pool create q --size 4");
+    desk.write("other", desk.ok("list q --output json"));
+    let other = "other: expected a listing of pool \"p\", got one of pool \"q\"";
+    desk.fails("recover p --live live --listed other", 2, other);
     desk.fails("recover p --live - --listed -", 2, "expected at most one of them to be stdin");
     assert_eq!(desk.json("usage p")["held"], 1);
     desk.ok("recover p --live empty --none-live");
