@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use cloakroom_pool::{AllocateError, FreeError, MapError, ShapeError, TagError};
+use cloakroom_pool::{AllocateError, FreeError, Id, MapError, ShapeError, TagError};
 use cloakroom_stores::OpenError;
 use thiserror::Error;
 
@@ -109,6 +109,21 @@ pub enum Error {
     /// The pool's: full; or the map's.
     #[error(transparent)]
     Allocate(#[from] AllocateError),
+    /// That of whoever reads stdout: the id is held, and its caller was not told.
+    #[error(
+        "id {id} of pool {pool} is held under tag {tag}, but could not be printed: {cause}; \
+         `cloakroom find` tells it again, `cloakroom free` gives it back"
+    )]
+    NotDelivered {
+        /// The pool.
+        pool: String,
+        /// The id.
+        id: Id,
+        /// The tag, fit to be printed.
+        tag: String,
+        /// The operating system's words.
+        cause: io::Error,
+    },
     /// The user's: no such id; or the map's.
     #[error(transparent)]
     Free(#[from] FreeError),
@@ -144,6 +159,7 @@ impl Error {
             | Self::Definition { .. }
             | Self::Map(_)
             | Self::Allocate(_)
+            | Self::NotDelivered { .. }
             | Self::Free(_)
             | Self::System { .. } => 1,
         }

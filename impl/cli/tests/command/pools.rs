@@ -185,6 +185,23 @@ fn a_file_that_stays_in_use_is_a_clear_error() {
 }
 
 #[test]
+fn an_id_that_cannot_be_printed_is_told_on_stderr_with_its_tag() {
+    let desk = Desk::new();
+    desk.ok("pool create p --size 8");
+    for (id, output) in [(0, "table"), (1, "json")] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = desk.command(&format!("allocate p --tag t{id} --output {output}"));
+        let ran = Ran::of(command.stdout(writer).output().unwrap());
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        let message = format!("error: id {id} of pool p is held under tag t{id}, but could not be");
+        assert!(ran.err.starts_with(&message), "{}", ran.err);
+        assert!(ran.err.contains("`cloakroom find` tells it again"), "{}", ran.err);
+        assert_eq!(desk.ok(&format!("find p --tag t{id}")), format!("{id}\n"));
+    }
+}
+
+#[test]
 fn a_closed_pipe_is_quiet() {
     let desk = Desk::new();
     desk.ok("pool create p --size 128");
