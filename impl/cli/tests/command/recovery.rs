@@ -106,6 +106,25 @@ fn a_dry_run_says_what_it_would_free_and_what_is_held_now() {
 }
 
 #[test]
+fn a_switch_may_have_a_value_and_a_variable_that_is_empty_is_not_set() {
+    let desk = desk_with(&["a", "b"]);
+    desk.write("live", "a\n");
+    let dry = |args: &str, variable: Option<&str>| {
+        let mut command = desk.command(&format!("recover p --live live --output json {args}"));
+        variable.map(|value| command.env("CLOAKROOM_DRY_RUN", value));
+        let ran = Ran::of(command.output().unwrap());
+        assert_eq!(ran.code, 0, "{args} {variable:?}: {}", ran.err);
+        ran.out.contains("\"dry_run\":true")
+    };
+    assert!(dry("--dry-run", None) && dry("--dry-run=true", None) && dry("--dry-run=yes", None));
+    assert!(dry("", Some("1")) && dry("", Some("TRUE")) && dry("--dry-run", Some("0")));
+    desk.fails("recover p --live live --dry-run=maybe", 2, "expected true or false, yes or no");
+    assert_eq!(desk.json("usage p")["held"], 2);
+    assert!(!dry("", Some("")) && !dry("", Some("off")) && !dry("--dry-run=false", Some("1")));
+    assert_eq!(desk.json("usage p")["held"], 1);
+}
+
+#[test]
 fn the_data_file_is_free_for_others_while_the_live_tags_are_awaited() {
     let desk = desk_with(&["a"]);
     let mut command = desk.command("recover p --live - --wait 60");
