@@ -9,8 +9,8 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, RangedU64ValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::builder::RangedU64ValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::replay::CrashRate;
 
@@ -195,8 +195,8 @@ pub struct TagArgs {
 /// `allocate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Write the tag down durably before you call this, and use a new tag for each allocation. If the \
-command dies, `cloakroom find` tells whether the tag holds an id; or strike the tag out, and \
+Write the tag down durably before you call this, and use a new tag for each allocation: called \
+twice with one tag, it takes two ids. If the command dies or cannot print the id, `cloakroom find` tells whether the tag holds an id; or strike the tag out, and \
 `cloakroom recover` frees what it may hold. Exits with 1 if the pool is full.
 
 Example:
@@ -276,8 +276,8 @@ the notebook itself, or if no caller is at work. Otherwise list first, then make
   cloakroom recover vlans --listed listed.json --live live.txt --dry-run
   cloakroom recover vlans --listed listed.json --live live.txt
 
-Only pairs of id and tag that were listed are freed, so callers may go on working throughout; \
-they must not use a tag again.")]
+Only ids under tags that were listed are freed, so callers may go on working throughout; they must \
+not use a tag again.")]
 pub struct RecoverArgs {
     /// The pool
     pub name: String,
@@ -285,17 +285,21 @@ pub struct RecoverArgs {
     #[arg(long, env = "CLOAKROOM_LIVE", hide_env_values = true, value_name = "FILE")]
     #[arg(value_hint = ValueHint::FilePath)]
     pub live: PathBuf,
-    /// An earlier `cloakroom list NAME --output json`: free nothing that is not in it; - is stdin
+    /// An earlier `cloakroom list NAME --output json`: leave every tag that is not in it; - is stdin
     #[arg(long, env = "CLOAKROOM_LISTED", hide_env_values = true, value_name = "FILE")]
     #[arg(value_hint = ValueHint::FilePath)]
     pub listed: Option<PathBuf>,
     /// Accept a FILE that names no tag at all: everything that is held is freed
-    #[arg(long, env = "CLOAKROOM_NONE_LIVE", hide_env_values = true)]
-    #[arg(value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "CLOAKROOM_NONE_LIVE", hide_env_values = true, value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    #[arg(value_parser = yes_or_no)]
     pub none_live: bool,
     /// Print what would be freed, and change nothing
-    #[arg(long, env = "CLOAKROOM_DRY_RUN", hide_env_values = true)]
-    #[arg(value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "CLOAKROOM_DRY_RUN", hide_env_values = true, value_name = "BOOL")]
+    #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    #[arg(value_parser = yes_or_no)]
     pub dry_run: bool,
     /// Where it lives.
     #[command(flatten)]
@@ -303,6 +307,15 @@ pub struct RecoverArgs {
     /// How to print what was freed.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// A switch with a value, or its variable: one that is set to nothing is one that is not set.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "" | "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("expected true or false, yes or no, on or off, 1 or 0".to_owned()),
+    }
 }
 
 /// `check`.
@@ -345,7 +358,9 @@ twice, none taken from its holder, none leaked, none lost, every count exact, `f
 while there was room. Exits with 1 if it objects. The pools of --data are not touched.
 
 Example:
-  cloakroom replay traces/demo.csv --size 48 --workers 8 --crash-rate 0.05 --seed 1")]
+  cloakroom replay traces/demo.csv --size 48 --fanout 4 --block 4 --workers 8 --crash-rate 0.05 --seed 1
+
+The default shape keeps up to 64 ids in one block, without any count above it: small blocks show more.")]
 pub struct ReplayArgs {
     /// The trace; - is stdin
     #[arg(value_hint = ValueHint::FilePath)]

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use cloakroom_pool::{AllocateError, FreeError, MapError, ShapeError, TagError};
+use cloakroom_pool::{AllocateError, FreeError, Id, MapError, ShapeError, TagError};
 use cloakroom_stores::OpenError;
 use thiserror::Error;
 
@@ -27,10 +27,27 @@ pub enum Error {
         pools: Vec<String>,
     },
     /// The user's: no such data file.
-    #[error("{}: expected a data file, got none; `cloakroom pool create` makes one", path.display())]
+    #[error(
+        "{}: expected a data file, got {got}; `cloakroom pool create` makes one",
+        path.display()
+    )]
     NoData {
         /// Where it was looked for.
         path: PathBuf,
+        /// What there is.
+        got: &'static str,
+    },
+    /// Nobody's, or that of a process that keeps the file open.
+    #[error(
+        "{}: the file is in use: another process had it open for the {seconds} s that --wait \
+         allows; try again, or wait longer with --wait SECONDS",
+        path.display()
+    )]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u16,
     },
     /// The user's: the name is taken.
     #[error("pool {name:?} exists already; nothing has been changed")]
@@ -92,6 +109,21 @@ pub enum Error {
     /// The pool's: full; or the map's.
     #[error(transparent)]
     Allocate(#[from] AllocateError),
+    /// That of whoever reads stdout: the id is held, and its caller was not told.
+    #[error(
+        "id {id} of pool {pool} is held under tag {tag}, but could not be printed: {cause}; \
+         `cloakroom find` tells it again, `cloakroom free` gives it back"
+    )]
+    NotDelivered {
+        /// The pool.
+        pool: String,
+        /// The id.
+        id: Id,
+        /// The tag, fit to be printed.
+        tag: String,
+        /// The operating system's words.
+        cause: io::Error,
+    },
     /// The user's: no such id; or the map's.
     #[error(transparent)]
     Free(#[from] FreeError),
@@ -122,10 +154,12 @@ impl Error {
             | Self::Open(OpenError::Foreign { .. })
             | Self::Free(FreeError::OutOfRange { .. }) => 2,
             Self::PoolExists { .. }
+            | Self::InUse { .. }
             | Self::Open(_)
             | Self::Definition { .. }
             | Self::Map(_)
             | Self::Allocate(_)
+            | Self::NotDelivered { .. }
             | Self::Free(_)
             | Self::System { .. } => 1,
         }

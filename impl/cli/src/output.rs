@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! * a reader that has gone away (`| head -1`) is no failure and no message: the command has done
-//!   its work, and its exit code says so;
+//!   its work, and its exit code says so. Not so for an id just allocated, which nobody else knows:
+//!   that is delivered, or said to be lost;
 //! * a tag in a table cannot move the cursor or break a line: whatever is not printable is escaped.
 //!   JSON has every tag exactly, as text where it is UTF-8 and always in hexadecimal;
 //! * nothing here is coloured.
@@ -15,10 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Writes data to stdout, whole.
+/// Writes data to stdout, whole, for whoever still reads it.
 pub(crate) fn print(data: &[u8]) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(data).and_then(|()| stdout.flush()) {
+    match deliver(data) {
         Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
             Err(Error::System { what: "stdout", cause })
         }
@@ -26,16 +26,34 @@ pub(crate) fn print(data: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// Writes data to stdout that must not be lost: a reader that has gone away is a failure.
+pub(crate) fn deliver(data: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(data).and_then(|()| stdout.flush())
+}
+
 /// Writes one JSON value and a line's end to stdout.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    print(&json(value))
+}
+
+/// One JSON value and a line's end.
+pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
     let mut json = serde_json::to_vec(value).expect("records of numbers and strings");
     json.push(b'\n');
-    print(&json)
+    json
 }
 
 /// Writes a message to stderr. A stderr that is gone takes no message, also not this one.
 pub(crate) fn say(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// Everything that a pool holds, in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listing<Name> {
+    pub(crate) pool: Name,
+    pub(crate) held: Vec<Pair>,
 }
 
 /// A pair of id and tag in JSON.
@@ -53,6 +71,11 @@ impl Pair {
         let bytes = tag.as_bytes();
         let text = std::str::from_utf8(bytes).ok().map(str::to_owned);
         Self { id: id.0, tag: text, tag_hex: hex(bytes) }
+    }
+
+    /// The same, of a pair that is one.
+    pub(crate) fn of((id, tag): &(Id, Tag)) -> Self {
+        Self::new(*id, tag)
     }
 
     /// The pair as it was; `None` when the hexadecimal digits are no tag.

@@ -37,7 +37,7 @@ use parking_lot::Mutex;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, WriteTransaction};
 
 use crate::batch::{Answer, Operation, Queue, Verdict};
-use crate::open::{self, MAP, OpenError};
+use crate::open::{self, Absent, MAP, OpenError};
 
 /// The longest key of a [`Durable`] map, in bytes.
 pub const MAX_KEY_BYTES: usize = 1 << 16;
@@ -90,7 +90,17 @@ impl Durable {
     /// be read or written. A file that is refused has not been changed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        Ok(Self::over(path, open::open(path)?))
+        Ok(Self::over(path, open::open(path, Absent::Create)?))
+    }
+
+    /// Opens the map in the file `path`, as [`Durable::open`] does, but creates nothing: where
+    /// there is no file, or an empty one, that is an error and stays as it is.
+    ///
+    /// # Errors
+    /// [`OpenError::Nothing`], and those of [`Durable::open`].
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        Ok(Self::over(path, open::open(path, Absent::Refuse)?))
     }
 
     /// The map in a database that has been checked.

@@ -4,6 +4,7 @@
 //! 1. it must be a regular file, or none; none is created, empty;
 //! 2. take the file's lock, which is held as long as the file is open;
 //! 3. an empty file, or one that says it is still being created, gets the image of an empty map;
+//!    an open that must not create refuses it, and in step 1 it refuses that there is no file;
 //! 4. rehearse: redb opens, verifies, repairs and closes a stand-in of the file (`rehearsal`),
 //!    and the format marker is read from it;
 //! 5. redb does the same with the file itself, on the same bytes with the same code.
@@ -103,24 +104,44 @@ pub enum OpenError {
         /// What it met.
         got: &'static str,
     },
+    /// The caller's fault: there is nothing to open, and creating was not asked for.
+    #[error("{}: expected a file with a map, got {got}; nothing has been created", path.display())]
+    Nothing {
+        /// Which file.
+        path: PathBuf,
+        /// What there is.
+        got: &'static str,
+    },
     /// The operating system refused.
-    #[error("{}: expected {expected}, got {got}", path.display())]
+    #[error("{}: cannot {tried}: {got}", path.display())]
     Io {
         /// Which file.
         path: PathBuf,
         /// What was tried.
-        expected: &'static str,
+        tried: &'static str,
         /// What the operating system said.
         #[source]
         got: io::Error,
     },
 }
 
-/// Opens or creates the file. See the module for the steps.
-pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
-    let file = claim(path)?;
-    if is_blank(path, &file)? {
-        create(path, &file)?;
+/// What to do where there is no map yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    Create,
+    Refuse,
+}
+
+/// Opens the file, or creates it. See the module for the steps.
+pub(crate) fn open(path: &Path, absent: Absent) -> Result<Database, OpenError> {
+    let file = claim(path, absent)?;
+    match (is_blank(path, &file)?, absent) {
+        (false, _) => {}
+        (true, Absent::Create) => create(path, &file)?,
+        (true, Absent::Refuse) => {
+            let got = "one that holds nothing";
+            return Err(OpenError::Nothing { path: path.to_owned(), got });
+        }
     }
     rehearse(path, &file)?;
     let backend = FileBackend::new(file).map_err(|cause| refusal(path, cause))?;
@@ -136,7 +157,7 @@ pub(crate) fn start(backend: impl StorageBackend) -> Result<Database, DatabaseEr
 }
 
 /// Opens the file and takes its lock.
-fn claim(path: &Path) -> Result<File, OpenError> {
+fn claim(path: &Path, absent: Absent) -> Result<File, OpenError> {
     // Asked before the open, which has effects on some things that are no files.
     if let Ok(metadata) = std::fs::metadata(path)
         && !metadata.is_file()
@@ -144,19 +165,28 @@ fn claim(path: &Path) -> Result<File, OpenError> {
         let got = if metadata.is_dir() { "a folder" } else { "something else" }.to_owned();
         return Err(OpenError::Foreign { path: path.to_owned(), expected: "a regular file", got });
     }
+    let tried = match absent {
+        Absent::Create => "open or create it",
+        Absent::Refuse => "open it for reading and writing",
+    };
     let file = OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(absent == Absent::Create)
         .truncate(false)
         .open(path)
-        .map_err(io_error(path, "to open it for reading and writing"))?;
+        .map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound if absent == Absent::Refuse => {
+                OpenError::Nothing { path: path.to_owned(), got: "none" }
+            }
+            _ => io_error(path, tried)(cause),
+        })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(locked(path)),
         // No locks on this file system; redb tries its own kind when it opens the file.
         Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(cause)) => Err(io_error(path, "to lock it")(cause)),
+        Err(TryLockError::Error(cause)) => Err(io_error(path, "lock it")(cause)),
     }
 }
 
@@ -169,7 +199,7 @@ fn is_blank(path: &Path, mut file: &File) -> Result<bool, OpenError> {
     let mut head = Vec::with_capacity(most);
     file.seek(SeekFrom::Start(0))
         .and_then(|_| file.take(most as u64).read_to_end(&mut head))
-        .map_err(io_error(path, "to read its first bytes"))?;
+        .map_err(io_error(path, "read its first bytes"))?;
     if head.is_empty() || head.starts_with(UNFINISHED) {
         return Ok(true);
     }
@@ -186,7 +216,7 @@ fn is_blank(path: &Path, mut file: &File) -> Result<bool, OpenError> {
 
 /// Writes an empty map into a file that holds nothing.
 fn create(path: &Path, mut file: &File) -> Result<(), OpenError> {
-    let image = empty_map().map_err(|cause| io_error(path, "an empty map")(into_io(cause)))?;
+    let image = empty_map().map_err(|cause| io_error(path, "make an empty map")(into_io(cause)))?;
     let (first, rest) = image.split_at(FIRST_PAGE);
     let written = (|| {
         file.set_len(0)?;
@@ -201,7 +231,7 @@ fn create(path: &Path, mut file: &File) -> Result<(), OpenError> {
         file.sync_all()?;
         sync_folder(path)
     })();
-    written.map_err(io_error(path, "to write an empty map into it"))
+    written.map_err(io_error(path, "write an empty map into it"))
 }
 
 /// The bytes of a file with an empty map.
@@ -240,7 +270,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// Lets redb open, repair and close a stand-in of the file, and reads the format marker from it.
 fn rehearse(path: &Path, file: &File) -> Result<(), OpenError> {
-    let stage = file.try_clone().and_then(Rehearsal::of).map_err(io_error(path, "to read it"))?;
+    let stage = file.try_clone().and_then(Rehearsal::of).map_err(io_error(path, "read it"))?;
     // redb promises errors, not panics, where it verifies; bytes from outside must not depend on
     // a promise. The stand-in and all that was in it end here, so no broken state is left.
     let rehearsed = catch_unwind(AssertUnwindSafe(|| {
@@ -301,7 +331,7 @@ fn refusal(path: &Path, cause: DatabaseError) -> OpenError {
                 io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
             ) =>
         {
-            io_error(path, "to read and write it")(cause)
+            io_error(path, "read and write it")(cause)
         }
         cause => damaged(path, &cause),
     }
@@ -320,8 +350,8 @@ fn locked(path: &Path) -> OpenError {
     }
 }
 
-fn io_error(path: &Path, expected: &'static str) -> impl FnOnce(io::Error) -> OpenError {
-    move |got| OpenError::Io { path: path.to_owned(), expected, got }
+fn io_error(path: &Path, tried: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    move |got| OpenError::Io { path: path.to_owned(), tried, got }
 }
 
 fn into_io(cause: redb::Error) -> io::Error {

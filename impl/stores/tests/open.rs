@@ -100,7 +100,10 @@ fn opening_creates_the_file_and_nothing_else() {
     let nowhere = folder.path().join("no such folder").join("map");
     let error = Durable::open(&nowhere).unwrap_err();
     assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
-    assert!(error.to_string().contains("no such folder/map: expected to open it"), "{error}");
+    assert!(
+        error.to_string().contains("no such folder/map: cannot open or create it: "),
+        "{error}"
+    );
     assert!(!nowhere.parent().unwrap().exists());
 }
 
@@ -136,6 +139,27 @@ fn an_empty_file_and_one_never_completed_count_as_none() {
     bytes[..4096].fill(0);
     bytes[..unfinished.len()].copy_from_slice(unfinished);
     assert_eq!(open_bytes(&bytes).unwrap(), []);
+}
+
+#[test]
+fn an_open_that_must_not_create_leaves_what_holds_nothing_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("map");
+    let refused = |says: &str| {
+        let error = Durable::open_existing(&path).unwrap_err();
+        assert!(matches!(error, OpenError::Nothing { .. }), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    refused("map: expected a file with a map, got none;");
+    assert!(!path.exists());
+    let unfinished = &b"cloakroom: this file is being created and holds nothing yet\n"[..];
+    for blank in [b"", unfinished] {
+        fs::write(&path, blank).unwrap();
+        refused("map: expected a file with a map, got one that holds nothing;");
+        assert_eq!(fs::read(&path).unwrap(), blank);
+    }
+    fill(&Durable::open(&path).unwrap());
+    assert_eq!(Durable::open_existing(&path).unwrap().scan(b"").unwrap(), content());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Done, open_pool, tag};
 use crate::args::{AllocateArgs, FindArgs, Format, FreeArgs, NamedArgs};
 use crate::error::Error;
-use crate::output::{Pair, pairs_table, print, print_json, say};
+use crate::output::{Listing, Pair, deliver, json, pairs_table, print, print_json, printable, say};
 
 #[derive(Serialize)]
 struct Allocated<'a> {
@@ -20,14 +20,15 @@ struct Allocated<'a> {
 pub(super) fn allocate(args: &AllocateArgs) -> Result<Done, Error> {
     let tag = tag(&args.tag)?;
     let id = open_pool(&args.name, &args.data)?.allocate(&tag)?;
-    let printed = match args.output.output {
-        Format::Json => print_json(&Allocated { pool: &args.name, id: id.0, tag: &args.tag.tag }),
-        Format::Table => print(format!("{id}\n").as_bytes()),
+    let data = match args.output.output {
+        Format::Json => json(&Allocated { pool: &args.name, id: id.0, tag: &args.tag.tag }),
+        Format::Table => format!("{id}\n").into_bytes(),
     };
-    if printed.is_err() {
-        say(format_args!("id {id} is held, but could not be printed; `cloakroom find` tells it"));
-    }
-    printed.map(|()| Done::Yes)
+    deliver(&data).map_err(|cause| {
+        let (pool, tag) = (args.name.clone(), printable(&tag));
+        Error::NotDelivered { pool, id, tag, cause }
+    })?;
+    Ok(Done::Yes)
 }
 
 #[derive(Serialize)]
@@ -88,8 +89,8 @@ pub(super) fn list(args: &NamedArgs) -> Result<Done, Error> {
     let pairs = open_pool(&args.name, &args.data)?.list()?;
     match args.output.output {
         Format::Json => {
-            let pairs: Vec<_> = pairs.iter().map(|(id, tag)| Pair::new(*id, tag)).collect();
-            print_json(&pairs)?;
+            let held = pairs.iter().map(Pair::of).collect();
+            print_json(&Listing { pool: &args.name, held })?;
         }
         Format::Table => print(pairs_table(&pairs).as_bytes())?,
     }

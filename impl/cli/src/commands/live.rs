@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use cloakroom_pool::{Id, Tag, TagError};
 use thiserror::Error;
 
-use crate::output::Pair;
+use crate::output::{Listing, Pair};
 
 /// A file that is none of these: its author's fault. Nothing has been freed.
 #[derive(Debug, Error)]
@@ -49,6 +49,16 @@ pub enum LiveError {
         /// Where it stops making sense.
         cause: String,
     },
+    /// The listing of another pool: none of its tags means anything here.
+    #[error("{file}: expected a listing of pool {expected:?}, got one of pool {got:?}")]
+    OtherPool {
+        /// The file.
+        file: String,
+        /// The pool to recover.
+        expected: String,
+        /// The pool that was listed.
+        got: String,
+    },
     /// Both files from stdin.
     #[error("--live and --listed: expected at most one of them to be stdin, got both")]
     BothStdin,
@@ -75,13 +85,21 @@ pub(super) fn can_be_named(tag: &Tag) -> bool {
     !bytes.contains(&b'\n') && !bytes.ends_with(b"\r") && !bytes.starts_with(b"\xef\xbb\xbf")
 }
 
-/// Reads what `list --output json` has written.
-pub(super) fn listed_pairs(file: &str, bytes: &[u8]) -> Result<BTreeSet<(Id, Tag)>, LiveError> {
+/// Reads what `list POOL --output json` has written.
+pub(super) fn listed_pairs(
+    file: &str,
+    pool: &str,
+    bytes: &[u8],
+) -> Result<BTreeSet<(Id, Tag)>, LiveError> {
     let fault = |cause: String| LiveError::Listed { file: file.to_owned(), cause };
-    let pairs: Vec<Pair> =
+    let listing: Listing<String> =
         serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;
+    if listing.pool != pool {
+        let (file, expected) = (file.to_owned(), pool.to_owned());
+        return Err(LiveError::OtherPool { file, expected, got: listing.pool });
+    }
     (0..)
-        .zip(&pairs)
+        .zip(&listing.held)
         .map(|(number, pair): (usize, &Pair)| {
             pair.read().ok_or_else(|| fault(format!("tag_hex of entry {number} is no tag")))
         })
@@ -122,11 +140,24 @@ mod tests {
 
     #[test]
     fn a_listing_is_read_back_or_refused() {
-        let pair = Pair::new(Id(3), &Tag::new("a").unwrap());
-        let json = serde_json::to_vec(&[pair]).unwrap();
-        assert_eq!(listed_pairs("f", &json).unwrap().len(), 1);
-        for wrong in ["", "ID  TAG\n0  a\n", "{}", r#"[{"id":1,"tag":"a","tag_hex":"6"}]"#] {
-            let error = listed_pairs("f", wrong.as_bytes()).unwrap_err().to_string();
+        let held = vec![Pair::new(Id(3), &Tag::new("a").unwrap())];
+        let json = serde_json::to_vec(&Listing { pool: "p", held }).unwrap();
+        assert_eq!(listed_pairs("f", "p", &json).unwrap().len(), 1);
+        assert_eq!(
+            listed_pairs("f", "q", &json).unwrap_err().to_string(),
+            "f: expected a listing of pool \"q\", got one of pool \"p\""
+        );
+        let pair = r#"{"id":1,"tag":"a","tag_hex":"6"}"#;
+        let wrong = [
+            "",
+            "ID  TAG\n0  a\n",
+            "{}",
+            "[]",
+            r#"{"pool":"p","held":2}"#,
+            &format!(r#"{{"pool":"p","held":[{pair}]}}"#),
+        ];
+        for wrong in wrong {
+            let error = listed_pairs("f", "p", wrong.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("f: expected the output of"), "{error}");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! * input is read and judged before anything is changed;
-//! * only `pool create` makes a data file: a mistyped path is an error, not an empty file;
+//! * only `pool create` makes a data file or fills an empty one: a mistyped path is an error;
 //! * a data file is open for no longer than a command works on it, since only one process can.
 
 mod ids;
@@ -55,20 +55,31 @@ pub(crate) fn carry_out(cli: Cli) -> Result<Done, Error> {
 
 /// Opens an existing data file.
 fn open_existing(data: &DataArgs) -> Result<Durable, Error> {
-    if !data.data.try_exists().unwrap_or(true) {
-        return Err(Error::NoData { path: data.data.clone() });
-    }
-    open_or_create(data)
+    await_file(data, || Durable::open_existing(&data.data)).map_err(|error| match error {
+        Error::Open(OpenError::Nothing { path, got }) => Error::NoData { path, got },
+        error => error,
+    })
 }
 
-/// Opens a data file, and makes it if there is none. While another process has it open, waits.
+/// Opens a data file, and makes it if there is none.
 fn open_or_create(data: &DataArgs) -> Result<Durable, Error> {
+    await_file(data, || Durable::open(&data.data))
+}
+
+/// Opens a data file. While another process has it open, waits.
+fn await_file(
+    data: &DataArgs,
+    open: impl Fn() -> Result<Durable, OpenError>,
+) -> Result<Durable, Error> {
     const PAUSE: Duration = Duration::from_millis(20);
     let until = Instant::now() + Duration::from_secs(data.wait.into());
     loop {
-        match Durable::open(&data.data) {
+        match open() {
             // No event tells when another process closes a file.
             Err(OpenError::Locked { .. }) if Instant::now() < until => thread::sleep(PAUSE),
+            Err(OpenError::Locked { path, .. }) => {
+                return Err(Error::InUse { path, seconds: data.wait });
+            }
             opened => return Ok(opened?),
         }
     }

@@ -1,18 +1,23 @@
 //! `recover` and `check`.
 //!
-//! Invariants of `recover`, which is told of live tags by a file instead of a notebook that can be
-//! asked:
-//! * POOL-2: only pairs that were listed before the file of live tags was read are freed, each by a
-//!   `free` that names id and tag. A caller that comes later is not in the listing;
-//! * POOL-7: a listed pair whose tag is in no notebook is freed, and every count is refreshed;
-//! * a dry run changes nothing, not even a count.
+//! `recover` drives the machine that the model checks, [`Recover`](cloakroom_pool::Recover), with a
+//! file of live tags instead of a notebook that can be asked. The machine asks about a tag after it
+//! read it from a slot; the file is older than that. So the pool is listed before the file is read,
+//! and a tag that was not in that listing is never judged.
+//!
+//! Invariants:
+//! * POOL-2: a tag is judged dead only if it was listed before the file of live tags was read and
+//!   is not in that file. A caller that comes later has a tag that was not listed;
+//! * POOL-7: whatever is held under a listed tag that is in no notebook is freed, also an id that
+//!   the tag came to hold since, and every count is refreshed;
+//! * a dry run judges in the same way and changes nothing, not even a count.
 //!
 //! The data file is closed while the files are read: they may come from a pipe in which another
 //! `cloakroom` is at work.
 
 use std::collections::BTreeSet;
 
-use cloakroom_pool::{AtomicMap, FreeOutcome, Id, Pool, Tag};
+use cloakroom_pool::{Id, Tag};
 use serde::Serialize;
 
 use super::live::{LiveError, can_be_named, listed_pairs, live_tags};
@@ -22,13 +27,41 @@ use crate::error::Error;
 use crate::output::{Pair, pairs_table, print, print_json, say};
 
 #[derive(Serialize)]
-struct Recovered<'a> {
+struct Report<'a> {
     pool: &'a str,
     dry_run: bool,
-    freed: Vec<Pair>,
-    /// How many ids stay with their holders.
-    held: usize,
+    #[serde(flatten)]
+    dead: Dead,
+    /// How many ids are held now.
+    held: u64,
+    /// Counts that were brought up to date: stale ones, and those above what was freed.
     counts_repaired: u64,
+}
+
+/// The pairs whose tags were judged dead.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Dead {
+    Freed(Vec<Pair>),
+    WouldFree(Vec<Pair>),
+}
+
+/// Which tags are dead.
+struct Judgement {
+    /// Tags that were read from slots before the live ones were read.
+    listed: BTreeSet<Tag>,
+    live: BTreeSet<Tag>,
+}
+
+impl Judgement {
+    fn is_live(&self, tag: &Tag) -> bool {
+        !self.listed.contains(tag) || self.live.contains(tag) || !can_be_named(tag)
+    }
+
+    /// Whether only its spelling saves a tag.
+    fn is_unnameable(&self, tag: &Tag) -> bool {
+        self.listed.contains(tag) && !can_be_named(tag)
+    }
 }
 
 pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
@@ -37,54 +70,59 @@ pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
     }
     // This order is the whole safety of it: list, then read.
     let before = open_pool(&args.name, &args.data)?.list()?;
-    let candidates = candidates(args, &before)?;
-    let live = read_live(args, before.len())?;
-    let (dead, left): (Vec<_>, Vec<_>) = candidates
-        .into_iter()
-        .filter(|(_, tag)| !live.contains(tag))
-        .partition(|(_, tag)| can_be_named(tag));
-    let all = before.len();
-    if !left.is_empty() {
-        let (left, file) = (left.len(), shown(&args.live));
+    let listed = listed_tags(args, &before)?;
+    let judgement = Judgement { listed, live: read_live(args, before.len())? };
+    let left = before.iter().filter(|(_, tag)| judgement.is_unnameable(tag)).count();
+    if left > 0 {
+        let (all, file) = (before.len(), shown(&args.live));
         say(format_args!(
             "left {left} of {all} held ids alone: no line of {file} can name their tags"
         ));
     }
-    let (freed, counts_repaired) = if args.dry_run {
-        (dead, 0)
-    } else {
-        let pool = open_pool(&args.name, &args.data)?;
-        (free_all(&pool, dead)?, pool.repair()?.counts_repaired)
-    };
-    let recovered = Recovered {
-        pool: &args.name,
-        dry_run: args.dry_run,
-        held: all - freed.len(),
-        freed: freed.iter().map(|(id, tag)| Pair::new(*id, tag)).collect(),
-        counts_repaired,
-    };
+    let pool = open_pool(&args.name, &args.data)?;
+    if args.dry_run {
+        let all = pool.list()?;
+        let held = all.len() as u64;
+        let dead: Vec<_> = all.into_iter().filter(|(_, tag)| !judgement.is_live(tag)).collect();
+        let (pairs, count) = (dead.iter().map(Pair::of).collect(), dead.len());
+        let report = report(args, Dead::WouldFree(pairs), held, 0);
+        let message = format!("would free {count} of {held} held ids; nothing has been changed");
+        return tell(args, &report, &message, &dead);
+    }
+    let recovered = pool.recover(|tag| judgement.is_live(tag))?;
+    let (pairs, count) = (recovered.freed.iter().map(Pair::of).collect(), recovered.freed.len());
+    let report = report(args, Dead::Freed(pairs), recovered.held, recovered.counts_repaired);
+    let message = format!("freed {count} of {} held ids", recovered.held + count as u64);
+    tell(args, &report, &message, &recovered.freed)
+}
+
+fn report(args: &RecoverArgs, dead: Dead, held: u64, counts_repaired: u64) -> Report<'_> {
+    Report { pool: &args.name, dry_run: args.dry_run, dead, held, counts_repaired }
+}
+
+fn tell(
+    args: &RecoverArgs,
+    report: &Report<'_>,
+    message: &str,
+    dead: &[(Id, Tag)],
+) -> Result<Done, Error> {
     match args.output.output {
-        Format::Json => print_json(&recovered)?,
+        Format::Json => print_json(report)?,
         Format::Table => {
-            let freed_count = freed.len();
-            if args.dry_run {
-                say(format_args!(
-                    "would free {freed_count} of {all} held ids; nothing has been changed"
-                ));
-            } else {
-                say(format_args!("freed {freed_count} of {all} held ids"));
-            }
-            print(pairs_table(&freed).as_bytes())?;
+            say(message);
+            print(pairs_table(dead).as_bytes())?;
         }
     }
     Ok(Done::Yes)
 }
 
-/// The pairs that may be freed at all.
-fn candidates(args: &RecoverArgs, held: &[(Id, Tag)]) -> Result<Vec<(Id, Tag)>, Error> {
-    let Some(path) = &args.listed else { return Ok(held.to_vec()) };
-    let listed = listed_pairs(&shown(path), &read(path)?)?;
-    Ok(held.iter().filter(|pair| listed.contains(pair)).cloned().collect())
+/// The tags that may be judged at all.
+fn listed_tags(args: &RecoverArgs, before: &[(Id, Tag)]) -> Result<BTreeSet<Tag>, Error> {
+    let Some(path) = &args.listed else {
+        return Ok(before.iter().map(|(_, tag)| tag.clone()).collect());
+    };
+    let listed = listed_pairs(&shown(path), &args.name, &read(path)?)?;
+    Ok(listed.into_iter().map(|(_, tag)| tag).collect())
 }
 
 fn read_live(args: &RecoverArgs, held: usize) -> Result<BTreeSet<Tag>, Error> {
@@ -94,17 +132,6 @@ fn read_live(args: &RecoverArgs, held: usize) -> Result<BTreeSet<Tag>, Error> {
         return Err(LiveError::Empty { file, held }.into());
     }
     Ok(live)
-}
-
-/// Frees these pairs; answers those that were still held.
-fn free_all<M: AtomicMap>(pool: &Pool<M>, pairs: Vec<(Id, Tag)>) -> Result<Vec<(Id, Tag)>, Error> {
-    let mut freed = Vec::new();
-    for (id, tag) in pairs {
-        if pool.free(id, &tag)? == FreeOutcome::Freed {
-            freed.push((id, tag));
-        }
-    }
-    Ok(freed)
 }
 
 #[derive(Serialize)]

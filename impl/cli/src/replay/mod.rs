@@ -1,9 +1,10 @@
 //! Replay: a trace of workloads on a fresh pool, with callers dying in the middle, judged by an
 //! oracle that keeps its own books.
 //!
-//! In the order of a run: [`trace`] reads the file, [`plan`] says who does what next, [`worker`] does
-//! it on threads that [`chance`] kills, with a [`notebook`] that survives them; [`ledger`] writes
-//! down what callers are told, [`judge`] compares it with the pool, [`report`] sums up.
+//! In the order of a run: [`trace`] reads the file, whose quotes [`quotes`] has checked, [`plan`]
+//! says who does what next, [`worker`] does it on threads that [`chance`] kills, with a [`notebook`]
+//! that survives them; [`ledger`] writes down what callers are told, [`judge`] compares it with the
+//! pool, [`report`] sums up.
 //!
 //! Properties that are judged: POOL-1, POOL-3, POOL-4, POOL-6 and POOL-7, on this run alone.
 
@@ -13,6 +14,7 @@ mod judge;
 mod ledger;
 mod notebook;
 mod plan;
+mod quotes;
 mod report;
 #[cfg(test)]
 mod tests;

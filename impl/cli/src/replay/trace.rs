@@ -3,6 +3,7 @@
 //! Invariants:
 //! * the whole file is read and judged before anything is done with it;
 //! * every error names the file, the line and the column, what was expected and what was found;
+//! * no row is swallowed: every quote has its partner (see `quotes`), and no tag has a line break;
 //! * events are in time order; at equal times ends come before starts, so that a workload may take
 //!   over what another leaves, and a workload that ends when it starts does so in this order.
 
@@ -13,6 +14,7 @@ use csv::ByteRecord;
 use thiserror::Error;
 
 use super::decimal::Moment;
+use super::quotes::{self, Stray, line_ends};
 
 /// The names of the columns that matter.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +55,12 @@ pub(crate) enum Event {
 #[non_exhaustive]
 pub enum TraceError {
     /// The header lacks a column.
-    #[error("{file}: line 1: expected a column {column:?}, got {found}")]
+    #[error("{file}: line {line}: expected a column {column:?}, got {found}")]
     NoColumn {
         /// The file.
         file: String,
+        /// The header's line.
+        line: usize,
         /// The column that was looked for.
         column: String,
         /// The header.
@@ -64,17 +68,34 @@ pub enum TraceError {
     },
     /// The header has a column twice.
     #[error(
-        "{file}: line 1: expected one column {column:?}, got two, number {first} and number {second}"
+        "{file}: line {line}: expected one column {column:?}, got two, number {first} and number \
+         {second}"
     )]
     TwoColumns {
         /// The file.
         file: String,
+        /// The header's line.
+        line: usize,
         /// The column.
         column: String,
         /// Its first number, from 1.
         first: usize,
         /// Its second number.
         second: usize,
+    },
+    /// A quote without a partner: where the rows behind it begin is anybody's guess.
+    #[error("{file}: line {line}, column {column}: expected {expected}, got {got}")]
+    Quote {
+        /// The file.
+        file: String,
+        /// The line on which the quote stands.
+        line: usize,
+        /// The number of its field, from 1.
+        column: usize,
+        /// What should stand there.
+        expected: &'static str,
+        /// What does.
+        got: &'static str,
     },
     /// A row that is longer or shorter than the header.
     #[error("{file}: line {line}, column {column}: expected {expected} fields, got {got}")]
@@ -95,7 +116,7 @@ pub enum TraceError {
     Field {
         /// The file.
         file: String,
-        /// The line on which the row begins.
+        /// The line on which the field begins.
         line: usize,
         /// The column's number, from 1.
         column: usize,
@@ -132,7 +153,8 @@ impl Trace {
                 return Err(row.wrong(rows.end, expected));
             }
             if let Some(line) = first_line.insert(tag.clone(), row.line) {
-                let expected = format!("a tag of the row's own (line {line} has it too)");
+                let shown = row.shown(rows.tag.0);
+                let expected = format!("a tag that no other row has (line {line} has {shown} too)");
                 return Err(row.wrong(rows.tag, expected));
             }
             trace.workloads.push(Workload { tag, start, end });
@@ -180,17 +202,23 @@ struct Row<'a> {
 impl<'a> Rows<'a> {
     fn new(file: &'a str, bytes: &'a [u8], columns: Columns<'a>) -> Result<Self, TraceError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        quotes::check(bytes).map_err(|Stray { line, column, expected, got }| {
+            TraceError::Quote { file: file.to_owned(), line, column, expected, got }
+        })?;
         // The header and the length of rows are judged here, where the line is known exactly.
         let mut reader =
             csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
         let mut header = ByteRecord::new();
         read(&mut reader, &mut header);
-        let column = |name: &'a str| find_column(file, &header, name).map(|at| (at, name));
+        let mut lines = Lines { bytes, line: 1, at: 0 };
+        // A file of nothing but empty lines lacks its header on the first.
+        let line = if header.is_empty() { 1 } else { lines.line_of(0) };
+        let column = |name: &'a str| find_column(file, line, &header, name).map(|at| (at, name));
         Ok(Self {
             file,
             bytes,
             width: header.len(),
-            lines: Lines { bytes, line: 1, at: 0 },
+            lines,
             tag: column(columns.tag)?,
             start: column(columns.start)?,
             end: column(columns.end)?,
@@ -225,12 +253,18 @@ fn read(reader: &mut csv::Reader<&[u8]>, record: &mut ByteRecord) -> bool {
     read.expect("bytes in memory, records of any length: nothing is left to fail")
 }
 
-fn find_column(file: &str, header: &ByteRecord, name: &str) -> Result<usize, TraceError> {
+fn find_column(
+    file: &str,
+    line: usize,
+    header: &ByteRecord,
+    name: &str,
+) -> Result<usize, TraceError> {
     let mut found = (0..).zip(header).filter(|(_, field)| *field == name.as_bytes());
     match (found.next(), found.next()) {
         (Some((at, _)), None) => Ok(at),
         (Some((first, _)), Some((second, _))) => Err(TraceError::TwoColumns {
             file: file.to_owned(),
+            line,
             column: name.to_owned(),
             first: first + 1,
             second: second + 1,
@@ -242,13 +276,16 @@ fn find_column(file: &str, header: &ByteRecord, name: &str) -> Result<usize, Tra
             let found =
                 if names.is_empty() { "an empty file".to_owned() } else { names.join(", ") };
             let (file, column) = (file.to_owned(), name.to_owned());
-            Err(TraceError::NoColumn { file, column, found })
+            Err(TraceError::NoColumn { file, line, column, found })
         }
     }
 }
 
 impl Row<'_> {
     fn tag(&self) -> Result<Tag, TraceError> {
+        if line_ends(&self.fields[self.tag.0]) > 0 {
+            return Err(self.wrong(self.tag, "a tag without a line break".to_owned()));
+        }
         Tag::new(&self.fields[self.tag.0]).map_err(|error| match error {
             TagError::TooLong { bytes } => {
                 let expected = format!("a tag of 1 to 128 bytes (this has {bytes})");
@@ -270,9 +307,10 @@ impl Row<'_> {
     }
 
     fn wrong(&self, (at, name): Column<'_>, expected: String) -> TraceError {
+        let before = self.fields.iter().take(at).map(line_ends);
         TraceError::Field {
             file: self.file.to_owned(),
-            line: self.line,
+            line: self.line + before.sum::<usize>(),
             column: at + 1,
             name: name.to_owned(),
             expected,
@@ -310,12 +348,7 @@ impl Lines<'_> {
     fn line_of(&mut self, position: usize) -> usize {
         let blank = |byte: &&u8| matches!(**byte, b'\n' | b'\r');
         let position = position + self.bytes[position..].iter().take_while(blank).count();
-        let between = &self.bytes[self.at..position];
-        // CR LF is one line's end, and so is a CR alone.
-        let ends = between.iter().enumerate().filter(|&(at, &byte)| {
-            byte == b'\n' || (byte == b'\r' && between.get(at + 1) != Some(&b'\n'))
-        });
-        self.line += ends.count();
+        self.line += line_ends(&self.bytes[self.at..position]);
         self.at = position;
         self.line
     }
@@ -372,9 +405,16 @@ mod tests {
                 "t.csv: line 5, column 2 (from): expected a decimal number (at most 24 digits, \
                  and 9 after the point), or nothing, got \"x\"",
             ),
+            ("\n\r\ntag,to\n", "t.csv: line 3: expected a column \"from\", got \"tag\", \"to\""),
+            ("\n\n", "t.csv: line 1: expected a column \"tag\", got an empty file"),
             (
-                "tag,from,to\r\n\"a\r\nb\",1,2\r\n,1,2\r\n",
-                "t.csv: line 4, column 1 (tag): expected a tag of 1 to 128 bytes, got nothing",
+                "why,tag,from,to\r\n\"a\r\nb\",c,1,2\r\nd,,1,2\r\n",
+                "t.csv: line 4, column 2 (tag): expected a tag of 1 to 128 bytes, got nothing",
+            ),
+            (
+                "why,tag,from,to\r\n\"a\r\nb\",c,1,x\r\n",
+                "t.csv: line 3, column 4 (to): expected a decimal number (at most 24 digits, \
+                 and 9 after the point), or nothing, got \"x\"",
             ),
             (
                 "\u{feff}tag,from,to\na,3,2\n",
@@ -382,13 +422,35 @@ mod tests {
             ),
             (
                 "tag,from,to\na,1,2\nb,1,2\na,3,4",
-                "t.csv: line 4, column 1 (tag): expected a tag of the row's own (line 2 has it \
-                 too), got \"a\"",
+                "t.csv: line 4, column 1 (tag): expected a tag that no other row has (line 2 \
+                 has \"a\" too), got \"a\"",
             ),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text), Err(expected.to_owned()), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_quote_that_would_swallow_rows_is_refused_where_it_opens() {
+        assert_eq!(
+            parse("from,to,tag\n1,2,\"c\n3,4,d\n5,6,e\n"),
+            Err("t.csv: line 2, column 3: expected a closing quote, got the end of the file"
+                .to_owned())
+        );
+        // Closed by chance, three rows below.
+        assert_eq!(
+            parse("from,to,tag\n1,2,\"c\n3,4,d\n5,6,\"\n"),
+            Err("t.csv: line 2, column 3 (tag): expected a tag without a line break, got \
+                 \"c\\n3,4,d\\n5,6,\""
+                .to_owned())
+        );
+        assert_eq!(
+            parse("why,tag,from,to\n\"x\ny\",\"c\rd\",1,2\n").unwrap_err(),
+            "t.csv: line 3, column 2 (tag): expected a tag without a line break, got \"c\\rd\""
+        );
+        let quoted = parse("\"tag\",from,to\n\"a \"\"b\"\", c\",1,2\n").unwrap();
+        assert_eq!(quoted.workloads[0].tag, Tag::new("a \"b\", c").unwrap());
     }
 
     #[test]

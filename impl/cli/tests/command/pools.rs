@@ -41,8 +41,12 @@ fn json_has_one_shape_for_each_command() {
     );
     assert_eq!(desk.json("allocate q --tag ä"), json!({"pool": "q", "id": 0, "tag": "ä"}));
     assert_eq!(desk.json("find q --tag ä"), json!({"pool": "q", "tag": "ä", "ids": [0]}));
-    assert_eq!(desk.json("list q"), json!([{"id": 0, "tag": "ä", "tag_hex": "c3a4"}]));
-    assert_eq!(desk.json("list p"), json!([]), "two pools share nothing but the file");
+    assert_eq!(
+        desk.json("list q"),
+        json!({"pool": "q", "held": [{"id": 0, "tag": "ä", "tag_hex": "c3a4"}]})
+    );
+    let none = json!({"pool": "p", "held": []});
+    assert_eq!(desk.json("list p"), none, "two pools share nothing but the file");
     assert_eq!(desk.json("usage q"), json!({"pool": "q", "size": 9, "held": 1, "free": 8}));
     assert_eq!(
         desk.json("free q 0 --tag ä"),
@@ -114,6 +118,31 @@ fn a_file_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
+fn an_empty_file_is_filled_by_pool_create_alone() {
+    let desk = Desk::new();
+    desk.write("x", "");
+    desk.write("live", "a\n");
+    let message = "x: expected a data file, got one that holds nothing";
+    for command in [
+        "pool list",
+        "allocate p --tag a",
+        "free p 0 --tag a",
+        "find p --tag a",
+        "list p",
+        "usage p",
+        "recover p --live live",
+        "check p",
+    ] {
+        desk.fails(&format!("{command} --data x"), 2, message);
+        assert_eq!(std::fs::read(desk.path("x")).unwrap(), b"", "{command}");
+    }
+    desk.ok("pool create p --size 3 --data x");
+    desk.ok("list p --data x");
+    let nowhere = "no-folder/x: cannot open or create it: ";
+    desk.fails("pool create p --size 3 --data no-folder/x", 1, nowhere);
+}
+
+#[test]
 fn flags_are_read_from_the_environment_and_the_command_line_wins() {
     let desk = Desk::new();
     let run = |args: &str, data: &str| {
@@ -149,9 +178,27 @@ fn a_file_that_stays_in_use_is_a_clear_error() {
     let desk = Desk::new();
     desk.ok("pool create p --size 8");
     let held = Durable::open(desk.path("cloakroom.redb")).unwrap();
-    desk.fails("usage p --wait 0", 1, "the file is in use");
+    desk.fails("usage p --wait 0", 1, "cloakroom.redb: the file is in use: another process");
+    desk.fails("usage p --wait 1", 1, "for the 1 s that --wait allows; try again");
     drop(held);
     desk.ok("usage p --wait 0");
+}
+
+#[test]
+fn an_id_that_cannot_be_printed_is_told_on_stderr_with_its_tag() {
+    let desk = Desk::new();
+    desk.ok("pool create p --size 8");
+    for (id, output) in [(0, "table"), (1, "json")] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = desk.command(&format!("allocate p --tag t{id} --output {output}"));
+        let ran = Ran::of(command.stdout(writer).output().unwrap());
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        let message = format!("error: id {id} of pool p is held under tag t{id}, but could not be");
+        assert!(ran.err.starts_with(&message), "{}", ran.err);
+        assert!(ran.err.contains("`cloakroom find` tells it again"), "{}", ran.err);
+        assert_eq!(desk.ok(&format!("find p --tag t{id}")), format!("{id}\n"));
+    }
 }
 
 #[test]

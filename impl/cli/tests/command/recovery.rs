@@ -58,7 +58,7 @@ fn recover_reads_stdin_and_prints_json() {
     assert_eq!(
         json,
         json!({
-            "pool": "p", "dry_run": false, "held": 1, "counts_repaired": 0,
+            "pool": "p", "dry_run": false, "held": 1, "counts_repaired": 1,
             "freed": [{"id": 1, "tag": "b", "tag_hex": "62"}],
         })
     );
@@ -75,6 +75,53 @@ fn a_caller_that_comes_after_the_listing_keeps_its_id() {
     assert_eq!(desk.ok("find p --tag late"), "2\n");
     // Without the listing the older file would cost it its id: that is what the help warns of.
     assert_eq!(desk.ok("recover p --live live.txt --dry-run"), "ID  TAG\n2   late\n");
+}
+
+#[test]
+fn an_id_that_a_dead_tag_came_to_hold_after_the_listing_is_freed_too() {
+    let desk = desk_with(&["dead", "live"]);
+    desk.write("listed", desk.ok("list p --output json"));
+    desk.write("live.txt", "live\n");
+    // A put of the dead call that was under way during the listing: a phantom under its tag.
+    desk.ok("allocate p --tag dead");
+    let both = "ID  TAG\n0   dead\n2   dead\n";
+    let args = "recover p --listed listed --live live.txt";
+    assert_eq!(desk.ok(&format!("{args} --dry-run")), both);
+    assert_eq!(desk.ok(args), both);
+    assert_eq!(desk.ok("list p"), "ID  TAG\n1   live\n");
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_free_and_what_is_held_now() {
+    let desk = desk_with(&["a", "b"]);
+    desk.write("live", "a\n");
+    assert_eq!(
+        desk.json("recover p --live live --dry-run"),
+        json!({
+            "pool": "p", "dry_run": true, "held": 2, "counts_repaired": 0,
+            "would_free": [{"id": 1, "tag": "b", "tag_hex": "62"}],
+        })
+    );
+    assert_eq!(desk.json("usage p")["held"], 2);
+}
+
+#[test]
+fn a_switch_may_have_a_value_and_a_variable_that_is_empty_is_not_set() {
+    let desk = desk_with(&["a", "b"]);
+    desk.write("live", "a\n");
+    let dry = |args: &str, variable: Option<&str>| {
+        let mut command = desk.command(&format!("recover p --live live --output json {args}"));
+        variable.map(|value| command.env("CLOAKROOM_DRY_RUN", value));
+        let ran = Ran::of(command.output().unwrap());
+        assert_eq!(ran.code, 0, "{args} {variable:?}: {}", ran.err);
+        ran.out.contains("\"dry_run\":true")
+    };
+    assert!(dry("--dry-run", None) && dry("--dry-run=true", None) && dry("--dry-run=yes", None));
+    assert!(dry("", Some("1")) && dry("", Some("TRUE")) && dry("--dry-run", Some("0")));
+    desk.fails("recover p --live live --dry-run=maybe", 2, "expected true or false, yes or no");
+    assert_eq!(desk.json("usage p")["held"], 2);
+    assert!(!dry("", Some("")) && !dry("", Some("off")) && !dry("--dry-run=false", Some("1")));
+    assert_eq!(desk.json("usage p")["held"], 1);
 }
 
 #[test]
@@ -100,6 +147,10 @@ fn files_that_may_be_misread_are_refused_and_free_nothing() {
     desk.fails("recover p --live long", 2, "long: line 2: tag: expected 1 to 128 bytes, got 129");
     desk.fails("recover p --live none", 2, "none: expected a readable file");
     desk.fails("recover p --live live --listed table", 2, "table: expected the output of");
+    desk.ok("pool create q --size 4");
+    desk.write("other", desk.ok("list q --output json"));
+    let other = "other: expected a listing of pool \"p\", got one of pool \"q\"";
+    desk.fails("recover p --live live --listed other", 2, other);
     desk.fails("recover p --live - --listed -", 2, "expected at most one of them to be stdin");
     assert_eq!(desk.json("usage p")["held"], 1);
     desk.ok("recover p --live empty --none-live");

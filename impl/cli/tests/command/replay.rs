@@ -97,6 +97,8 @@ fn wrong_input_names_file_line_and_column_and_exits_with_2() {
     );
     desk.write("b.csv", format!("{header}\nx,1\n"));
     desk.fails("replay b.csv --size 4", 2, "b.csv: line 2, column 3: expected 3 fields, got 2");
+    desk.write("q.csv", "scheduled_time,deletion_time,name\n1,2,\"c\n3,4,d\n5,6,e\n");
+    desk.fails("replay q.csv --size 4", 2, "q.csv: line 2, column 3: expected a closing quote");
     desk.write("c.csv", "who,scheduled_time,deletion_time\n");
     desk.fails("replay c.csv --size 4", 2, "c.csv: line 1: expected a column \"name\"");
     desk.fails("replay none.csv --size 4", 2, "none.csv: expected a readable file");

@@ -9,6 +9,8 @@ fn help_has_the_exit_codes_and_no_colour_off_a_terminal() {
     assert!(!help.contains('\x1b'));
     let recover = Desk::new().ok("recover --help");
     assert!(recover.contains("--listed listed.json --live live.txt --dry-run"), "{recover}");
+    let allocate = Desk::new().ok("allocate --help");
+    assert!(allocate.contains("it takes two ids"), "{allocate}");
 }
 
 #[test]
