@@ -305,7 +305,7 @@ pub const CHECKS: &[Check] = &[
         "recovery-unknown",
         "N=2 (2,1), 2 callers x 1 session, 1 death, 1 unknown, 1 recovery at any time",
         recovery::Bounds { unknowns: 1, ..RECOVERY },
-        (4_047_222, 81, 12),
+        (7_704_595, 86, 12),
         &[Freed, Help, LateApplied, LateRefused, Died, Recovered],
     ),
     broken(
