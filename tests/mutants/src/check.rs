@@ -3,7 +3,8 @@
 //! Invariants:
 //! * nothing that a check has started outlives its time: it runs in a process group of its own, and a
 //!   group that is out of time is ended as a whole;
-//! * output goes to a file, so that a full pipe cannot stop the check.
+//! * output goes to a file, so that a full pipe cannot stop the check; both streams append to it, so
+//!   that neither writes over the other.
 //!
 //! What it does not do: end a check when the runner itself is killed.
 
@@ -42,9 +43,8 @@ impl Run {
 /// When it cannot be started.
 pub(crate) fn run(mut command: Command, patience: Duration) -> io::Result<Run> {
     let log = tempfile::NamedTempFile::new()?;
-    command.stdin(Stdio::null());
-    command.stdout(File::create(log.path())?);
-    command.stderr(File::options().append(true).open(log.path())?);
+    let append = || File::options().append(true).open(log.path());
+    command.stdin(Stdio::null()).stdout(append()?).stderr(append()?);
     let mut child = command.process_group(0).spawn()?;
     let group = child.id();
     let (ended, end) = mpsc::channel();
@@ -88,10 +88,11 @@ mod tests {
 
     #[test]
     fn a_check_tells_how_it_ended_and_what_it_said() {
-        let run = run(shell("echo out; echo err >&2; exit 3"), Duration::from_mins(1)).unwrap();
+        let script = "echo out; echo err >&2; echo more; exit 3";
+        let run = run(shell(script), Duration::from_mins(1)).unwrap();
         assert_eq!(run.status.and_then(|status| status.code()), Some(3));
         assert!(!run.passed());
-        assert!(run.output.contains("out") && run.output.contains("err"), "{}", run.output);
+        assert_eq!(run.output, "out\nerr\nmore\n");
     }
 
     #[test]

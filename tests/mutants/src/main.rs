@@ -10,14 +10,19 @@
 //! cargo run --release -p mutants -- no-help      # by name
 //! cargo run --release -p mutants -- --within 5m  # starts none after that, says which it left out
 //! ```
+//!
+//! With `--within` the start is another on each commit, so that over many pushes all have their turn.
 
 #![forbid(unsafe_code)]
 
 mod check;
 mod mutant;
 mod scratch;
+mod stream;
+mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -30,6 +35,7 @@ use thiserror::Error;
 use crate::check::Run;
 use crate::mutant::{Expect, HeaderError, Mutant};
 use crate::scratch::{Scratch, ScratchError};
+use crate::stream::{print, say};
 
 /// Breaks the code on purpose and requires that a check notices.
 #[derive(Debug, Parser)]
@@ -40,9 +46,14 @@ struct Arguments {
     /// Print the mutants and run nothing.
     #[arg(long)]
     list: bool,
-    /// Start no mutant after this time (90s, 5m), and say which were left out.
+    /// Start no mutant after this time (90s, 5m), and say which were left out. The first mutant
+    /// depends on the seed, and from there it goes round, one check after the other: so all have
+    /// their turn over many pushes.
     #[arg(long, value_parser = duration)]
     within: Option<Duration>,
+    /// Decides which mutant is the first; with --within it is taken from the commit if not given.
+    #[arg(long)]
+    seed: Option<u64>,
     /// How long a check may take before it counts as one that does not end.
     #[arg(long, value_parser = duration, default_value = "5m")]
     patience: Duration,
@@ -101,7 +112,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(refused) => {
-            eprintln!("mutants: {refused}");
+            say(format_args!("mutants: {refused}"));
             ExitCode::from(2)
         }
     }
@@ -122,16 +133,13 @@ fn go(arguments: &Arguments) -> Result<bool, Refused> {
         return Err(Refused::None);
     }
     if arguments.list {
-        for mutant in mutants {
-            println!("{:<44} {}  {}", mutant.name, mutant.property, mutant.check);
-            println!("    {}", mutant.what);
-        }
+        print(&list(&mutants)).map_err(Refused::Output)?;
         return Ok(true);
     }
     let home = tempfile::tempdir().map_err(Refused::Home)?;
     let baselines: Baselines =
         mutants.iter().map(|mutant| (&*mutant.check, OnceLock::new())).collect();
-    let queue = Mutex::new(VecDeque::from(mutants.clone()));
+    let queue = Mutex::new(in_turn(&mutants, arguments, root));
     let deadline = arguments.within.and_then(|within| Instant::now().checked_add(within));
     let trials = thread::scope(|scope| {
         let workers: Vec<_> = (0..arguments.jobs)
@@ -149,7 +157,31 @@ fn go(arguments: &Arguments) -> Result<bool, Refused> {
     })?;
     let trials: Vec<Trial> = trials.into_iter().flatten().collect();
     let left_out = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(report(&mutants, trials, &left_out))
+    let (table, all_killed) = report(&mutants, trials, &left_out);
+    print(&table).map_err(Refused::Output)?;
+    Ok(all_killed)
+}
+
+fn list(mutants: &[&Mutant]) -> String {
+    let mut list = String::new();
+    for Mutant { name, property, check, what, .. } in mutants {
+        writeln!(list, "{name:<44} {property}  {check}\n    {what}")
+            .expect("a String takes everything");
+    }
+    list
+}
+
+/// The mutants in the order in which they are tried.
+fn in_turn<'a>(mutants: &[&'a Mutant], arguments: &Arguments, root: &Path) -> VecDeque<&'a Mutant> {
+    let mut queue: VecDeque<_> = mutants.iter().copied().collect();
+    let of_commit = || arguments.within.map(|_| turn::seed_of_commit(root));
+    if let Some(seed) = arguments.seed.or_else(of_commit) {
+        let start = turn::start(seed, queue.len());
+        queue.rotate_left(start);
+        let (number, of) = (start + 1, mutants.len());
+        say(format_args!("--seed {seed}: starting with number {number} of {of}, then going round"));
+    }
+    queue
 }
 
 /// Why nothing was run: the caller's fault, a broken patch header's, or the machine's.
@@ -166,6 +198,8 @@ enum Refused {
     Home(std::io::Error),
     #[error("no scratch copy: {0}")]
     Copy(#[from] ScratchError),
+    #[error("stdout: {0}")]
+    Output(std::io::Error),
 }
 
 /// Tries mutants until there are none or the time is over.
@@ -183,7 +217,8 @@ fn work<'a>(
         let begun = Instant::now();
         let verdict = attempt(scratch, mutant, &baselines[&*mutant.check], patience);
         let took = begun.elapsed();
-        eprintln!("{:<44} {:<9} {:>6.1} s", mutant.name, word(&verdict), took.as_secs_f64());
+        let (word, seconds) = (word(&verdict), took.as_secs_f64());
+        say(format_args!("{:<44} {word:<9} {seconds:>6.1} s", mutant.name));
         trials.push(Trial { mutant, verdict, took });
     }
     trials
@@ -197,7 +232,7 @@ fn attempt(
 ) -> Result<Verdict, TrialError> {
     let whole = || check::run(scratch.command(&words(&mutant.check)), patience);
     let passed = baseline.get_or_init(|| {
-        eprintln!("without a mutant: {}", mutant.check);
+        say(format_args!("without a mutant: {}", mutant.check));
         match whole() {
             Ok(run) if run.passed() => Ok(()),
             Ok(run) => Err(run.tail(20)),
@@ -217,7 +252,7 @@ fn attempt(
         if let Expect::Text(text) = &mutant.expect
             && let Some(line) = run.output.lines().find(|line| line.contains(text))
         {
-            eprintln!("    {}", line.trim());
+            say(format_args!("    {}", line.trim()));
         }
         judge(&mutant.expect, &run, patience)
     });
@@ -248,31 +283,36 @@ fn word(verdict: &Result<Verdict, TrialError>) -> &'static str {
     }
 }
 
-/// Prints the table. Says whether all that were tried are killed.
-fn report(mutants: &[&Mutant], mut trials: Vec<Trial>, left_out: &VecDeque<&Mutant>) -> bool {
+/// The table, and whether all that were tried are killed.
+fn report(
+    mutants: &[&Mutant],
+    mut trials: Vec<Trial>,
+    left_out: &VecDeque<&Mutant>,
+) -> (String, bool) {
     trials.sort_by_key(|trial| mutants.iter().position(|mutant| mutant.name == trial.mutant.name));
-    println!("| mutant | property | check | verdict | seconds |");
-    println!("|---|---|---|---|---:|");
+    let mut lines = vec![
+        "| mutant | property | check | verdict | seconds |".to_owned(),
+        "|---|---|---|---|---:|".to_owned(),
+    ];
     for Trial { mutant, verdict, took } in &trials {
         let (name, property, check) = (&mutant.name, &mutant.property, &mutant.check);
         let (word, seconds) = (word(verdict), took.as_secs_f64());
-        println!("| {name} | {property} | `{check}` | {word} | {seconds:.1} |");
+        lines.push(format!("| {name} | {property} | `{check}` | {word} | {seconds:.1} |"));
+        match verdict {
+            Ok(Verdict::Killed) => {}
+            Ok(Verdict::Survived) => say(format_args!("SURVIVED {name}")),
+            Err(error) => say(format_args!("ERROR {name}: {error}")),
+        }
     }
     let killed = |trial: &&Trial| matches!(trial.verdict, Ok(Verdict::Killed));
     let count = trials.iter().filter(killed).count();
-    println!("\n{count} of {} killed.", trials.len());
-    for trial in &trials {
-        match &trial.verdict {
-            Ok(Verdict::Killed) => {}
-            Ok(Verdict::Survived) => eprintln!("SURVIVED {}", trial.mutant.name),
-            Err(error) => eprintln!("ERROR {}: {error}", trial.mutant.name),
-        }
-    }
+    lines.push(format!("\n{count} of {} killed.", trials.len()));
     if !left_out.is_empty() {
         let names: Vec<&str> = left_out.iter().map(|mutant| &*mutant.name).collect();
-        println!("Left out, for want of time: {}.", names.join(", "));
+        lines.push(format!("Left out, for want of time: {}.", names.join(", ")));
     }
-    count == trials.len()
+    lines.push(String::new());
+    (lines.join("\n"), count == trials.len())
 }
 
 #[cfg(test)]
@@ -300,6 +340,28 @@ mod tests {
         assert!(matches!(judged("echo POOL-3; sleep 9", &text), Err(TrialError::Endless { .. })));
         assert!(matches!(judged("sleep 9", &Expect::Timeout), Ok(Verdict::Killed)));
         assert!(matches!(judged("exit 0", &Expect::Timeout), Ok(Verdict::Survived)));
+    }
+
+    #[test]
+    fn a_run_that_is_limited_in_time_goes_round_from_where_the_seed_says() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let all = Mutant::all(here).unwrap();
+        let all: Vec<&Mutant> = all.iter().collect();
+        let first = |words: &str| {
+            let arguments = Arguments::parse_from(words.split_whitespace());
+            let queue = in_turn(&all, &arguments, here);
+            assert_eq!(queue.len(), all.len(), "{words}");
+            let checks: Vec<&str> = queue.iter().map(|mutant| &*mutant.check).collect();
+            let changes = checks.windows(2).filter(|pair| pair[0] != pair[1]).count();
+            let kinds: std::collections::BTreeSet<_> = checks.iter().collect();
+            assert!(changes <= kinds.len(), "{words}: {changes} builds in turn");
+            queue[0].name.clone()
+        };
+        assert_eq!(first("mutants"), all[0].name);
+        let last = all.len() - 1;
+        assert_eq!(first(&format!("mutants --within 5m --seed {last}")), all[last].name);
+        let of_commit = turn::start(turn::seed_of_commit(here), all.len());
+        assert_eq!(first("mutants --within 5m"), all[of_commit].name);
     }
 
     #[test]

@@ -87,7 +87,10 @@ impl Scratch {
 }
 
 /// Runs git in a directory, and not in a repository that the environment names.
-fn git(directory: &Path, arguments: &[&str]) -> Result<String, ScratchError> {
+///
+/// # Errors
+/// git's.
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Result<String, ScratchError> {
     let failed = |output: String| ScratchError::Git { arguments: arguments.join(" "), output };
     let mut command = Command::new("git");
     for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {

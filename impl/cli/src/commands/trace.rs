@@ -99,8 +99,8 @@ fn setting(args: &ReplayArgs, tree: &Tree, trace: &Trace, file: String) -> Setti
         seed: args.seed,
         rows: trace.rows,
         skipped: trace.without_start,
-        skipped_without_start: trace.without_start,
-        start_column: args.start_column.clone(),
+        skipped_why: (trace.without_start > 0)
+            .then(|| format!("never started: no {}", args.start_column)),
     }
 }
 

@@ -68,10 +68,14 @@ impl fmt::Display for CrashRate {
     }
 }
 
-/// `-12.5` is `-12_500_000_000`.
+/// `-12.5` is `-12_500_000_000`; `.5` is 0.5.
 fn billionths(text: &str) -> Option<i128> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let (whole, part) = match digits.split_once('.') {
+        Some(("", part)) => ("0", part),
+        Some(parts) => parts,
+        None => (digits, "0"),
+    };
     let number = |digits: &str, most: usize| {
         let fits = (1..=most).contains(&digits.len());
         let all = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -91,9 +95,10 @@ mod tests {
         assert_eq!(billionths("-12.5"), Some(-12_500_000_000));
         assert_eq!(billionths("9007199254740993"), Some(9_007_199_254_740_993 * UNIT));
         assert_eq!(billionths("1.000000001"), Some(1_000_000_001));
+        assert_eq!((billionths(".5"), billionths("-.05")), (Some(500_000_000), Some(-50_000_000)));
         assert!(billionths(&"9".repeat(24)).is_some());
         let wrong =
-            ["", "-", ".", "1.", ".5", "1e3", " 1", "+1", "0x1", "1.0000000001", "--1", "1.-5"];
+            ["", "-", ".", "1.", "-.", "1e3", " 1", "+1", "0x1", "1.0000000001", "--1", "1.-5"];
         for text in wrong {
             assert_eq!(billionths(text), None, "{text:?}");
         }
@@ -103,6 +108,7 @@ mod tests {
     #[test]
     fn a_crash_rate_is_from_0_to_nine_tenths() {
         assert_eq!("0.02".parse::<CrashRate>().map(CrashRate::billionths), Ok(20_000_000));
+        assert_eq!(".05".parse::<CrashRate>().map(CrashRate::billionths), Ok(50_000_000));
         assert_eq!("0.9".parse::<CrashRate>().map(|rate| rate.to_string()), Ok("0.9".to_owned()));
         for text in ["0.900000001", "1", "-0.1", "nan", "5%", "1000000000000"] {
             assert_eq!(text.parse::<CrashRate>(), Err(CrashRateError), "{text:?}");

@@ -12,12 +12,13 @@ use cloakroom_pool::{
     Id, MapError, Place, Policy, Pool, Request, Response, Tag, Tree, Value, perform,
 };
 use cloakroom_specs::pool::{counts_exact, holders_keep_their_ids, nothing_leaked};
+use serde::Serialize;
 
 use super::ledger::Books;
 use super::worker::SharedMap;
 
 /// What the oracle found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Verdict {
     /// Ids handed out while they were held.
     pub(crate) double_held: u64,
@@ -36,6 +37,7 @@ pub(crate) struct Verdict {
     /// The most pairs held at once.
     pub(crate) peak_held: u64,
     /// Every objection in words; empty is acquittal.
+    #[serde(skip)]
     pub(crate) objections: Vec<String>,
 }
 

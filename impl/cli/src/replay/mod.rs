@@ -91,6 +91,6 @@ impl Outcome {
 
     /// The summary.
     pub(crate) fn report(self, setting: Setting) -> Report {
-        Report::new(setting, self.tally, &self.verdict, self.elapsed)
+        Report::new(setting, self.tally, self.verdict, self.elapsed)
     }
 }

@@ -1,6 +1,7 @@
 //! The summary of a replay: one flat record, printed as a table or as JSON.
 //!
-//! Invariant: the JSON has exactly the fields of [`Report`], under their names.
+//! Invariant: the JSON is flat and has exactly the fields of [`Report`] and of its parts, under
+//! their names.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -26,9 +27,7 @@ pub(crate) struct Setting {
     pub(crate) rows: u64,
     /// Rows that made no workload; why is in the next field.
     pub(crate) skipped: u64,
-    pub(crate) skipped_without_start: u64,
-    #[serde(skip)]
-    pub(crate) start_column: String,
+    pub(crate) skipped_why: Option<String>,
 }
 
 /// The summary.
@@ -36,28 +35,17 @@ pub(crate) struct Setting {
 pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) setting: Setting,
-    pub(crate) allocations: u64,
-    pub(crate) frees: u64,
-    pub(crate) held_at_end: u64,
-    pub(crate) peak_held: u64,
-    pub(crate) full_answers: u64,
-    pub(crate) refused: u64,
-    pub(crate) callers_killed: u64,
-    pub(crate) phantoms_recovered: u64,
-    pub(crate) recoveries: u64,
+    #[serde(flatten)]
+    pub(crate) tally: Tally,
     pub(crate) calls: u64,
     pub(crate) elapsed_ms: u64,
     pub(crate) calls_per_second: u64,
     pub(crate) p50_us: f64,
     pub(crate) p95_us: f64,
     pub(crate) p99_us: f64,
-    pub(crate) double_held: u64,
-    pub(crate) taken: u64,
-    pub(crate) false_full: u64,
-    pub(crate) leaked: u64,
-    pub(crate) lost: u64,
-    pub(crate) counts_wrong: u64,
-    /// `held`: the promise was; or `broken`.
+    #[serde(flatten)]
+    pub(crate) found: Verdict,
+    /// `kept` or `broken`: the promise.
     pub(crate) verdict: &'static str,
 }
 
@@ -66,7 +54,7 @@ impl Report {
     pub(crate) fn new(
         setting: Setting,
         mut tally: Tally,
-        verdict: &Verdict,
+        found: Verdict,
         elapsed: Duration,
     ) -> Self {
         tally.took.sort_unstable();
@@ -76,37 +64,24 @@ impl Report {
         let percentile = |percent| micros(percentile(&tally.took, percent));
         Self {
             setting,
-            allocations: tally.allocations,
-            frees: tally.frees,
-            held_at_end: verdict.held_at_end,
-            peak_held: verdict.peak_held,
-            full_answers: tally.full_answers,
-            refused: tally.refused,
-            callers_killed: tally.callers_killed,
-            phantoms_recovered: tally.phantoms_recovered,
-            recoveries: tally.recoveries,
             calls,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             calls_per_second: u64::try_from(rate).unwrap_or(u64::MAX),
             p50_us: percentile(50),
             p95_us: percentile(95),
             p99_us: percentile(99),
-            double_held: verdict.double_held,
-            taken: verdict.taken,
-            false_full: verdict.false_full,
-            leaked: verdict.leaked,
-            lost: verdict.lost,
-            counts_wrong: verdict.counts_wrong,
-            verdict: if verdict.objections.is_empty() { "held" } else { "broken" },
+            verdict: if found.objections.is_empty() { "kept" } else { "broken" },
+            tally,
+            found,
         }
     }
 
     /// The table.
     pub(crate) fn table(&self) -> String {
-        let setting = &self.setting;
-        let skipped = match setting.skipped {
-            0 => "0".to_owned(),
-            skipped => format!("{skipped} (never started: no {})", setting.start_column),
+        let Self { setting, tally, found, .. } = self;
+        let skipped = match &setting.skipped_why {
+            None => setting.skipped.to_string(),
+            Some(why) => format!("{} ({why})", setting.skipped),
         };
         let lines: [(&str, String); 24] = [
             ("trace", setting.trace.clone()),
@@ -126,27 +101,27 @@ impl Report {
             ),
             ("rows", setting.rows.to_string()),
             ("skipped rows", skipped),
-            ("allocations", self.allocations.to_string()),
-            ("frees", self.frees.to_string()),
-            ("held at the end", self.held_at_end.to_string()),
-            ("peak held", self.peak_held.to_string()),
-            ("full answers", self.full_answers.to_string()),
-            ("refused", self.refused.to_string()),
-            ("callers killed", self.callers_killed.to_string()),
-            ("phantoms recovered", self.phantoms_recovered.to_string()),
-            ("recoveries", self.recoveries.to_string()),
+            ("allocations", tally.allocations.to_string()),
+            ("frees", tally.frees.to_string()),
+            ("held at the end", found.held_at_end.to_string()),
+            ("peak held", found.peak_held.to_string()),
+            ("full answers", tally.full_answers.to_string()),
+            ("refused", tally.refused.to_string()),
+            ("callers killed", tally.callers_killed.to_string()),
+            ("phantoms recovered", tally.phantoms_recovered.to_string()),
+            ("recoveries", tally.recoveries.to_string()),
             ("calls", format!("{} in {} ms", self.calls, self.elapsed_ms)),
             ("throughput", format!("{} calls/s", self.calls_per_second)),
             (
                 "latency",
                 format!("p50 {} µs, p95 {} µs, p99 {} µs", self.p50_us, self.p95_us, self.p99_us),
             ),
-            ("double held", self.double_held.to_string()),
-            ("taken", self.taken.to_string()),
-            ("false full", self.false_full.to_string()),
-            ("leaked", self.leaked.to_string()),
-            ("lost", self.lost.to_string()),
-            ("counts wrong", self.counts_wrong.to_string()),
+            ("double held", found.double_held.to_string()),
+            ("taken", found.taken.to_string()),
+            ("false full", found.false_full.to_string()),
+            ("leaked", found.leaked.to_string()),
+            ("lost", found.lost.to_string()),
+            ("counts wrong", found.counts_wrong.to_string()),
             ("verdict", self.verdict.to_owned()),
         ];
         let mut table = String::new();

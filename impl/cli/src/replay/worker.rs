@@ -20,6 +20,7 @@ use cloakroom_pool::{
     Allocate, AllocateFailure, AtomicMap, Free, FreeOutcome, Id, Interrupted, Machine, MapError,
     Next, Policy, Pool, Tag, Tree, perform,
 };
+use serde::Serialize;
 
 use super::chance::{Chance, Death};
 use super::ledger::Ledger;
@@ -43,7 +44,7 @@ pub(crate) struct Crew<'a> {
 }
 
 /// What workers did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Tally {
     pub(crate) allocations: u64,
     pub(crate) frees: u64,
@@ -53,6 +54,7 @@ pub(crate) struct Tally {
     pub(crate) recoveries: u64,
     pub(crate) phantoms_recovered: u64,
     /// How long each call took that returned.
+    #[serde(skip)]
     pub(crate) took: Vec<Duration>,
 }
 
