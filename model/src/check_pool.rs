@@ -23,7 +23,7 @@ use cloakroom_pool::{
 use cloakroom_specs::pool::{self as spec, Objection};
 
 use crate::search::{Event, Explore};
-use crate::world::{Ground, Late, Ranks, World, plain, tag};
+use crate::world::{self, Ground, Late, Ranks, World, name, plain, tag};
 
 /// What is explored: the bounds of one check.
 #[derive(Clone, Copy, Debug)]
@@ -394,6 +394,41 @@ impl Explore for CheckPool {
         };
         Ranks::renumber(&self.ground, world, &mut memory);
         (state, event)
+    }
+
+    fn tell(&self, state: &State, action: Action) -> String {
+        let pending = |caller: u8| match &state.callers[usize::from(caller)].life {
+            Life::Allocating { machine, .. } => world::tell(&machine.request()),
+            Life::Freeing { machine, .. } => world::tell(&machine.request()),
+            _ => String::new(),
+        };
+        let free = |caller: u8, pair: Pair| {
+            format!("{} frees {} from {}", name(caller), pair.id, self.tag(caller, pair.tag))
+        };
+        match action {
+            Action::Allocate(caller) => {
+                let number = Self::unused_tag(&state.callers[usize::from(caller)]);
+                format!("{} allocates for {}", name(caller), self.tag(caller, number))
+            }
+            Action::Free(caller, which) => {
+                free(caller, state.callers[usize::from(caller)].holds[usize::from(which)])
+            }
+            Action::FreeAgain(caller) => match state.callers[usize::from(caller)].freed {
+                Some(pair) => format!("{} again", free(caller, pair)),
+                None => String::new(),
+            },
+            Action::Step(caller) => format!("{}: {}", name(caller), pending(caller)),
+            Action::Lose(caller, lost) => {
+                format!("{}: {}, answered Unknown: {lost:?}", name(caller), pending(caller))
+            }
+            Action::Cut(caller) => format!("{}: {}, unreachable", name(caller), pending(caller)),
+            Action::Arrive(which) => {
+                let late = &state.world.late[usize::from(which)];
+                format!("what {} had sent to {} arrives", name(late.caller), late.place)
+            }
+            Action::Die(caller) => format!("{} dies before: {}", name(caller), pending(caller)),
+            Action::Retry(caller) => format!("{} comes back and frees again", name(caller)),
+        }
     }
 
     fn objection(&self, state: &State) -> Option<Objection> {

@@ -28,7 +28,7 @@ use cloakroom_pool::{
 use cloakroom_specs::pool::{self as spec, Objection};
 
 use crate::search::{Event, Explore};
-use crate::world::{Ground, Ranks, World, plain, tag};
+use crate::world::{self, Ground, Ranks, World, name, plain, tag};
 
 /// One of the caller's rules (`specs/pool.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +289,42 @@ impl Explore for CheckRecovery {
         };
         Ranks::renumber(&self.ground, world, &mut memory);
         (state, event)
+    }
+
+    fn tell(&self, state: &State, action: Action) -> String {
+        let pending = |caller: u8| match &state.callers[usize::from(caller)].life {
+            Life::Allocating { machine, .. } => world::tell(&machine.request()),
+            Life::Freeing(machine, _) => world::tell(&machine.request()),
+            _ => "anything more".into(),
+        };
+        let recovering = || match &state.recovery {
+            Some(recovery) => world::tell(&recovery.machine.request()),
+            None => String::new(),
+        };
+        let when = |applied: bool| if applied { "but it happened" } else { "and it may come late" };
+        match action {
+            Action::Write(caller) => format!("{} writes its tag down", name(caller)),
+            Action::Allocate(caller) => format!("{} allocates", name(caller)),
+            Action::Free(caller) => format!("{} frees its id", name(caller)),
+            Action::Step(caller) => format!("{}: {}", name(caller), pending(caller)),
+            Action::Lose(caller, applied) => {
+                let (name, pending) = (name(caller), pending(caller));
+                format!("{name}: {pending}, answered Unknown, {}", when(applied))
+            }
+            Action::Arrive(which) => {
+                let late = &state.world.late[usize::from(which)];
+                format!("what was on its way to {} arrives", late.place)
+            }
+            Action::Strike(caller) => format!("{} strikes its tag out", name(caller)),
+            Action::Die(caller) => format!("{} dies before: {}", name(caller), pending(caller)),
+            Action::Return(caller) => format!("{} comes back", name(caller)),
+            Action::Recover => "a recovery begins".into(),
+            Action::RecoveryStep => format!("recovery: {}", recovering()),
+            Action::RecoveryLose(applied) => {
+                format!("recovery: {}, answered Unknown, {}", recovering(), when(applied))
+            }
+            Action::RecoveryDies => format!("the recovery dies before: {}", recovering()),
+        }
     }
 
     fn objection(&self, state: &State) -> Option<Objection> {

@@ -128,12 +128,13 @@ fn run(check: &Check) -> (Outcome, Duration) {
 }
 
 fn check(name: Option<&str>, tier: Tier) -> Result<bool, String> {
-    let ran = run_all(&chosen(name, tier)?);
+    let ran = run_all(&chosen(name, tier)?, name.is_some());
     Ok(ran.iter().all(|(_, outcome)| outcome.problem.is_none()))
 }
 
-/// Runs checks and prints the table as they end.
-fn run_all(checks: &[&'static Check]) -> Vec<(&'static Check, Outcome)> {
+/// Runs checks and prints the table as they end; `steps`: also of the counterexamples that must be
+/// found.
+fn run_all(checks: &[&'static Check], steps: bool) -> Vec<(&'static Check, Outcome)> {
     say(row(["check", "property", "states", "depth", "alone", "time", "verdict"]));
     let mut ran = Vec::new();
     for check in checks {
@@ -148,11 +149,14 @@ fn run_all(checks: &[&'static Check]) -> Vec<(&'static Check, Outcome)> {
             &evidence::verdict(check, &outcome),
         ]));
         say(format!("    {}", check.bounds));
-        if let (Some(problem), wrong) = (&outcome.problem, &outcome.wrong) {
+        if let Some(problem) = &outcome.problem {
             say(format!("    {problem}"));
-            for (number, step) in (1..).zip(wrong.iter().flat_map(|wrong| &wrong.trace)) {
+        }
+        if let Some(wrong) = outcome.wrong.as_ref().filter(|_| steps || outcome.problem.is_some()) {
+            for (number, step) in (1..).zip(&wrong.trace) {
                 say(format!("    {number:>3}  {step}"));
             }
+            say(format!("    {:>3}  {}", "=>", wrong.what));
         }
         ran.push((*check, outcome));
     }
@@ -209,6 +213,6 @@ fn ask_all() -> Vec<Opinion> {
 }
 
 fn rewrite(tier: Tier, verify: bool) -> Result<bool, String> {
-    let ran = run_all(&chosen(None, tier)?);
+    let ran = run_all(&chosen(None, tier)?, false);
     evidence::rewrite(&ran, &ask_all(), tier, verify)
 }

@@ -36,6 +36,8 @@ pub trait Explore: Clone + Send + Sync + 'static {
     fn offers(&self, state: &Self::State, actions: &mut Vec<Self::Action>);
     /// What follows, and what a witness would call it.
     fn follow(&self, state: &Self::State, action: Self::Action) -> (Self::State, Option<Event>);
+    /// The transition in words, for counterexamples.
+    fn tell(&self, state: &Self::State, action: Self::Action) -> String;
     /// What is wrong with a state.
     fn objection(&self, state: &Self::State) -> Option<Objection>;
     /// How many callers there are.
@@ -162,13 +164,19 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
     let mut actions = Vec::new();
     while let Some((number, state)) = waiting.pop_front() {
         if let Some(objection) = model.objection(&state) {
-            let mut trace = Vec::new();
+            let mut path = Vec::new();
             let mut at = number;
-            while let (from, Some(action)) = &came[at] {
-                trace.push(format!("{action:?}"));
-                at = *from;
+            while let (from, Some(action)) = came[at] {
+                path.push(action);
+                at = from;
             }
-            trace.reverse();
+            path.reverse();
+            let mut state = model.start();
+            let mut trace = Vec::new();
+            for action in path {
+                trace.push(model.tell(&state, action));
+                state = model.follow(&state, action).0;
+            }
             return Some((Wrong { what: objection.to_string(), trace }, seen.len() as u64));
         }
         model.offers(&state, &mut actions);
@@ -349,8 +357,11 @@ impl<E: Explore> Search<'_, E> {
     }
 
     fn object(&mut self, stack: &[Frame<E>], what: String) {
-        let trace = stack.iter().filter_map(|frame| frame.actions.get(frame.next.wrapping_sub(1)));
-        let trace = trace.map(|action| format!("{action:?}")).collect();
+        let trace = stack.iter().filter_map(|frame| {
+            let action = frame.actions.get(frame.next.wrapping_sub(1))?;
+            Some(self.model.tell(&frame.state, *action))
+        });
+        let trace = trace.collect();
         self.found.wrong.get_or_insert(Wrong { what, trace });
     }
 }

@@ -143,6 +143,27 @@ pub fn tag(caller: usize, number: u8) -> Tag {
     Tag::new([b"PQRSTUVW"[caller], b'1' + number]).expect("two bytes are a tag")
 }
 
+/// A caller's name.
+pub fn name(caller: u8) -> char {
+    char::from(b"PQRSTUVW"[usize::from(caller)])
+}
+
+/// A request in words, for counterexamples.
+pub fn tell(request: &Request) -> String {
+    match request {
+        Request::Get(place) => format!("get {place}"),
+        Request::CompareAndSet { place, new, .. } => match new {
+            Value::Node(node) => {
+                format!("compare-and-set {place} to v{} {:?}", node.version, node.counts)
+            }
+            Value::Block(block) => {
+                format!("compare-and-set {place} to v{} {:?}", block.version, block.slots)
+            }
+        },
+        Request::IsLive(tag) => format!("is {tag} written down?"),
+    }
+}
+
 /// A tag as the plain integer of the specification.
 pub fn plain(tag: &Tag) -> u64 {
     tag.as_bytes().iter().fold(0, |plain, &byte| plain << 8 | u64::from(byte))
