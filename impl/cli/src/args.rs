@@ -358,7 +358,7 @@ twice, none taken from its holder, none leaked, none lost, every count exact, `f
 while there was room. Exits with 1 if it objects. The pools of --data are not touched.
 
 Example:
-  cloakroom replay traces/demo.csv --size 48 --fanout 4 --block 4 --workers 8 --crash-rate 0.05 --seed 1
+  cloakroom replay traces/demo.csv --size 48 --fanout 4 --block 4 --crash-rate 0.05 --seed 1
 
 The default shape keeps up to 64 ids in one block, without any count above it: small blocks show more.")]
 pub struct ReplayArgs {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use cloakroom_pool::{Id, Tag, TagError};
+use cloakroom_pool::{Tag, TagError};
 use thiserror::Error;
 
 use crate::output::{Listing, Pair};
@@ -85,12 +85,12 @@ pub(super) fn can_be_named(tag: &Tag) -> bool {
     !bytes.contains(&b'\n') && !bytes.ends_with(b"\r") && !bytes.starts_with(b"\xef\xbb\xbf")
 }
 
-/// Reads what `list POOL --output json` has written.
-pub(super) fn listed_pairs(
+/// The tags in what `list POOL --output json` has written.
+pub(super) fn listed_tags(
     file: &str,
     pool: &str,
     bytes: &[u8],
-) -> Result<BTreeSet<(Id, Tag)>, LiveError> {
+) -> Result<BTreeSet<Tag>, LiveError> {
     let fault = |cause: String| LiveError::Listed { file: file.to_owned(), cause };
     let listing: Listing<String> =
         serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;
@@ -101,7 +101,8 @@ pub(super) fn listed_pairs(
     (0..)
         .zip(&listing.held)
         .map(|(number, pair): (usize, &Pair)| {
-            pair.read().ok_or_else(|| fault(format!("tag_hex of entry {number} is no tag")))
+            let tag = pair.read().map(|(_, tag)| tag);
+            tag.ok_or_else(|| fault(format!("tag_hex of entry {number} is no tag")))
         })
         .collect()
 }
@@ -109,6 +110,7 @@ pub(super) fn listed_pairs(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cloakroom_pool::Id;
 
     fn tags(bytes: &[u8]) -> Result<Vec<Tag>, String> {
         let tags = live_tags("f", bytes).map_err(|error| error.to_string())?;
@@ -142,9 +144,9 @@ mod tests {
     fn a_listing_is_read_back_or_refused() {
         let held = vec![Pair::new(Id(3), &Tag::new("a").unwrap())];
         let json = serde_json::to_vec(&Listing { pool: "p", held }).unwrap();
-        assert_eq!(listed_pairs("f", "p", &json).unwrap().len(), 1);
+        assert_eq!(listed_tags("f", "p", &json).unwrap(), [Tag::new("a").unwrap()].into());
         assert_eq!(
-            listed_pairs("f", "q", &json).unwrap_err().to_string(),
+            listed_tags("f", "q", &json).unwrap_err().to_string(),
             "f: expected a listing of pool \"q\", got one of pool \"p\""
         );
         let pair = r#"{"id":1,"tag":"a","tag_hex":"6"}"#;
@@ -157,7 +159,7 @@ mod tests {
             &format!(r#"{{"pool":"p","held":[{pair}]}}"#),
         ];
         for wrong in wrong {
-            let error = listed_pairs("f", "p", wrong.as_bytes()).unwrap_err().to_string();
+            let error = listed_tags("f", "p", wrong.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("f: expected the output of"), "{error}");
         }
     }

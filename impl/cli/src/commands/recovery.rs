@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use cloakroom_pool::{Id, Tag};
 use serde::Serialize;
 
-use super::live::{LiveError, can_be_named, listed_pairs, live_tags};
+use super::live::{LiveError, can_be_named, listed_tags, live_tags};
 use super::{Done, is_stdin, open_pool, read, shown};
 use crate::args::{Format, NamedArgs, RecoverArgs};
 use crate::error::Error;
@@ -70,7 +70,7 @@ pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
     }
     // This order is the whole safety of it: list, then read.
     let before = open_pool(&args.name, &args.data)?.list()?;
-    let listed = listed_tags(args, &before)?;
+    let listed = judgeable(args, &before)?;
     let judgement = Judgement { listed, live: read_live(args, before.len())? };
     let left = before.iter().filter(|(_, tag)| judgement.is_unnameable(tag)).count();
     if left > 0 {
@@ -117,12 +117,11 @@ fn tell(
 }
 
 /// The tags that may be judged at all.
-fn listed_tags(args: &RecoverArgs, before: &[(Id, Tag)]) -> Result<BTreeSet<Tag>, Error> {
+fn judgeable(args: &RecoverArgs, before: &[(Id, Tag)]) -> Result<BTreeSet<Tag>, Error> {
     let Some(path) = &args.listed else {
         return Ok(before.iter().map(|(_, tag)| tag.clone()).collect());
     };
-    let listed = listed_pairs(&shown(path), &args.name, &read(path)?)?;
-    Ok(listed.into_iter().map(|(_, tag)| tag).collect())
+    Ok(listed_tags(&shown(path), &args.name, &read(path)?)?)
 }
 
 fn read_live(args: &RecoverArgs, held: usize) -> Result<BTreeSet<Tag>, Error> {

@@ -9,6 +9,11 @@ fn help_has_the_exit_codes_and_no_colour_off_a_terminal() {
     assert!(!help.contains('\x1b'));
     let recover = Desk::new().ok("recover --help");
     assert!(recover.contains("--listed listed.json --live live.txt --dry-run"), "{recover}");
+    let replay = Desk::new().ok("replay --help");
+    assert!(
+        replay.contains(" --size 48 --fanout 4 --block 4 --crash-rate 0.05 --seed 1\n"),
+        "{replay}"
+    );
     let allocate = Desk::new().ok("allocate --help");
     assert!(allocate.contains("it takes two ids"), "{allocate}");
 }
