@@ -3,8 +3,8 @@
 //!
 //! In the order of a run: [`trace`] reads the file, whose quotes [`quotes`] has checked, [`plan`]
 //! says who does what next, [`worker`] does it on threads that [`chance`] kills, with a [`notebook`]
-//! that survives them; [`ledger`] writes down what callers are told, [`judge`](mod@judge) compares it with the
-//! pool, [`report`] sums up.
+//! that survives them; [`ledger`] writes down what callers are told, [`judge`](mod@judge) compares
+//! it with the pool, [`report`] sums up.
 //!
 //! Properties that are judged: POOL-1, POOL-3, POOL-4, POOL-6 and POOL-7, on this run alone.
 
