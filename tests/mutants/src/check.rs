@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a check ended.
 #[derive(Debug)]
@@ -100,9 +100,17 @@ mod tests {
         let run = run(shell("sleep 600 & echo $!; wait"), Duration::from_millis(300)).unwrap();
         assert!(run.status.is_none() && !run.passed());
         let child = run.output.trim();
-        let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        // Gone, or ended and not yet collected by whoever inherits it.
-        assert!(state.is_empty() || state.contains(") Z "), "{child} is alive: {state}");
+        // Killed, it still has to be seen to by the kernel: gone, or ended and not yet collected by
+        // whoever inherits it.
+        let patience = Instant::now() + Duration::from_secs(30);
+        loop {
+            let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                break;
+            }
+            assert!(Instant::now() < patience, "{child} is alive: {state}");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
