@@ -249,14 +249,7 @@ pub const CHECKS: &[Check] = &[
         Tier::Deep,
         "pool-spread-deep",
         "N=4 (2,1), depth 2, policy spread, 2 callers x 3 calls, 1 death, 1 unknown",
-        pool::Bounds {
-            size: 4,
-            policy: Spread,
-            calls: &[3, 3],
-            deaths: 1,
-            unknowns: 1,
-            ..POOL
-        },
+        pool::Bounds { size: 4, policy: Spread, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
         (0, 0, 0),
         &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
     ),
