@@ -97,9 +97,9 @@ pub struct Done {
 pub enum Order {
     /// A call that ended before another began comes before it: linearizability.
     RealTime,
-    /// Only calls of one caller, and those of caller 0 with all: it made the map, started the others
-    /// and waited for their end. What is left under a weak memory model, where a schedule's time is
-    /// no order that threads could know of.
+    /// Only calls of one caller, and those of caller 0 with all: it made the map, started the
+    /// others and waited for their end. What is left under a weak memory model, where a schedule's
+    /// time is no order that threads could know of.
     Program,
 }
 

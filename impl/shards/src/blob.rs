@@ -18,7 +18,8 @@ use std::slice;
 use crate::error::ShardsError;
 use crate::sync::{Canary, UnsafeCell, release};
 
-/// The head of the allocation; the bytes follow it. Eight-aligned, so that a word has room for a tag.
+/// The head of the allocation; the bytes follow it. Eight-aligned, so that a word has room for a
+/// tag.
 #[repr(C, align(8))]
 pub(crate) struct Blob {
     /// In a cell although it never changes: the checker sees a read that the write of the maker did
@@ -67,7 +68,8 @@ impl Blob {
         head.canary.check();
         // SAFETY: nobody writes the length but its maker, before, and `free`, after.
         let length = head.length.with(|length| unsafe { *length });
-        // SAFETY: `new` wrote so many bytes behind the head, in the allocation that `this` points to.
+        // SAFETY: `new` wrote so many bytes behind the head, in the allocation that `this` points
+        // to.
         let bytes = unsafe { slice::from_raw_parts(this.as_ptr().add(1).cast::<u8>(), length) };
         let answer = f(bytes);
         // Looked at after each use too: a free that came between would go unseen.
@@ -84,7 +86,8 @@ impl Blob {
         // before; the value stays.
         let length = unsafe { this.as_ref() }.length.with_mut(|length| unsafe { *length });
         let layout = Self::layout(length);
-        // SAFETY: `new` allocated it with this layout; it is given back once by the caller's promise.
+        // SAFETY: `new` allocated it with this layout; it is given back once by the caller's
+        // promise.
         unsafe {
             let canary = &raw const (*this.as_ptr()).canary;
             release(

@@ -1,7 +1,7 @@
 //! From a key to a shard and a slot.
 //!
-//! * every map has its own seed from the system's entropy, so that collisions of one map are none of
-//!   another;
+//! * every map has its own seed from the system's entropy, so that collisions of one map are none
+//!   of another;
 //! * in a checked build the hash is the key's first byte, so that a scenario can choose neighbours.
 //!
 //! What it does not do: withstand somebody who watches one map's timing and chooses keys by it.

@@ -3,8 +3,8 @@
 //! * SHARD-6: a key has one slot in a table (SHARD-2), so it is seen once; a table that is replaced
 //!   meanwhile is walked to its end, because what was there all the while is there, frozen.
 //!
-//! What it does not do: show a moment. Entries of different shards, and of different slots, are from
-//! different moments.
+//! What it does not do: show a moment. Entries of different shards, and of different slots, are
+//! from different moments.
 
 use std::ptr::NonNull;
 
@@ -77,7 +77,8 @@ impl<R: Reclaim> Walk<'_, R> {
             let entry = unsafe {
                 value.read(|value| {
                     table.key(at).read(|key| {
-                        Ok((copied(key.unwrap_or_default())?, copied(value.unwrap_or_default())?))
+                        let key = key.expect("SHARD-6: where a value is, its key was before");
+                        Ok((copied(key)?, copied(value.unwrap_or_default())?))
                     })
                 })
             };

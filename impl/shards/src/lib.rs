@@ -13,8 +13,8 @@
 //!
 //! Properties: SHARD-1 to SHARD-6, in `specs/README.md`.
 //!
-//! What it does not do: keep anything after the process. Keys have at most [`MAX_KEY_BYTES`], values
-//! at most [`MAX_VALUE_BYTES`].
+//! What it does not do: keep anything after the process. Keys have at most [`MAX_KEY_BYTES`],
+//! values at most [`MAX_VALUE_BYTES`].
 
 #![deny(unsafe_op_in_unsafe_fn)]
 

@@ -2,12 +2,12 @@
 //!
 //! Invariants (their sentences stand in `specs/README.md`):
 //! * SHARD-1: an operation takes effect in one step between its call and its answer. A change: its
-//!   exchange of the value word. A `get`, or a comparison that fails: its read of the value word; if that is
-//!   frozen, the freezing, or the read of the current table, whichever was later;
-//! * an operation writes to a table only through slots that are not frozen, and reaches a table only when it
-//!   is or was current: until then its predecessor's values are the map's;
-//! * progress: a `get` takes a bounded number of steps; a `compare_and_set` starts again only after another
-//!   one has changed something.
+//!   exchange of the value word. A `get`, or a comparison that fails: its read of the value word;
+//!   if that is frozen, the freezing, or the read of the current table, whichever was later;
+//! * an operation writes to a table only through slots that are not frozen, and reaches a table
+//!   only when it is or was current: until then its predecessor's values are the map's;
+//! * progress: a `get` takes a bounded number of steps; a `compare_and_set` starts again only after
+//!   another one has changed something.
 //!
 //! What it does not do: shrink a table below its size, and order keys.
 
@@ -39,10 +39,9 @@ pub const MAX_SHARDS: usize = 1 << 16;
 /// use cloakroom_pool::Cas;
 /// use cloakroom_shards::Shards;
 ///
-/// let map = Shards::new()?;
-/// assert_eq!(map.compare_and_set(b"coat", None, Some(b"17"))?, Cas::Set);
-/// assert_eq!(map.compare_and_set(b"coat", None, Some(b"18"))?, Cas::Mismatch(Some(b"17".to_vec())));
-/// assert_eq!(map.get(b"coat")?, Some(b"17".to_vec()));
+/// let map = Shards::new()?; assert_eq!(map.compare_and_set(b"coat", None, Some(b"17"))?,
+/// Cas::Set); assert_eq!(map.compare_and_set(b"coat", None, Some(b"18"))?,
+/// Cas::Mismatch(Some(b"17".to_vec()))); assert_eq!(map.get(b"coat")?, Some(b"17".to_vec()));
 /// assert_eq!(map.compare_and_set(b"coat", Some(b"17"), None)?, Cas::Set);
 /// assert_eq!(map.get(b"coat")?, None);
 /// # Ok::<(), cloakroom_shards::ShardsError>(())
@@ -116,13 +115,14 @@ impl<R: Reclaim> Shards<R> {
     /// The value of a key. Wait-free: at most one look at each slot of one table.
     ///
     /// # Errors
-    /// [`ShardsError::KeyTooLong`]; [`ShardsError::OutOfMemory`] when there is no room for the answer.
+    /// [`ShardsError::KeyTooLong`]; [`ShardsError::OutOfMemory`] when there is no room for the
+    /// answer.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShardsError> {
         self.read(key, |value| value.map(copied).transpose())?
     }
 
-    /// Hands the value of a key to `f`, without a copy. Memory that others remove meanwhile waits for
-    /// `f`.
+    /// Hands the value of a key to `f`, without a copy. Memory that others remove meanwhile waits
+    /// for `f`.
     ///
     /// # Errors
     /// [`ShardsError::KeyTooLong`]; [`ShardsError::OutOfMemory`] as [`Reclaim::pin`].
@@ -147,8 +147,9 @@ impl<R: Reclaim> Shards<R> {
     /// Lock-free; a step costs the way to the key's slot, and a growing table its whole length.
     ///
     /// # Errors
-    /// [`ShardsError::KeyTooLong`], [`ShardsError::ValueTooLong`] of `new`, [`ShardsError::OutOfMemory`]. In all of
-    /// them the key is as it was, unless what failed is the copy of a mismatch's value.
+    /// [`ShardsError::KeyTooLong`], [`ShardsError::ValueTooLong`] of `new`,
+    /// [`ShardsError::OutOfMemory`]. In all of them the key is as it was, unless what failed is the
+    /// copy of a mismatch's value.
     pub fn compare_and_set(
         &self,
         key: &[u8],
@@ -206,9 +207,10 @@ impl<R: Reclaim> Shards<R> {
         size_of::<Self>() + self.all.len() * first + self.domain.tally().bytes
     }
 
-    /// All entries, in no order. A key that is there all the while is seen exactly once, no key is seen
-    /// twice, and each value that is seen was the key's at some moment of the iteration (SHARD-6). While it lives,
-    /// it may keep removed memory of the shard that it is in from being given back.
+    /// All entries, in no order. A key that is there all the while is seen exactly once, no key is
+    /// seen twice, and each value that is seen was the key's at some moment of the iteration
+    /// (SHARD-6). While it lives, it may keep removed memory of the shard that it is in from being
+    /// given back.
     pub fn iter(&self) -> Iter<'_, R> {
         Iter::new(self)
     }
@@ -231,8 +233,8 @@ impl<R: Reclaim> Shards<R> {
         Ok((&self.all[shard], Probe::new(key, start(hash))))
     }
 
-    /// Puts the key into the first empty slot on its way, from `at` on. Answers its slot; `None` when
-    /// the table has to be replaced first.
+    /// Puts the key into the first empty slot on its way, from `at` on. Answers its slot; `None`
+    /// when the table has to be replaced first.
     fn insert(
         table: &Table,
         mut at: usize,
@@ -289,8 +291,9 @@ impl<R: Reclaim> Shards<R> {
         let entries = isize::from(new.word().is_present()) - isize::from(seen.is_present());
         guard.count(entries, new.share().cast_signed());
         if let Some(blob) = seen.blob() {
-            // SAFETY: the exchange took the only word that led to the blob: an unfrozen slot of a table that is
-            // current or about to be replaced, and then frozen without it. `free_blob` may be called once.
+            // SAFETY: the exchange took the only word that led to the blob: an unfrozen slot of a
+            // table that is current or about to be replaced, and then frozen without it.
+            // `free_blob` may be called once.
             unsafe { guard.retire(Garbage::new(blob.as_ptr().cast(), free_blob)) };
         }
         Ok(Attempt::Answer(Cas::Set))
@@ -313,8 +316,8 @@ impl<R: Reclaim> Shards<R> {
         // SAFETY: `next` is retired after `table` is, which `guard` led to, so it stands as long.
         let successor = unsafe { next.as_ref() };
         table.copy_all(successor, |key| start(self.hasher.hash(key)));
-        // Release: all that was copied, and what was acquired from slots that were not (SHARD-3); partner:
-        // Acquire in `Shard::current`. Relaxed: who fails reads nothing from it.
+        // Release: all that was copied, and what was acquired from slots that were not (SHARD-3);
+        // partner: Acquire in `Shard::current`. Relaxed: who fails reads nothing from it.
         let moved = shard.current.compare_exchange(
             current.as_ptr(),
             next.as_ptr(),
@@ -322,8 +325,8 @@ impl<R: Reclaim> Shards<R> {
             Ordering::Relaxed,
         );
         if moved.is_ok() {
-            // SAFETY: the exchange took the only pointer from the map to the table, and only one succeeds. All
-            // its slots are frozen.
+            // SAFETY: the exchange took the only pointer from the map to the table, and only one
+            // succeeds. All its slots are frozen.
             unsafe { guard.retire(Garbage::new(current.as_ptr().cast(), free_table)) };
         }
         Ok(())
@@ -347,8 +350,8 @@ impl<R: Reclaim> Shards<R> {
 impl Shard {
     /// The current table: may be read as long as the guard is held.
     pub(crate) fn current(&self, _: &impl Guard) -> NonNull<Table> {
-        // Acquire: the table, all that was copied to it and what went before that; partner: Release in
-        // `replace`.
+        // Acquire: the table, all that was copied to it and what went before that; partner: Release
+        // in `replace`.
         let table = self.current.load(Ordering::Acquire);
         NonNull::new(table).expect("SHARD-1: a shard always has a table")
     }

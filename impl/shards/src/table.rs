@@ -12,7 +12,8 @@
 //! 1. *current*: reached from its shard; operations write its slots;
 //! 2. *frozen slot by slot*: it has a successor; each helper freezes every slot and copies what it
 //!    held to the successor, which nobody but copiers writes yet;
-//! 3. *replaced*: one exchange made the successor current. Guards that got here before may still read;
+//! 3. *replaced*: one exchange made the successor current. Guards that got here before may still
+//!    read;
 //! 4. *freed* by the reclaimer, with the keys that were not copied.
 //!
 //! Invariants:
@@ -270,8 +271,9 @@ impl Table {
 
     /// Puts a key into an empty slot. Answers what stands there: `key`, or who came first.
     pub(crate) fn claim(&self, at: usize, key: Word) -> Word {
-        // Release: the key's bytes; partner: Acquire in `key`. Acquire on failure: the bytes of who came
-        // first, for the same reason. On success there is nothing to acquire: the slot was empty.
+        // Release: the key's bytes; partner: Acquire in `key`. Acquire on failure: the bytes of who
+        // came first, for the same reason. On success there is nothing to acquire: the slot was
+        // empty.
         let before = self.slots()[at].key.compare_exchange(
             Word::EMPTY.bits(),
             key.bits(),
@@ -295,9 +297,10 @@ impl Table {
     /// What stands there.
     #[inline]
     pub(crate) fn swap(&self, at: usize, seen: Word, new: Word) -> Result<(), Word> {
-        // Release: the new value's bytes and what its writer did before (SHARD-3). Acquire: what the writer of
-        // the replaced value did before; `seen` may have been read from an earlier writer of an equal
-        // word. Both sides' partners: this, `value`, `freeze`. Acquire on failure: as in `value`.
+        // Release: the new value's bytes and what its writer did before (SHARD-3). Acquire: what
+        // the writer of the replaced value did before; `seen` may have been read from an earlier
+        // writer of an equal word. Both sides' partners: this, `value`, `freeze`. Acquire on
+        // failure: as in `value`.
         let done = self.slots()[at].value.compare_exchange_weak(
             seen.bits(),
             new.bits(),
@@ -345,8 +348,11 @@ impl Table {
             let value = self.freeze(at);
             if value.is_present() {
                 let key = self.key(at);
-                // SAFETY: the key was acquired under the caller's guard; so was the value before it.
-                let start = unsafe { key.read(|bytes| start_of(bytes.unwrap_or_default())) };
+                // SAFETY: the key was acquired under the caller's guard; so was the value before
+                // it.
+                let start = unsafe {
+                    key.read(|bytes| start_of(bytes.expect("SHARD-5: a value has its key")))
+                };
                 next.copy(key, value, start);
             }
         }
@@ -356,11 +362,11 @@ impl Table {
     fn freeze(&self, at: usize) -> Word {
         let mut seen = self.value(at);
         while !seen.is_frozen() {
-            // Acquire, here and on failure and in `value`: the value's bytes and what its writer did before,
-            // which the copy hands on, and which the exchange of the current table hands on for keys
-            // that are not copied (SHARD-3); partner: Release in `swap` and in `copy`. No release of its own: an exchange stays in
-            // the release sequence of the write that it found, so a reader of the frozen word still
-            // meets that.
+            // Acquire, here and on failure and in `value`: the value's bytes and what its writer
+            // did before, which the copy hands on, and which the exchange of the current table
+            // hands on for keys that are not copied (SHARD-3); partner: Release in `swap` and in
+            // `copy`. No release of its own: an exchange stays in the release sequence of the write
+            // that it found, so a reader of the frozen word still meets that.
             match self.slots()[at].value.compare_exchange_weak(
                 seen.bits(),
                 seen.frozen().bits(),

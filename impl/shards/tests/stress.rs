@@ -1,7 +1,8 @@
 //! Real threads, many operations, invariants of every key. Sampled: what the machine happens to do.
 //!
 //! * counters that threads raise by compare-and-set lose nothing, in tables that grow meanwhile;
-//! * a held reader delays memory and nothing else; when it leaves, the bound on garbage holds again.
+//! * a held reader delays memory and nothing else; when it leaves, the bound on garbage holds
+//!   again.
 
 // Real threads, on purpose: `race` has the checkers'.
 #![allow(clippy::disallowed_methods)]
@@ -103,8 +104,8 @@ fn a_held_reader_delays_memory_and_nothing_else() {
         assert!(map.memory_usage() > before + 9_900 * 72, "freed under a reader");
     })
     .unwrap();
-    // The second seat took the writes of the closure; nobody sits there now. Its garbage is bounded by what
-    // was retired meanwhile, and goes when the seat's next owner seals two batches.
+    // The second seat took the writes of the closure; nobody sits there now. Its garbage is bounded
+    // by what was retired meanwhile, and goes when the seat's next owner seals two batches.
     map.read(b"hot", |_| change(10_000, 10_000 + 96)).unwrap();
     change(10_096, 10_192);
     map.read(b"hot", |_| change(10_192, 10_192 + 96)).unwrap();

@@ -1,44 +1,50 @@
 //! Our own reclaimer: epochs over seats, no global queue, no thread ever registered.
 //!
-//! A *seat* is a word and a bag. Who enters takes a free seat with one exchange that writes the epoch
-//! it saw into the word; who leaves writes 0. The bag stays with the seat: what a thread leaves behind
-//! is the next one's to free, so threads come and go without limit, and nothing is orphaned.
+//! A *seat* is a word and a bag. Who enters takes a free seat with one exchange that writes the
+//! epoch it saw into the word; who leaves writes 0. The bag stays with the seat: what a thread
+//! leaves behind is the next one's to free, so threads come and go without limit, and nothing is
+//! orphaned.
 //!
 //! Life of garbage:
 //! 1. *open*: in the bag of whoever retired it;
-//! 2. *sealed*: after every [`BATCH`] retirements, a fence, then the epoch is read and noted for the batch;
+//! 2. *sealed*: after every `BATCH` retirements, a fence, then the epoch is read and noted for the
+//!    batch;
 //! 3. *freed*: by the owner of the seat when the epoch has moved on by two.
 //!
 //! The epoch moves from e to e + 1 only when every taken seat shows e.
 //!
 //! # Why that is safe (SHARD-4)
 //!
-//! Let R be a guard, P its fence in `pin`, and let O be unlinked before the fence S of its `seal`. All
-//! fences below are SeqCst, so they have one order; the rule used throughout is C++20's: if a read
-//! after fence X misses a write before fence Y, then X comes before Y.
+//! Let R be a guard, P its fence in `pin`, and let O be unlinked before the fence S of its `seal`.
+//! All fences below are SeqCst, so they have one order; the rule used throughout is C++20's: if a
+//! read after fence X misses a write before fence Y, then X comes before Y.
 //! * **S before P**: R's reads come after P, so they see the unlinking. R never gets to O.
-//! * **P before S**: call A(e) the fence of the move from e to e + 1, between its read of the epoch and
-//!   its look at the seats. Let m be the largest e with A(e) before P. R read its epoch r ≤ m + 1: a
-//!   larger one was written after a fence after P. Moves whose fence comes after P see R's seat as R
-//!   wrote it or later; while R is inside they succeed for e = r only. So while R is inside the
-//!   epoch is at most m + 2 if r = m + 1, and else at most m + 1. The batch's epoch b was read after S, so it is at
-//!   least r (R read r before P) and at least m (A(m) came after a read of m). So b + 2 is at least m + 3 in the
-//!   first case and m + 2 in the second: not reached while R is inside.
-//! * **R's reads happen before the free**: reaching b + 2 took a move that saw R's seat after R had left: its
-//!   read met R's release, or a later owner's word, in the release sequence of R's or of an
-//!   owner who had acquired R's. It then wrote the epoch with release, and who frees has read that
-//!   epoch, or a later one in its release sequence, with acquire.
+//! * **P before S**: call A(e) the fence of the move from e to e + 1, between its read of the epoch
+//!   and its look at the seats. Let m be the largest e with A(e) before P. R read its epoch r ≤ m +
+//!   1: a larger one was written after a fence after P. Moves whose fence comes after P see R's
+//!   seat as R wrote it or later; while R is inside they succeed for e = r only. So while R is
+//!   inside the epoch is at most m + 2 if r = m + 1, and else at most m + 1. The batch's epoch b
+//!   was read after S, so it is at least r (R read r before P) and at least m (A(m) came after a
+//!   read of m). So b + 2 is at least m + 3 in the first case and m + 2 in the second: not reached
+//!   while R is inside.
+//! * **R's reads happen before the free**: reaching b + 2 took a move that saw R's seat after R had
+//!   left: its read met R's release, or a later owner's word, in the release sequence of R's or of
+//!   an owner who had acquired R's. It then wrote the epoch with release, and who frees has read
+//!   that epoch, or a later one in its release sequence, with acquire.
 //!
 //! # Bounds
 //!
-//! * Seats: a block of [`SEATS`], and one more of the same size whenever a thread finds all taken. They are
-//!   never given back before the domain is, so memory follows the most threads ever inside at once.
-//! * Garbage: a seat holds less than one batch open. While nobody stays inside, a sealed batch is freed by
-//!   the second batch after it that its seat seals, so at most 3 · BATCH − 1 objects wait at each seat. **A guard that is held
-//!   delays all of that**: nothing that is retired from two moves after its pin on is freed before it leaves, so garbage
-//!   grows with what is retired meanwhile. It delays memory, never progress: nobody waits for it.
+//! * Seats: a block of `SEATS`, and one more of the same size whenever a thread finds all taken.
+//!   They are never given back before the domain is, so memory follows the most threads ever inside
+//!   at once.
+//! * Garbage: a seat holds less than one batch open. While nobody stays inside, a sealed batch is
+//!   freed by the second batch after it that its seat seals, so at most 3 · BATCH − 1 objects wait
+//!   at each seat. **A guard that is held delays all of that**: nothing that is retired from two
+//!   moves after its pin on is freed before it leaves, so garbage grows with what is retired
+//!   meanwhile. It delays memory, never progress: nobody waits for it.
 //!
-//! What it does not do: free what waits at a seat that nobody takes again, before the domain is dropped.
+//! What it does not do: free what waits at a seat that nobody takes again, before the domain is
+//! dropped.
 
 // Memory is allocated with the layout of what it is cast to.
 #![allow(clippy::cast_ptr_alignment)]
@@ -92,9 +98,9 @@ struct Seat {
     bytes: AtomicUsize,
 }
 
-// SAFETY: the bag is the owner's. An owner took the seat with an acquiring exchange from FREE, which
-// the owner before it wrote with release; so their accesses to the bag are in order. What is in the bag may be
-// freed by any thread (`Garbage::new`).
+// SAFETY: the bag is the owner's. An owner took the seat with an acquiring exchange from FREE,
+// which the owner before it wrote with release; so their accesses to the bag are in order. What is
+// in the bag may be freed by any thread (`Garbage::new`).
 unsafe impl Sync for Seat {}
 // SAFETY: as above.
 unsafe impl Send for Seat {}
@@ -128,7 +134,8 @@ pub struct EpochAfter<const GRACE: usize> {
     more: AtomicPtr<Block>,
 }
 
-// SAFETY: `Seat` and `Block` may be shared, see `Seat`; a block's `older` is not written once shared.
+// SAFETY: `Seat` and `Block` may be shared, see `Seat`; a block's `older` is not written once
+// shared.
 unsafe impl<const GRACE: usize> Sync for EpochAfter<GRACE> {}
 // SAFETY: as above.
 unsafe impl<const GRACE: usize> Send for EpochAfter<GRACE> {}
@@ -190,9 +197,9 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
     fn take(seat: &Seat, epoch: usize) -> bool {
         // Relaxed: a look that saves an exchange which would fail; nothing follows from it.
         seat.word.load(Ordering::Relaxed) == FREE
-            // Acquire: the bag, and all that earlier owners read, which this owner's release then covers;
-            // partner: Release in the guard's drop. An exchange, so that it stays in the release
-            // sequence of that store. Relaxed: a failure tells nothing but that.
+            // Acquire: the bag, and all that earlier owners read, which this owner's release then
+            // covers; partner: Release in the guard's drop. An exchange, so that it stays in the
+            // release sequence of that store. Relaxed: a failure tells nothing but that.
             && seat
                 .word
                 .compare_exchange(FREE, taken(epoch), Ordering::Acquire, Ordering::Relaxed)
@@ -213,8 +220,9 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
         // SAFETY: fresh memory for a block, ours alone until the exchange.
         unsafe { block.write(Block { seats, older }) };
         loop {
-            // Release: the block; partner: Acquire in `seats`. It also hands on the older blocks: an exchange stays
-            // in the release sequences of theirs. Relaxed: a failure gives the next expected value only.
+            // Release: the block; partner: Acquire in `seats`. It also hands on the older blocks:
+            // an exchange stays in the release sequences of theirs. Relaxed: a failure gives the
+            // next expected value only.
             match self.more.compare_exchange_weak(
                 older,
                 block.as_ptr(),
@@ -239,15 +247,15 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
         // The fence A of the file's head; its partner is P in `pin`.
         fence(Ordering::SeqCst);
         for seat in self.seats(0) {
-            // Acquire: what the seat's earlier owners read happened before; partner: Release in the guard's
-            // drop, directly or by the release sequence that `take` stays in.
+            // Acquire: what the seat's earlier owners read happened before; partner: Release in the
+            // guard's drop, directly or by the release sequence that `take` stays in.
             let word = seat.word.load(Ordering::Acquire);
             if word != FREE && word != taken(epoch) {
                 return epoch;
             }
         }
-        // Release: what was acquired from the seats; partner: Acquire above, in whoever frees. Acquire on both
-        // sides: as above, for who frees by the answer.
+        // Release: what was acquired from the seats; partner: Acquire above, in whoever frees.
+        // Acquire on both sides: as above, for who frees by the answer.
         match self.epoch.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => epoch + 1,
             Err(later) => later,
@@ -268,7 +276,8 @@ impl<const GRACE: usize> Drop for EpochAfter<GRACE> {
         // Relaxed: `&mut self` came by something that orders it.
         let mut block = self.more.load(Ordering::Relaxed);
         while let Some(one) = NonNull::new(block) {
-            // SAFETY: a block of ours, allocated in `append` as a box would be; nobody has it any more.
+            // SAFETY: a block of ours, allocated in `append` as a box would be; nobody has it any
+            // more.
             let one = unsafe { Box::from_raw(one.as_ptr()) };
             block = one.older.cast_mut();
         }
@@ -285,15 +294,16 @@ pub struct EpochGuard<'a, const GRACE: usize> {
 
 impl<const GRACE: usize> EpochGuard<'_, GRACE> {
     fn bag<A>(&mut self, f: impl FnOnce(&mut Bag) -> A) -> A {
-        // SAFETY: the seat is ours from `take` to drop, and `&mut self` makes this the only borrow. `f` does
-        // not get the guard, so it cannot come back here.
+        // SAFETY: the seat is ours from `take` to drop, and `&mut self` makes this the only borrow.
+        // `f` does not get the guard, so it cannot come back here.
         self.seat.bag.with_mut(|bag| f(unsafe { &mut *bag }))
     }
 
     /// Seals the open batch, tries to move the epoch on, and frees what is old enough.
     #[cold]
     fn seal(&mut self) {
-        // The fence S of the file's head: the unlinking comes before it, the epoch is read after it.
+        // The fence S of the file's head: the unlinking comes before it, the epoch is read after
+        // it.
         fence(Ordering::SeqCst);
         // Relaxed: the fences order it (see the file's head); nothing is read by way of it.
         let epoch = self.domain.epoch.load(Ordering::Relaxed);
@@ -346,8 +356,8 @@ impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
     fn count(&mut self, entries: isize, bytes: isize) {
         let add = |sum: &AtomicUsize, more: isize| {
             if more != 0 {
-                // Relaxed, and no exchange: only the owner writes, and owners are in order (see `Seat`);
-                // readers want an estimate.
+                // Relaxed, and no exchange: only the owner writes, and owners are in order (see
+                // `Seat`); readers want an estimate.
                 let value = sum.load(Ordering::Relaxed).wrapping_add(more.cast_unsigned());
                 sum.store(value, Ordering::Relaxed);
             }
@@ -359,7 +369,8 @@ impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
 
 impl<const GRACE: usize> Drop for EpochGuard<'_, GRACE> {
     fn drop(&mut self) {
-        // Release: all that this guard read, and the bag; partners: Acquire in `take` and in `advance`.
+        // Release: all that this guard read, and the bag; partners: Acquire in `take` and in
+        // `advance`.
         self.seat.word.store(FREE, Ordering::Release);
     }
 }

@@ -1,8 +1,8 @@
 //! When memory that was taken out of the map may be given back.
 //!
-//! A [`Reclaim`] is a domain: one for each map. Whoever reads the map holds a [`Guard`] of it; what is
-//! taken out is [retired](Guard::retire), and given back when no guard that was held at that moment
-//! is held any more.
+//! A [`Reclaim`] is a domain: one for each map. Whoever reads the map holds a [`Guard`] of it; what
+//! is taken out is [retired](Guard::retire), and given back when no guard that was held at that
+//! moment is held any more.
 //!
 //! Invariants (SHARD-4):
 //! * what is retired was unlinked before: no guard that is taken from then on leads to it;
@@ -58,7 +58,8 @@ pub trait Reclaim: Send + Sync + Sized {
     /// A domain that nobody uses yet.
     fn new() -> Self;
 
-    /// From now on nothing that can be reached is given back, until the guard is dropped. Lock-free.
+    /// From now on nothing that can be reached is given back, until the guard is dropped.
+    /// Lock-free.
     ///
     /// # Errors
     /// [`ShardsError::OutOfMemory`] when more threads than ever before are inside, and there is no

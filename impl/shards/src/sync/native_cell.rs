@@ -1,4 +1,5 @@
-//! std's cell with the closures of a checker's: std and shuttle use it. shuttle does not watch cells.
+//! std's cell with the closures of a checker's: std and shuttle use it. shuttle does not watch
+//! cells.
 
 /// A cell that is read and written through closures, as the checkers want it.
 #[derive(Debug)]

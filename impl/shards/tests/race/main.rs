@@ -1,14 +1,14 @@
 //! Races, explored. The same scenarios run with real threads, under loom and under shuttle.
 //!
 //! * built as usual: each scenario a number of rounds with real threads, and then
-//!   `under_the_checkers`: builds this test for loom and for shuttle in target folders of their own,
-//!   and runs it there;
+//!   `under_the_checkers`: builds this test for loom and for shuttle in target folders of their
+//!   own, and runs it there;
 //! * under loom: exhaustive within the stated bound on preemptions, in both modes of loads (see
 //!   `sync::Plan`), with pinned numbers of executions;
 //! * under shuttle: random and PCT schedules, every history judged linearizable.
 //!
-//! Each scenario publishes plain data through the map: who sees a value, or its absence, reads what its
-//! writer wrote before. loom reports a missing edge as a data race. Freed memory has a canary.
+//! Each scenario publishes plain data through the map: who sees a value, or its absence, reads what
+//! its writer wrote before. loom reports a missing edge as a data race. Freed memory has a canary.
 
 mod scenario;
 mod scenarios;
