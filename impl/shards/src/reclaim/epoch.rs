@@ -56,7 +56,9 @@ use std::ptr::{self, NonNull};
 use super::{Garbage, Guard, Reclaim, Tally};
 use crate::bounds::{BATCH, SEATS};
 use crate::error::ShardsError;
-use crate::sync::{self, AtomicPtr, AtomicUsize, Ordering, UnsafeCell, fence};
+use crate::sync::{
+    self, AtomicPtr, AtomicUsize, Ordering, UnsafeCell, fence, fence_after_exchange,
+};
 
 /// The reclaimer that ships.
 pub type Epoch = EpochAfter<2>;
@@ -151,17 +153,17 @@ impl<const GRACE: usize> Reclaim for EpochAfter<GRACE> {
         }
     }
 
+    #[inline]
     fn pin(&self) -> Result<EpochGuard<'_, GRACE>, ShardsError> {
         // Relaxed: an old epoch is safe, it only holds moves up (see the file's head); nothing is
         // read by way of it.
         let epoch = self.epoch.load(Ordering::Relaxed);
         let home = sync::thread_index();
-        let seat = match self.seats(home).find(|seat| Self::take(seat, epoch)) {
-            Some(seat) => seat,
-            None => self.append(epoch)?,
-        };
-        // The fence P of the file's head; its partners are S in `seal` and A in `advance`.
-        fence(Ordering::SeqCst);
+        let own = &self.first[home % SEATS];
+        let seat = if Self::take(own, epoch) { own } else { self.take_another(home, epoch)? };
+        // The fence P of the file's head; its partners are S in `seal` and A in `advance`. The
+        // exchange before it took the seat, or shared the block that it stands in.
+        fence_after_exchange();
         Ok(EpochGuard { domain: self, seat })
     }
 
@@ -194,6 +196,13 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
         first.chain(blocks.flat_map(|block| &block.seats))
     }
 
+    #[cold]
+    fn take_another(&self, home: usize, epoch: usize) -> Result<&Seat, ShardsError> {
+        let free = self.seats(home).find(|seat| Self::take(seat, epoch));
+        free.map_or_else(|| self.append(epoch), Ok)
+    }
+
+    #[inline]
     fn take(seat: &Seat, epoch: usize) -> bool {
         // Relaxed: a look that saves an exchange which would fail; nothing follows from it.
         seat.word.load(Ordering::Relaxed) == FREE
@@ -368,6 +377,7 @@ impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
 }
 
 impl<const GRACE: usize> Drop for EpochGuard<'_, GRACE> {
+    #[inline]
     fn drop(&mut self) {
         // Release: all that this guard read, and the bag; partners: Acquire in `take` and in
         // `advance`.

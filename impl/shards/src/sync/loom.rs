@@ -20,6 +20,12 @@ fn rmw() -> bool {
     RMW.load(Ordering::Relaxed)
 }
 
+/// A SeqCst fence: the checker knows of no processor where the exchange is one.
+#[track_caller]
+pub fn fence_after_exchange() {
+    fence(Ordering::SeqCst);
+}
+
 /// loom's, with loads that become exchanges in rmw mode.
 #[derive(Debug)]
 pub struct AtomicPtr<T>(::loom::sync::atomic::AtomicPtr<T>);

@@ -16,6 +16,12 @@ pub use ::shuttle::sync::atomic::fence;
 /// This build runs under shuttle.
 pub const CHECKER: Checker = Checker::Shuttle;
 
+/// A SeqCst fence: the checker knows of no processor where the exchange is one.
+#[track_caller]
+pub fn fence_after_exchange() {
+    fence(Ordering::SeqCst);
+}
+
 /// shuttle's.
 #[derive(Debug)]
 pub struct AtomicPtr<T>(::shuttle::sync::atomic::AtomicPtr<T>);

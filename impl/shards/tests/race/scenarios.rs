@@ -22,7 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[],
         threads: &[&[Put(0, 1), Get(0)], &[Put(0, 2), Get(0)]],
         plain: all(2583),
-        rmw: bound(3, 2512),
+        rmw: bound(3, 1658),
     },
     Scenario {
         name: "put put same key, inline",
@@ -31,7 +31,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[],
         threads: &[&[Put(0, 1), Get(0)], &[Put(0, 2), Get(0)]],
         plain: all(2583),
-        rmw: bound(3, 2486),
+        rmw: bound(3, 1636),
     },
     Scenario {
         name: "cas remove",
@@ -40,7 +40,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Cas(0, 1, 2)], &[Remove(0, 1), Get(0)]],
         plain: all(2583),
-        rmw: bound(3, 2621),
+        rmw: bound(3, 1751),
     },
     Scenario {
         name: "remove remove",
@@ -49,7 +49,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Remove(0, 1)], &[Remove(0, 1)]],
         plain: all(639),
-        rmw: bound(3, 1422),
+        rmw: bound(3, 988),
     },
     Scenario {
         name: "remove, put again",
@@ -58,7 +58,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Remove(0, 1)], &[Put(0, 2), Get(0)]],
         plain: all(1233),
-        rmw: bound(3, 2343),
+        rmw: bound(3, 1516),
     },
     Scenario {
         name: "remove, put again, inline",
@@ -67,7 +67,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Remove(0, 1)], &[Put(0, 2), Get(0)]],
         plain: all(81),
-        rmw: bound(3, 616),
+        rmw: bound(3, 404),
     },
     Scenario {
         name: "remove, put neighbour",
@@ -76,7 +76,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Remove(0, 1)], &[Put(2, 2), Get(0)]],
         plain: all(783),
-        rmw: bound(3, 2132),
+        rmw: bound(3, 1362),
     },
     Scenario {
         name: "put neighbour",
@@ -85,7 +85,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[],
         threads: &[&[Put(0, 1), Get(2)], &[Put(2, 2), Get(0)]],
         plain: bound(3, 796),
-        rmw: bound(3, 3338),
+        rmw: bound(3, 2286),
     },
     Scenario {
         name: "churn get",
@@ -94,7 +94,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Cas(0, 1, 2), Cas(0, 2, 3)], &[Get(0), Get(0)]],
         plain: bound(3, 960),
-        rmw: bound(2, 682),
+        rmw: bound(2, 506),
     },
     Scenario {
         name: "churn get, inline",
@@ -103,7 +103,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Cas(0, 1, 2), Cas(0, 2, 3)], &[Get(0), Get(0)]],
         plain: all(234),
-        rmw: bound(3, 1682),
+        rmw: bound(3, 1038),
     },
     Scenario {
         name: "retire pin",
@@ -112,7 +112,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Cas(0, 1, 2), Cas(0, 2, 3), Cas(0, 3, 4)], &[Get(0)]],
         plain: all(7731),
-        rmw: bound(3, 3808),
+        rmw: bound(3, 2570),
     },
     Scenario {
         name: "three threads, same key",
@@ -121,7 +121,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1)],
         threads: &[&[Cas(0, 1, 2)], &[Remove(0, 1)], &[Get(0)]],
         plain: bound(2, 1391),
-        rmw: bound(2, 3786),
+        rmw: bound(2, 2936),
     },
     Scenario {
         name: "grow put",
@@ -130,7 +130,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Put(2, 3)], &[Put(0, 4), Get(2)]],
         plain: bound(3, 1327),
-        rmw: bound(2, 595),
+        rmw: bound(2, 479),
     },
     Scenario {
         name: "grow cas",
@@ -139,7 +139,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Put(2, 3)], &[Cas(0, 1, 4), Get(0)]],
         plain: bound(2, 11653),
-        rmw: bound(2, 1132),
+        rmw: bound(2, 1006),
     },
     Scenario {
         name: "grow cas, inline",
@@ -148,7 +148,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Put(2, 3)], &[Cas(0, 1, 4), Get(0)]],
         plain: bound(2, 5010),
-        rmw: bound(2, 796),
+        rmw: bound(2, 673),
     },
     Scenario {
         name: "grow remove",
@@ -157,7 +157,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Put(2, 3)], &[Remove(0, 1), Get(0)]],
         plain: bound(2, 11700),
-        rmw: bound(2, 1141),
+        rmw: bound(2, 1014),
     },
     Scenario {
         name: "grow get",
@@ -166,7 +166,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Put(2, 3)], &[Get(0), Get(2)]],
         plain: bound(3, 1327),
-        rmw: bound(2, 595),
+        rmw: bound(2, 479),
     },
     Scenario {
         name: "grow iterate",
@@ -175,7 +175,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Put(2, 3)], &[Iterate]],
         plain: bound(3, 539),
-        rmw: bound(2, 387),
+        rmw: bound(2, 326),
     },
     Scenario {
         name: "grow grow",
@@ -184,7 +184,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Put(2, 3)], &[Put(3, 4)]],
         plain: bound(2, 19174),
-        rmw: bound(2, 1510),
+        rmw: bound(2, 1364),
     },
     Scenario {
         name: "removed, grown, read",
@@ -193,7 +193,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Remove(0, 1), Put(2, 3)], &[Get(0)]],
         plain: bound(3, 653),
-        rmw: bound(2, 407),
+        rmw: bound(2, 320),
     },
     Scenario {
         name: "late copier",
@@ -202,6 +202,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         setup: &[Put(0, 1), Put(1, 2)],
         threads: &[&[Put(2, 3)], &[Put(3, 4), Remove(0, 1), Get(0)]],
         plain: bound(1, 6232),
-        rmw: bound(2, 2093),
+        rmw: bound(2, 1902),
     },
 ];
