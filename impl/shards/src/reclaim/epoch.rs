@@ -66,8 +66,6 @@ pub type Epoch = EpochAfter<2>;
 pub type Leaking = EpochAfter<{ usize::MAX }>;
 /// For tests, broken: frees what others may be reading.
 pub type Hasty = EpochAfter<0>;
-/// For tests, broken: a grace period that is one epoch short.
-pub type OneShort = EpochAfter<1>;
 
 /// The word of a seat that nobody has.
 const FREE: usize = 0;

@@ -12,7 +12,7 @@
 
 pub mod epoch;
 
-pub use epoch::{Epoch, EpochAfter, Hasty, Leaking, OneShort};
+pub use epoch::{Epoch, EpochAfter, Hasty, Leaking};
 
 use crate::error::ShardsError;
 
