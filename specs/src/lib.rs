@@ -7,10 +7,12 @@
 //! * [`pool::Oracle`] is the sequential pool: one call at a time, each in a single step.
 //! * [`pool::counts_exact`] and the other predicates are the properties POOL-1 to POOL-7 over
 //!   a snapshot.
+//! * [`map::Oracle`] is the sequential map, [`map::explainable`] judges concurrent calls on one key.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod map;
 pub mod pool;

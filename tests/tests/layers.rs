@@ -26,6 +26,12 @@ const LAYERS: &[Layer] = &[
     Layer { member: "cloakroom-specs", may: &[], may_in_tests: &[] },
     // Pure: what it needs of a map is a trait of its own. The oracle judges it in tests.
     Layer { member: "cloakroom-pool", may: &[], may_in_tests: &["cloakroom-specs"] },
+    // The same for the map in memory.
+    Layer {
+        member: "cloakroom-shards",
+        may: &["cloakroom-pool"],
+        may_in_tests: &["cloakroom-specs"],
+    },
     // Stores implement the pool's map trait and know nothing else of it.
     Layer {
         member: "cloakroom-stores",

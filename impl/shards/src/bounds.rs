@@ -1,0 +1,26 @@
+//! Sizes, which shrink under a checker: the only other place that asks who schedules the threads.
+//!
+//! * what ships: sizes that measured well;
+//! * under loom and shuttle: tables so small that two keys fill them, bags that are sealed at once.
+
+use crate::sync::{CHECKER, Checker};
+
+/// Whether this build is for a checker.
+pub(crate) const CHECKED: bool = !matches!(CHECKER, Checker::None);
+
+/// Seats in the first block and in each that is appended.
+pub(crate) const SEATS: usize = if CHECKED { 3 } else { 16 };
+
+/// Retired objects that are sealed together, with one fence.
+pub(crate) const BATCH: usize = if CHECKED { 1 } else { 32 };
+
+/// Slots of a shard's first table: a power of two.
+pub(crate) const FIRST_SLOTS: usize = if CHECKED { 2 } else { 16 };
+
+/// Shards, where the caller does not say: a power of two for each core.
+pub(crate) const SHARDS_PER_CORE: usize = if CHECKED { 1 } else { 16 };
+
+/// How many keys a table takes before it is replaced.
+pub(crate) const fn most_used(slots: usize) -> usize {
+    if CHECKED { slots } else { slots / 4 * 3 }
+}

@@ -1,0 +1,34 @@
+//! A lock-free map in memory: the layer below every node, and the pool's store within one process.
+//!
+//! The only crate with `unsafe` and atomics. Its real source compiles against std, loom and shuttle
+//! through [`sync`]; `tests/race.rs` explores it under both.
+//!
+//! | file | what |
+//! |---|---|
+//! | `map.rs` | [`Shards`]: the operations |
+//! | `table.rs` | slots, their states, freezing and copying |
+//! | `word.rs`, `blob.rs` | keys and values in one word, or on the heap |
+//! | [`reclaim`] | when memory is given back |
+//! | [`sync`], `bounds.rs` | the only files that know of a checker |
+//!
+//! Properties: SHARD-1 to SHARD-6, in `specs/README.md`.
+//!
+//! What it does not do: keep anything after the process. Keys have at most [`MAX_KEY_BYTES`],
+//! values at most [`MAX_VALUE_BYTES`].
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod blob;
+mod bounds;
+mod error;
+mod hash;
+mod iter;
+mod map;
+pub mod reclaim;
+pub mod sync;
+mod table;
+mod word;
+
+pub use error::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardsError};
+pub use iter::Iter;
+pub use map::{MAX_SHARDS, Shards};

@@ -1,0 +1,384 @@
+//! Our own reclaimer: epochs over seats, no global queue, no thread ever registered.
+//!
+//! A *seat* is a word and a bag. Who enters takes a free seat with one exchange that writes the
+//! epoch it saw into the word; who leaves writes 0. The bag stays with the seat: what a thread
+//! leaves behind is the next one's to free, so threads come and go without limit, and nothing is
+//! orphaned.
+//!
+//! Life of garbage:
+//! 1. *open*: in the bag of whoever retired it;
+//! 2. *sealed*: after every `BATCH` retirements, a fence, then the epoch is read and noted for the
+//!    batch;
+//! 3. *freed*: by the owner of the seat when the epoch has moved on by two.
+//!
+//! The epoch moves from e to e + 1 only when every taken seat shows e.
+//!
+//! # Why that is safe (SHARD-4)
+//!
+//! Let R be a guard, P its fence in `pin`, and let O be unlinked before the fence S of its `seal`.
+//! All fences below are SeqCst, so they have one order; the rule used throughout is C++20's: if a
+//! read after fence X misses a write before fence Y, then X comes before Y.
+//! * **S before P**: R's reads come after P, so they see the unlinking. R never gets to O.
+//! * **P before S**: call A(e) the fence of the move from e to e + 1, between its read of the epoch
+//!   and its look at the seats. Let m be the largest e with A(e) before P. R read its epoch r ≤ m +
+//!   1: a larger one was written after a fence after P. Moves whose fence comes after P see R's
+//!   seat as R wrote it or later; while R is inside they succeed for e = r only. So while R is
+//!   inside the epoch is at most m + 2 if r = m + 1, and else at most m + 1. The batch's epoch b
+//!   was read after S, so it is at least r (R read r before P) and at least m (A(m) came after a
+//!   read of m). So b + 2 is at least m + 3 in the first case and m + 2 in the second: not reached
+//!   while R is inside.
+//! * **R's reads happen before the free**: reaching b + 2 took a move that saw R's seat after R had
+//!   left: its read met R's release, or a later owner's word, in the release sequence of R's or of
+//!   an owner who had acquired R's. It then wrote the epoch with release, and who frees has read
+//!   that epoch, or a later one in its release sequence, with acquire.
+//!
+//! # Bounds
+//!
+//! * Seats: a block of `SEATS`, and one more of the same size whenever a thread finds all taken.
+//!   They are never given back before the domain is, so memory follows the most threads ever inside
+//!   at once.
+//! * Garbage: a seat holds less than one batch open. While nobody stays inside, a sealed batch is
+//!   freed by the second batch after it that its seat seals, so at most 3 · BATCH − 1 objects wait
+//!   at each seat. **A guard that is held delays all of that**: nothing that is retired from two
+//!   moves after its pin on is freed before it leaves, so garbage grows with what is retired
+//!   meanwhile. It delays memory, never progress: nobody waits for it.
+//!
+//! What it does not do: free what waits at a seat that nobody takes again, before the domain is
+//! dropped.
+
+// Memory is allocated with the layout of what it is cast to.
+#![allow(clippy::cast_ptr_alignment)]
+
+use std::alloc::{Layout, alloc};
+use std::collections::VecDeque;
+use std::ptr::{self, NonNull};
+
+use super::{Garbage, Guard, Reclaim, Tally};
+use crate::bounds::{BATCH, SEATS};
+use crate::error::ShardsError;
+use crate::sync::{
+    self, AtomicPtr, AtomicUsize, Ordering, UnsafeCell, fence, fence_after_exchange,
+};
+
+/// The reclaimer that ships.
+pub type Epoch = EpochAfter<2>;
+/// For tests: frees nothing before the map is dropped.
+pub type Leaking = EpochAfter<{ usize::MAX }>;
+/// For tests, broken: frees what others may be reading.
+pub type Hasty = EpochAfter<0>;
+
+/// The word of a seat that nobody has.
+const FREE: usize = 0;
+
+/// An owner's word: never [`FREE`].
+const fn taken(epoch: usize) -> usize {
+    epoch << 1 | 1
+}
+
+/// What was retired and not yet freed, oldest first.
+#[derive(Debug, Default)]
+struct Bag {
+    garbage: VecDeque<Garbage>,
+    /// Sealed batches: the epoch, and how many at the front belong to it.
+    batches: VecDeque<(usize, usize)>,
+    /// How many at the back are not sealed.
+    open: usize,
+}
+
+/// Two cache lines, because processors fetch them in pairs.
+#[repr(align(128))]
+#[derive(Debug)]
+struct Seat {
+    /// [`FREE`], or [`taken`] at an epoch.
+    word: AtomicUsize,
+    /// The owner's.
+    bag: UnsafeCell<Bag>,
+    /// Wrapping sums, written by the owner only.
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+// SAFETY: the bag is the owner's. An owner took the seat with an acquiring exchange from FREE,
+// which the owner before it wrote with release; so their accesses to the bag are in order. What is
+// in the bag may be freed by any thread (`Garbage::new`).
+unsafe impl Sync for Seat {}
+// SAFETY: as above.
+unsafe impl Send for Seat {}
+
+impl Seat {
+    fn new() -> Self {
+        Self {
+            word: AtomicUsize::new(FREE),
+            bag: UnsafeCell::new(Bag::default()),
+            entries: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// Seats, and the block that was there before.
+#[derive(Debug)]
+struct Block {
+    seats: [Seat; SEATS],
+    /// Written before the block is shared, and never again.
+    older: *const Block,
+}
+
+/// Epochs; `GRACE` is how far they move before something is freed. Only 2 is right.
+#[derive(Debug)]
+pub struct EpochAfter<const GRACE: usize> {
+    epoch: AtomicUsize,
+    /// Inside, so that the usual case follows no pointer.
+    first: [Seat; SEATS],
+    /// The newest block that was appended, or null. Blocks live as long as the domain.
+    more: AtomicPtr<Block>,
+}
+
+// SAFETY: `Seat` and `Block` may be shared, see `Seat`; a block's `older` is not written once
+// shared.
+unsafe impl<const GRACE: usize> Sync for EpochAfter<GRACE> {}
+// SAFETY: as above.
+unsafe impl<const GRACE: usize> Send for EpochAfter<GRACE> {}
+
+impl<const GRACE: usize> Reclaim for EpochAfter<GRACE> {
+    type Guard<'a> = EpochGuard<'a, GRACE>;
+
+    fn new() -> Self {
+        Self {
+            epoch: AtomicUsize::new(0),
+            first: std::array::from_fn(|_| Seat::new()),
+            more: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    #[inline]
+    fn pin(&self) -> Result<EpochGuard<'_, GRACE>, ShardsError> {
+        // Relaxed: an old epoch is safe, it only holds moves up (see the file's head); nothing is
+        // read by way of it.
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let home = sync::thread_index();
+        let own = &self.first[home % SEATS];
+        let seat = if Self::take(own, epoch) { own } else { self.take_another(home, epoch)? };
+        // The fence P of the file's head; its partners are S in `seal` and A in `advance`. The
+        // exchange before it took the seat, or shared the block that it stands in.
+        fence_after_exchange();
+        Ok(EpochGuard { domain: self, seat })
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for seat in self.seats(0) {
+            // Relaxed: an estimate. What a thread did before is in it by coherence.
+            tally.entries = tally.entries.wrapping_add(seat.entries.load(Ordering::Relaxed));
+            tally.bytes = tally.bytes.wrapping_add(seat.bytes.load(Ordering::Relaxed));
+        }
+        // Removals may be seen before what they remove.
+        let or_none = |sum: usize| if sum > isize::MAX.unsigned_abs() { 0 } else { sum };
+        let seats = self.seats(0).count();
+        let bytes = or_none(tally.bytes).saturating_add(seats * size_of::<Seat>());
+        Tally { entries: or_none(tally.entries), bytes }
+    }
+}
+
+impl<const GRACE: usize> EpochAfter<GRACE> {
+    /// All seats that this thread can know of, its own of the first block first.
+    fn seats(&self, home: usize) -> impl Iterator<Item = &Seat> {
+        let own = home % SEATS;
+        // Acquire: the block's seats and `older`; partner: Release in `append`.
+        let newest = self.more.load(Ordering::Acquire).cast_const();
+        // SAFETY: null, or a block that was shared by `append` after it was made, and acquired; its
+        // `older` was once what is said here of it. Blocks live as long as `self`.
+        let block = |block: *const Block| unsafe { block.as_ref() };
+        let blocks = std::iter::successors(block(newest), move |newer| block(newer.older));
+        let first = self.first[own..].iter().chain(&self.first[..own]);
+        first.chain(blocks.flat_map(|block| &block.seats))
+    }
+
+    #[cold]
+    fn take_another(&self, home: usize, epoch: usize) -> Result<&Seat, ShardsError> {
+        let free = self.seats(home).find(|seat| Self::take(seat, epoch));
+        free.map_or_else(|| self.append(epoch), Ok)
+    }
+
+    #[inline]
+    fn take(seat: &Seat, epoch: usize) -> bool {
+        // Relaxed: a look that saves an exchange which would fail; nothing follows from it.
+        seat.word.load(Ordering::Relaxed) == FREE
+            // Acquire: the bag, and all that earlier owners read, which this owner's release then
+            // covers; partner: Release in the guard's drop. An exchange, so that it stays in the
+            // release sequence of that store. Relaxed: a failure tells nothing but that.
+            && seat
+                .word
+                .compare_exchange(FREE, taken(epoch), Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// A new block, with its first seat taken.
+    #[cold]
+    fn append(&self, epoch: usize) -> Result<&Seat, ShardsError> {
+        let layout = Layout::new::<Block>();
+        // SAFETY: a block is not empty.
+        let block = NonNull::new(unsafe { alloc(layout) }.cast::<Block>())
+            .ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?;
+        // Relaxed: only the expected value of the exchange below.
+        let mut older = self.more.load(Ordering::Relaxed);
+        let mut seats: [Seat; SEATS] = std::array::from_fn(|_| Seat::new());
+        seats[0].word = AtomicUsize::new(taken(epoch));
+        // SAFETY: fresh memory for a block, ours alone until the exchange.
+        unsafe { block.write(Block { seats, older }) };
+        loop {
+            // Release: the block; partner: Acquire in `seats`. It also hands on the older blocks:
+            // an exchange stays in the release sequences of theirs. Relaxed: a failure gives the
+            // next expected value only.
+            match self.more.compare_exchange_weak(
+                older,
+                block.as_ptr(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                // SAFETY: made above, and lives as long as the domain.
+                Ok(_) => return Ok(unsafe { &block.as_ref().seats[0] }),
+                Err(newer) => {
+                    older = newer;
+                    // SAFETY: still ours alone.
+                    unsafe { (*block.as_ptr()).older = older };
+                }
+            }
+        }
+    }
+
+    /// Moves the epoch on if every taken seat shows it, and answers where it now is at least.
+    fn advance(&self) -> usize {
+        // Acquire: who frees by this epoch must come after the moves to it; partner: Release below.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        // The fence A of the file's head; its partner is P in `pin`.
+        fence(Ordering::SeqCst);
+        for seat in self.seats(0) {
+            // Acquire: what the seat's earlier owners read happened before; partner: Release in the
+            // guard's drop, directly or by the release sequence that `take` stays in.
+            let word = seat.word.load(Ordering::Acquire);
+            if word != FREE && word != taken(epoch) {
+                return epoch;
+            }
+        }
+        // Release: what was acquired from the seats; partner: Acquire above, in whoever frees.
+        // Acquire on both sides: as above, for who frees by the answer.
+        match self.epoch.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => epoch + 1,
+            Err(later) => later,
+        }
+    }
+}
+
+impl<const GRACE: usize> Drop for EpochAfter<GRACE> {
+    fn drop(&mut self) {
+        for seat in self.seats(0) {
+            // SAFETY: `&mut self`: no guard is left, so nobody reads and nobody else has the bag.
+            let bag = seat.bag.with_mut(|bag| std::mem::take(unsafe { &mut *bag }));
+            for garbage in bag.garbage {
+                // SAFETY: as above.
+                unsafe { garbage.free() };
+            }
+        }
+        // Relaxed: `&mut self` came by something that orders it.
+        let mut block = self.more.load(Ordering::Relaxed);
+        while let Some(one) = NonNull::new(block) {
+            // SAFETY: a block of ours, allocated in `append` as a box would be; nobody has it any
+            // more.
+            let one = unsafe { Box::from_raw(one.as_ptr()) };
+            block = one.older.cast_mut();
+        }
+        sync::drain();
+    }
+}
+
+/// A taken seat.
+#[derive(Debug)]
+pub struct EpochGuard<'a, const GRACE: usize> {
+    domain: &'a EpochAfter<GRACE>,
+    seat: &'a Seat,
+}
+
+impl<const GRACE: usize> EpochGuard<'_, GRACE> {
+    fn bag<A>(&mut self, f: impl FnOnce(&mut Bag) -> A) -> A {
+        // SAFETY: the seat is ours from `take` to drop, and `&mut self` makes this the only borrow.
+        // `f` does not get the guard, so it cannot come back here.
+        self.seat.bag.with_mut(|bag| f(unsafe { &mut *bag }))
+    }
+
+    /// Seals the open batch, tries to move the epoch on, and frees what is old enough.
+    #[cold]
+    fn seal(&mut self) {
+        // The fence S of the file's head: the unlinking comes before it, the epoch is read after
+        // it.
+        fence(Ordering::SeqCst);
+        // Relaxed: the fences order it (see the file's head); nothing is read by way of it.
+        let epoch = self.domain.epoch.load(Ordering::Relaxed);
+        let now = self.domain.advance();
+        let old = self.bag(|bag| {
+            let open = std::mem::take(&mut bag.open);
+            bag.batches.push_back((epoch, open));
+            let mut old = 0;
+            while let Some(&(epoch, count)) = bag.batches.front()
+                && epoch.saturating_add(GRACE) <= now
+            {
+                bag.batches.pop_front();
+                old += count;
+            }
+            old
+        });
+        for _ in 0..old {
+            let garbage = self.bag(|bag| bag.garbage.pop_front()).expect("batches are in the bag");
+            // SAFETY: `now` is two past the batch's epoch and was acquired: see the file's head.
+            let bytes = unsafe { garbage.free() };
+            self.count(0, -bytes.cast_signed());
+        }
+    }
+}
+
+impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
+    fn reserve(&mut self) -> Result<(), ShardsError> {
+        self.bag(|bag| {
+            if bag.garbage.len() < bag.garbage.capacity()
+                && bag.batches.len() < bag.batches.capacity()
+            {
+                return Ok(());
+            }
+            let room = bag.garbage.try_reserve(1).and_then(|()| bag.batches.try_reserve(1));
+            room.map_err(|_| ShardsError::OutOfMemory { bytes: size_of::<Garbage>() })
+        })
+    }
+
+    unsafe fn retire(&mut self, garbage: Garbage) {
+        let open = self.bag(|bag| {
+            bag.garbage.push_back(garbage);
+            bag.open += 1;
+            bag.open
+        });
+        if open >= BATCH {
+            self.seal();
+        }
+    }
+
+    fn count(&mut self, entries: isize, bytes: isize) {
+        let add = |sum: &AtomicUsize, more: isize| {
+            if more != 0 {
+                // Relaxed, and no exchange: only the owner writes, and owners are in order (see
+                // `Seat`); readers want an estimate.
+                let value = sum.load(Ordering::Relaxed).wrapping_add(more.cast_unsigned());
+                sum.store(value, Ordering::Relaxed);
+            }
+        };
+        add(&self.seat.entries, entries);
+        add(&self.seat.bytes, bytes);
+    }
+}
+
+impl<const GRACE: usize> Drop for EpochGuard<'_, GRACE> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: all that this guard read, and the bag; partners: Acquire in `take` and in
+        // `advance`.
+        self.seat.word.store(FREE, Ordering::Release);
+    }
+}

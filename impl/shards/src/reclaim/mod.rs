@@ -1,0 +1,90 @@
+//! When memory that was taken out of the map may be given back.
+//!
+//! A [`Reclaim`] is a domain: one for each map. Whoever reads the map holds a [`Guard`] of it; what
+//! is taken out is [retired](Guard::retire), and given back when no guard that was held at that
+//! moment is held any more.
+//!
+//! Invariants (SHARD-4):
+//! * what is retired was unlinked before: no guard that is taken from then on leads to it;
+//! * it is freed after the last access of every guard that could lead to it has happened before.
+//!
+//! What it does not do: find out what is garbage. The map says so.
+
+pub mod epoch;
+
+pub use epoch::{Epoch, EpochAfter, Hasty, Leaking};
+
+use crate::error::ShardsError;
+
+/// Something that was taken out of the map, and how to give it back.
+#[derive(Debug)]
+pub struct Garbage {
+    pointer: *mut (),
+    /// Gives it back and answers how many bytes that were.
+    free: unsafe fn(*mut ()) -> usize,
+}
+
+impl Garbage {
+    /// # Safety
+    /// `free(pointer)` may be called once, by any thread, as soon as nobody reads it any more.
+    pub(crate) unsafe fn new(pointer: *mut (), free: unsafe fn(*mut ()) -> usize) -> Self {
+        Self { pointer, free }
+    }
+
+    /// # Safety
+    /// All accesses to it happened before.
+    unsafe fn free(self) -> usize {
+        // SAFETY: `new`'s promise and the caller's.
+        unsafe { (self.free)(self.pointer) }
+    }
+}
+
+/// What the guards of a domain have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Entries: written minus removed.
+    pub entries: usize,
+    /// Bytes on the heap, garbage included.
+    pub bytes: usize,
+}
+
+/// A domain of reclamation.
+pub trait Reclaim: Send + Sync + Sized {
+    /// Keeps what it leads to from being given back.
+    type Guard<'a>: Guard
+    where
+        Self: 'a;
+
+    /// A domain that nobody uses yet.
+    fn new() -> Self;
+
+    /// From now on nothing that can be reached is given back, until the guard is dropped.
+    /// Lock-free.
+    ///
+    /// # Errors
+    /// [`ShardsError::OutOfMemory`] when more threads than ever before are inside, and there is no
+    /// memory for their seats.
+    fn pin(&self) -> Result<Self::Guard<'_>, ShardsError>;
+
+    /// What all guards counted; an estimate while threads are inside.
+    fn tally(&self) -> Tally;
+}
+
+/// Keeps what it leads to from being given back.
+pub trait Guard {
+    /// Makes room, so that one more [`Guard::retire`] cannot fail.
+    ///
+    /// # Errors
+    /// [`ShardsError::OutOfMemory`].
+    fn reserve(&mut self) -> Result<(), ShardsError>;
+
+    /// Gives `garbage` back when nobody can read it any more. Needs a [`Guard::reserve`] before.
+    ///
+    /// # Safety
+    /// It was unlinked: by now no guard that is taken from the map's root on leads to it; and it is
+    /// retired once.
+    unsafe fn retire(&mut self, garbage: Garbage);
+
+    /// Counts.
+    fn count(&mut self, entries: isize, bytes: isize);
+}

@@ -1,0 +1,177 @@
+//! std: what ships. Every item is the one of std or compiles to it.
+
+use std::alloc::{Layout, dealloc};
+use std::cell::Cell;
+
+use super::{Checker, Ordering, Plan};
+
+pub use super::native_cell::UnsafeCell;
+pub use std::sync::Arc;
+
+/// This build runs real threads.
+pub const CHECKER: Checker = Checker::None;
+
+/// std's.
+#[inline]
+pub fn fence(order: Ordering) {
+    std::sync::atomic::fence(order);
+}
+
+/// A SeqCst fence straight after an exchange by this thread.
+///
+/// On x86-64 the exchange is a locked instruction, which is a full barrier already: no load or store
+/// of this thread passes it (Intel SDM volume 3, 10.2.2). So only the compiler has to be held; the
+/// fence instruction would cost as much as the exchange once more.
+#[inline]
+pub fn fence_after_exchange() {
+    if cfg!(target_arch = "x86_64") {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    } else {
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+}
+
+/// std's, in a type of our own: clippy looks through a re-export and would refuse it elsewhere.
+macro_rules! atomic {
+    ($name:ident, $inner:ty, $value:ty $(, $generic:ident)?) => {
+        /// As std.
+        #[derive(Debug)]
+        #[repr(transparent)]
+        pub struct $name$(<$generic>)?($inner);
+
+        impl$(<$generic>)? $name$(<$generic>)? {
+            /// As std.
+            #[inline]
+            pub const fn new(value: $value) -> Self {
+                Self(<$inner>::new(value))
+            }
+
+            /// As std.
+            #[inline]
+            pub fn load(&self, order: Ordering) -> $value {
+                self.0.load(order)
+            }
+
+            /// As std.
+            #[inline]
+            pub fn store(&self, value: $value, order: Ordering) {
+                self.0.store(value, order);
+            }
+
+            /// As std.
+            ///
+            /// # Errors
+            /// The value that it has instead.
+            #[inline]
+            pub fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                self.0.compare_exchange(current, new, success, failure)
+            }
+
+            /// As std.
+            ///
+            /// # Errors
+            /// The value that it has instead, or has.
+            #[inline]
+            pub fn compare_exchange_weak(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                self.0.compare_exchange_weak(current, new, success, failure)
+            }
+        }
+    };
+}
+
+atomic!(AtomicPtr, std::sync::atomic::AtomicPtr<T>, *mut T, T);
+atomic!(AtomicUsize, std::sync::atomic::AtomicUsize, usize);
+
+impl AtomicUsize {
+    /// As std.
+    #[inline]
+    pub fn fetch_add(&self, more: usize, order: Ordering) -> usize {
+        self.0.fetch_add(more, order)
+    }
+}
+
+/// Nothing here; in a checked build it tells whether its memory was given back.
+#[derive(Debug, Default)]
+pub struct Canary;
+
+impl Canary {
+    /// Alive.
+    pub const fn new() -> Self {
+        Self
+    }
+
+    /// In a checked build: panics when the memory was given back.
+    #[inline]
+    #[allow(clippy::unused_self)] // The checked build has state here.
+    pub const fn check(&self) {}
+}
+
+/// Drops what stands at `pointer` and gives its memory back.
+///
+/// # Safety
+/// `pointer` comes from `std::alloc::alloc` with this layout, `drop` may be called on it once, and
+/// nobody uses it from now on.
+pub unsafe fn release(
+    pointer: *mut u8,
+    layout: Layout,
+    drop: unsafe fn(*mut u8),
+    _: *const Canary,
+) {
+    // SAFETY: the caller's promise, both.
+    unsafe {
+        drop(pointer);
+        dealloc(pointer, layout);
+    }
+}
+
+/// In a checked build: gives back what is in quarantine.
+pub const fn drain() {}
+
+/// Runs a scenario with real threads, `schedules` times.
+pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> usize {
+    for _ in 0..plan.schedules {
+        scenario();
+    }
+    plan.schedules
+}
+
+/// A small number of this thread's own, from 0, where threads are few; else shared.
+#[inline]
+pub fn thread_index() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    INDEX.with(|index| {
+        if index.get() == usize::MAX {
+            // Relaxed: only that the numbers differ matters; nothing is published with them.
+            index.set(NEXT.fetch_add(1, Ordering::Relaxed) % (1 << 20));
+        }
+        index.get()
+    })
+}
+
+/// Threads with an index.
+pub mod thread {
+    pub use std::thread::JoinHandle;
+
+    /// Starts a thread. The index is for checked builds; std gives its own.
+    pub fn spawn<A: Send + 'static>(
+        _index: usize,
+        f: impl FnOnce() -> A + Send + 'static,
+    ) -> JoinHandle<A> {
+        std::thread::spawn(f)
+    }
+}
