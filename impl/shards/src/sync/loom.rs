@@ -14,6 +14,8 @@ pub use ::loom::sync::atomic::fence;
 /// This build runs under loom.
 pub const CHECKER: Checker = Checker::Loom;
 
+// Relaxed, here and in `explore`: the harness's own flags, set before an exploration begins and read
+// on the one thread of the system that runs it; nothing is published by them.
 static RMW: AtomicBool = AtomicBool::new(false);
 
 fn rmw() -> bool {
