@@ -1,18 +1,10 @@
 //! What a newer node would write: an encoder of its own, a few lines over the grammar of
-//! `specs/wire.md`, which shares nothing with the crate's.
+//! `specs/wire.md`, which shares nothing with the crate's. The fuzzer uses it too.
 
 use cloakroom_wire::Kind;
-use proptest::prelude::*;
 
 /// Tags, ascending, and what stands under them.
 pub(crate) type Added = Vec<(u8, Vec<u8>)>;
-
-/// Fields in order, mostly with even tags.
-pub(crate) fn fields() -> impl Strategy<Value = Added> {
-    let tag = prop_oneof![9 => (1..=127_u8).prop_map(|half| 2 * half), 1 => 1..=255_u8];
-    prop::collection::btree_map(tag, prop::collection::vec(any::<u8>(), 0..20), 0..5)
-        .prop_map(|fields| fields.into_iter().collect())
-}
 
 /// The highest tag of a kind, from the tables of `specs/wire.md`.
 pub(crate) fn highest(kind: Kind) -> u8 {
