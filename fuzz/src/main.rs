@@ -75,7 +75,13 @@ fn run(target: &Target, seconds: u32) -> Result<bool, String> {
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-max_len={}", target.max_bytes));
     command.arg(format!("-malloc_limit_mb={MOST_MEBIBYTES_AT_ONCE}"));
-    command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0"]);
+    command.args([
+        "-timeout=10",
+        "-print_funcs=0",
+        "-rss_limit_mb=2048",
+        "-print_final_stats=1",
+        "-verbosity=0",
+    ]);
     if target.dictionary {
         command.arg(format!("-dict={}", fuzz.join("wire.dict").display()));
     }
