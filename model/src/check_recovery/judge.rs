@@ -13,7 +13,7 @@ impl CheckRecovery {
         let after = self.ground.plain_slots(&state.world);
         // The running recovery may have passed by what an earlier one had on its way: nobody's.
         let name = name + u8::from(late && name == self.recovery_name());
-        for (at, (from, to)) in before.iter().zip(&after).enumerate() {
+        for (at, (from, to)) in before.iter().zip(after.iter()).enumerate() {
             if from != to {
                 state.freeing[at] = to.is_none().then_some(name);
             }
