@@ -70,7 +70,7 @@ fn run(target: &Target, seconds: u32) -> Result<bool, String> {
     let corpus = folder("corpus");
     std::fs::create_dir_all(&corpus).map_err(|cause| format!("{}: {cause}", corpus.display()))?;
     let mut command = Command::new("cargo");
-    command.args(["fuzz", "run", "--fuzz-dir"]).arg(fuzz).arg(target.name);
+    command.args(["fuzz", "run", "--features", "targets", "--fuzz-dir"]).arg(fuzz).arg(target.name);
     command.arg(corpus).arg(folder("seeds")).arg("--");
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-max_len={}", target.max_bytes));

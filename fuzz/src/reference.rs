@@ -36,7 +36,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(OwnedMessage, Vec<u8>)> {
     let body = match kind {
         0x01..=0x04 => OwnedBody::Request {
             from: match find(&known, 1) {
-                Some(bytes) => Some(one(contacts(bytes)?)?),
+                Some(bytes) => Some(one(&contacts(bytes)?)?),
                 None => None,
             },
             request: request(kind, &known)?,
@@ -131,7 +131,7 @@ fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
 }
 
-fn one<T: Copy>(items: Vec<T>) -> Option<T> {
+fn one<T: Copy>(items: &[T]) -> Option<T> {
     if items.len() == 1 { Some(items[0]) } else { None }
 }
 
