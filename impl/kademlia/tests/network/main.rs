@@ -1,4 +1,6 @@
 //! Networks of real machines in virtual time: what nodes do together.
 
+mod detection;
 mod lookups;
+mod records;
 mod world;
