@@ -241,6 +241,11 @@ impl Search {
         }
     }
 
+    /// Whether an id has answered.
+    pub fn has_answered(&self, id: u64) -> bool {
+        self.answered.contains(&id)
+    }
+
     /// How many were asked.
     pub fn requests(&self) -> usize {
         self.asked.len()
