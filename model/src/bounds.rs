@@ -34,6 +34,7 @@ const RECOVERY: recovery::Bounds = recovery::Bounds {
     deaths: 1,
     unknowns: 0,
     recoveries: 1,
+    at_once: 1,
     broken: None,
 };
 
@@ -363,6 +364,22 @@ pub const CHECKS: &[Check] = &[
         recovery::Bounds { recoveries: 2, ..RECOVERY },
         (773_611, 95, 12),
         &[Freed, Help, Died, Recovered],
+    ),
+    recovery(
+        Tier::Push,
+        "recovery-both",
+        "N=2 (2,1), 1 caller x 1 session, 1 death, 1 unknown, 2 recoveries at the same time",
+        recovery::Bounds { sessions: &[1], unknowns: 1, recoveries: 2, at_once: 2, ..RECOVERY },
+        (285_526, 57, 8),
+        &[Freed, Died, Recovered],
+    ),
+    recovery(
+        Tier::Push,
+        "recovery-both-one-block",
+        "N=2 (2,2), 2 callers x 1 session, 1 death, 1 unknown, 2 recoveries at the same time",
+        recovery::Bounds { shape: (2, 2), unknowns: 1, recoveries: 2, at_once: 2, ..RECOVERY },
+        (198_155, 32, 5),
+        &[Freed, LateApplied, LateRefused, Died, Recovered],
     ),
     recovery(
         Tier::Deep,

@@ -16,6 +16,8 @@
 
 mod judge;
 
+use std::mem;
+
 use cloakroom_pool::{
     Allocate, Free, Id, Machine, Next, Place, Policy, PoolId, Request, Response, Shape, Tag, Tree,
     Version,
@@ -219,7 +221,7 @@ impl CheckPool {
     fn answer(&self, state: &mut State, caller: u8, response: Response) -> Option<Event> {
         let helped = matches!(life(state, caller), Life::Allocating { machine, .. }
             if machine.is_helping());
-        match life(state, caller).clone() {
+        match mem::replace(life(state, caller), Life::Idle) {
             Life::Allocating { mut machine, tag, full } => {
                 let next = machine.step(response);
                 let Next::Done(outcome) = next else {
@@ -236,7 +238,10 @@ impl CheckPool {
                 };
                 Some(self.freed(state, caller, pair, seen, outcome.ok()))
             }
-            _ => None,
+            life => {
+                state.callers[usize::from(caller)].life = life;
+                None
+            }
         }
     }
 

@@ -428,25 +428,24 @@ impl<E: Explore> Search<'_, E> {
     }
 }
 
-/// A 64-bit hash, SplitMix64's mixing for each word; stateright uses another.
+/// A 64-bit hash: for each word one multiplication, and SplitMix64's finish; stateright uses another.
 struct Folded(u64);
 
 impl Folded {
     fn fold(&mut self, word: u64) {
         // For each word a permutation of all 64-bit numbers: what differs stays different until a
         // word differs again.
-        let mixed = (self.0 ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        self.0 = mixed ^ (mixed >> 31);
+        let mixed = (self.0 ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        self.0 = mixed ^ (mixed >> 32);
     }
 }
 
 impl Hasher for Folded {
     fn finish(&self) -> u64 {
-        let mut last = Self(self.0);
-        last.fold(0);
-        last.0
+        let mixed = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     fn write(&mut self, bytes: &[u8]) {
