@@ -1,5 +1,7 @@
 //! The bounds of every check, with the counts that they pin.
 
+mod kademlia;
+
 use cloakroom_pool::Policy::{LowestFirst, Spread};
 
 use crate::article::FAULTS;
@@ -353,4 +355,14 @@ pub const CHECKS: &[Check] = &[
         "POOL-1",
         14,
     ),
+    kademlia::TABLE_SUBNETS,
+    kademlia::TABLE_ORDER,
+    kademlia::TABLE_MOVES,
+    kademlia::LOOKUP_ONE_PATH,
+    kademlia::LOOKUP_TWO_PATHS,
+    kademlia::LOOKUP_LIAR_NEARER,
+    kademlia::LOOKUP_LIAR_ELSEWHERE,
+    kademlia::LOOKUP_COLLUDERS,
+    kademlia::LOOKUP_COLLUDERS_ONE_PATH,
+    kademlia::LOOKUP_BOUNDED,
 ];

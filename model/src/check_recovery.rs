@@ -193,6 +193,10 @@ impl CheckRecovery {
 impl Explore for CheckRecovery {
     type State = State;
     type Action = Action;
+    type Objection = Objection;
+    const PROPERTIES: &'static [(&'static str, u8)] =
+        &[("POOL-1", 1), ("POOL-2", 2), ("POOL-3", 3), ("POOL-4", 4), ("POOL-6", 6), ("POOL-7", 7)];
+    const CYCLE: Option<&'static str> = Some("POOL-5: a cycle on which no call returns");
 
     fn start(&self) -> State {
         let caller = Caller { session: 0, written: false, life: Life::Idle };
