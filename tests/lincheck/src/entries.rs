@@ -1,21 +1,19 @@
-//! The calls and returns that are not yet linearized, as linked lists (Lowe's): an operation is
+//! The calls and returns that are not yet linearized, as a linked list (Lowe's): an operation is
 //! lifted out and put back in constant time, without moving anything else.
 //!
 //! Invariants:
-//! * each list is in the order of events; completed operations are in one list with call and return,
-//!   pending ones in another with their call;
+//! * the list is in the order of events, and has each completed operation with call and return;
+//!   pending ones are never in it;
 //! * operations are put back in the reverse order of their lifting. Then a lifted node still knows
-//!   its neighbours, and each list is exactly what it was.
+//!   its neighbours, and the list is exactly what it was.
 
 use crate::history::History;
 
-/// A node: the ends of the two lists, then two nodes for each operation.
+/// A node: both ends of the list, one that is never used, then two nodes for each operation.
 pub(crate) type Node = usize;
 
-/// Both ends of the list of completed operations.
-pub(crate) const COMPLETED: Node = 0;
-/// Both ends of the list of pending operations.
-pub(crate) const PENDING: Node = 1;
+/// Both ends of the list.
+pub(crate) const END: Node = 0;
 
 #[derive(Debug)]
 pub(crate) struct Entries {
@@ -39,26 +37,24 @@ fn call(operation: usize) -> Node {
 }
 
 impl Entries {
-    /// All operations of a history.
+    /// All completed operations of a history.
     pub(crate) fn new<C, A>(history: &History<C, A>) -> Self {
         let operations = history.operations();
-        let mut events = vec![None; history.events()];
+        let mut events = vec![END; history.events()];
         for (at, operation) in operations.iter().enumerate() {
-            let list = if operation.outcome.is_some() { COMPLETED } else { PENDING };
-            events[operation.begin] = Some((list, call(at)));
             if let Some(end) = operation.end() {
-                events[end] = Some((COMPLETED, call(at) + 1));
+                events[operation.begin] = call(at);
+                events[end] = call(at) + 1;
             }
         }
         let nodes = 2 + 2 * operations.len();
         let mut entries = Self { next: vec![0; nodes], back: vec![0; nodes] };
-        let mut last = [COMPLETED, PENDING];
-        for (list, node) in events.into_iter().flatten() {
-            entries.join(last[list], node);
-            last[list] = node;
+        let mut last = END;
+        for node in events.into_iter().filter(|&node| node != END) {
+            entries.join(last, node);
+            last = node;
         }
-        entries.join(last[COMPLETED], COMPLETED);
-        entries.join(last[PENDING], PENDING);
+        entries.join(last, END);
         entries
     }
 
@@ -82,18 +78,14 @@ impl Entries {
     }
 
     /// Takes an operation out.
-    pub(crate) fn lift(&mut self, operation: usize, is_pending: bool) {
+    pub(crate) fn lift(&mut self, operation: usize) {
         self.unlink(call(operation));
-        if !is_pending {
-            self.unlink(call(operation) + 1);
-        }
+        self.unlink(call(operation) + 1);
     }
 
     /// Puts the operation back that was taken out last and is still out.
-    pub(crate) fn unlift(&mut self, operation: usize, is_pending: bool) {
-        if !is_pending {
-            self.relink(call(operation) + 1);
-        }
+    pub(crate) fn unlift(&mut self, operation: usize) {
+        self.relink(call(operation) + 1);
         self.relink(call(operation));
     }
 
@@ -119,36 +111,31 @@ fn narrow(node: Node) -> u32 {
 mod tests {
     use super::*;
 
-    fn walk(entries: &Entries, list: Node) -> Vec<Entry> {
-        let nodes = std::iter::successors(Some(entries.after(list)), |&node| {
-            (node > PENDING).then(|| entries.after(node))
+    fn walk(entries: &Entries) -> Vec<Entry> {
+        let nodes = std::iter::successors(Some(entries.after(END)), |&node| {
+            (node != END).then(|| entries.after(node))
         });
         nodes.map(Entries::entry).collect()
     }
 
     #[test]
-    fn lifting_and_putting_back_leaves_the_lists_as_they_were() {
+    fn lifting_and_putting_back_leaves_the_list_as_it_was() {
         use Entry::{Call, End, Return};
         let mut history = History::default();
         let first = history.invoke(0, ());
-        let lost = history.invoke(1, ());
+        history.invoke(1, ());
         let second = history.invoke(2, ());
         history.answer(second, ());
         history.answer(first, ());
         let mut entries = Entries::new(&history);
         let whole = [Call(first), Call(second), Return(second), Return(first), End];
-        assert_eq!(walk(&entries, COMPLETED), whole);
-        assert_eq!(walk(&entries, PENDING), [Call(lost), End]);
-        entries.lift(first, false);
-        entries.lift(lost, true);
-        assert_eq!(walk(&entries, COMPLETED), [Call(second), Return(second), End]);
-        assert_eq!(walk(&entries, PENDING), [End]);
-        entries.lift(second, false);
-        assert_eq!(walk(&entries, COMPLETED), [End]);
-        entries.unlift(second, false);
-        entries.unlift(lost, true);
-        entries.unlift(first, false);
-        assert_eq!(walk(&entries, COMPLETED), whole);
-        assert_eq!(walk(&entries, PENDING), [Call(lost), End]);
+        assert_eq!(walk(&entries), whole);
+        entries.lift(first);
+        assert_eq!(walk(&entries), [Call(second), Return(second), End]);
+        entries.lift(second);
+        assert_eq!(walk(&entries), [End]);
+        entries.unlift(second);
+        entries.unlift(first);
+        assert_eq!(walk(&entries), whole);
     }
 }

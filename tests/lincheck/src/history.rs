@@ -128,8 +128,9 @@ impl<C, A> History<C, A> {
 
     /// Operations by their returns, first return first.
     pub fn returns(&self) -> Vec<usize> {
-        let mut returns: Vec<usize> =
-            (0..self.operations.len()).filter(|&at| self.operations[at].outcome.is_some()).collect();
+        let mut returns: Vec<usize> = (0..self.operations.len())
+            .filter(|&at| self.operations[at].outcome.is_some())
+            .collect();
         returns.sort_unstable_by_key(|&at| self.operations[at].end());
         returns
     }

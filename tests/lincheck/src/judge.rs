@@ -86,7 +86,8 @@ pub fn judge_with<S: Specification>(
         Found::Nothing => {
             let reached = search.furthest();
             drop(search);
-            let ran = Prefixes { specification, history, limit, progress, ran: 0 }.smallest(reached);
+            let ran =
+                Prefixes { specification, history, limit, progress, ran: 0 }.smallest(reached);
             configurations += ran.1;
             ran.0.map_or(Verdict::Undecided, Verdict::Violated)
         }

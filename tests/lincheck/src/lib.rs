@@ -38,7 +38,9 @@ mod entries;
 mod history;
 mod judge;
 mod memo;
+mod pending;
 pub mod register;
+pub mod sample;
 mod search;
 mod specification;
 

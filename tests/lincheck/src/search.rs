@@ -1,26 +1,25 @@
 //! The search for a linearization: Wing and Gong's, with Lowe's list and memory.
 //!
 //! A *configuration* is a set of operations that are linearized, in an order that is legal, and the
-//! state after them. At the list's front stand calls, then the *first return*: one of these calls
-//! must be next, or a pending one that has begun. The search takes one, and goes on; where none is
-//! left to try, it undoes the last one. It ends when no return is left: pending operations may stay
-//! out.
+//! state after them. At the list's front stand calls, then the *first return*: one of these calls is
+//! the next completed operation, perhaps after some pending ones that have begun. The search takes
+//! it, and goes on; where none is left to try, it undoes the last one. It ends when no return is left:
+//! pending operations may stay out.
 //!
 //! Invariants:
 //! * LIN-1: only calls in front of the first return are taken, so no operation is put before one that
 //!   ended before it began; and the state only changes as the specification says;
 //! * LIN-2: what the search leaves out could not succeed where what it tries fails. Take, of all
-//!   configurations that it visits, one from which the fewest steps lead to the end. Its next step
-//!   leads to a configuration that is closer, so that one was not visited, so it was refused:
-//!   - by the memory, because one at least as good was visited, from which the same steps lead to the
-//!     end: that one is closer. A contradiction;
-//!   - because another call only observes and is right here: put first, it disturbs nothing, and as
-//!     many steps lead to the end;
-//!   - because the step was a pending call that changes nothing: without it, fewer do;
-//!   - because it was a pending call of which an equal, earlier one was unused: in each other's place,
-//!     they lead to the end as well;
+//!   configurations that it visits, one from which the fewest operations lead to the end: some
+//!   pending ones, then a completed one, then others.
+//!   - The pending ones lead to a state that they, or some of them, are found to lead to
+//!     (`pending.rs`). From there the completed one is tried. So the configuration after it, or one
+//!     that used fewer, is either visited, or refused by the memory because one is visited that is
+//!     at least as good. The rest leads from that one to the end, too, and is shorter: contradiction.
+//!   - Unless a call that only observes was right, and taken alone. Put first in its order, it
+//!     disturbs nothing, and so leads to a configuration that is closer: contradiction.
 //! * an undone step leaves list, state and used pending operations as they were;
-//! * no recursion: the depth of the search is in `path`, on the heap.
+//! * no recursion: the depth of the search is in `frames`, on the heap.
 //!
 //! Taking the operation of the first return first, and then those that make it possible, keeps
 //! other operations for later, when they may be needed. That is order, not choice: all have their
@@ -28,9 +27,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::entries::{COMPLETED, Entries, Entry, Node, PENDING};
+use crate::entries::{END, Entries, Entry, Node};
 use crate::history::{History, Operation};
 use crate::memo::{Memo, States};
+use crate::pending::{Pending, Reached};
 use crate::specification::Specification;
 
 /// What a search says.
@@ -44,50 +44,60 @@ pub(crate) enum Found {
     TooMany,
 }
 
-/// Where a configuration's choices stand.
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    /// The operation of the first return.
-    first: usize,
-    stage: Stage,
-    /// In the stages that walk a list: where.
-    node: Node,
-    /// Which of the states after the operation is next.
-    outcome: usize,
-}
-
 /// The choices of a configuration, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The step only observed. There is no other choice.
+    /// A call that observes, and is right. There is no other choice.
     Observing,
     /// The operation whose return is first.
     First,
-    /// Walks a list for calls after which `First` is possible.
-    Near(Node),
-    /// Walks a list for the other calls.
-    Far(Node),
-    /// All had their turn.
-    Over,
+    /// Calls after which it is possible.
+    Near,
+    /// It, after pending operations.
+    FirstAfterPending,
+    /// The other calls.
+    Far,
+    /// Calls after pending operations.
+    AfterPending,
 }
 
-struct Step {
-    operation: usize,
-    /// The state before.
+/// A configuration on the way, with its choices.
+struct Frame {
     state: u32,
-    cursor: Cursor,
+    /// The operation of the first return.
+    first: usize,
+    stage: Stage,
+    /// The call that is next, in the list.
+    node: Node,
+    /// The state after pending operations that is next.
+    element: usize,
+    /// Which of the states after the call is next.
+    outcome: usize,
+    reached: Option<Box<Reached>>,
+    /// What was chosen: a completed operation, after how many pending ones.
+    taken: usize,
+    pendings: usize,
+}
+
+/// A choice.
+struct Choice {
+    element: usize,
+    operation: usize,
+    state: u32,
 }
 
 pub(crate) struct Search<'a, S: Specification> {
     specification: &'a S,
     operations: &'a [Operation<S::Call, S::Answer>],
     marks: Marks,
+    pending: Pending,
     entries: Entries,
     states: States<S::State>,
     memo: Memo,
-    path: Vec<Step>,
+    frames: Vec<Frame>,
+    order: Vec<usize>,
     state: u32,
-    /// Which pending operations are linearized: a bit set.
+    /// Which pending operations are linearized.
     used: Vec<u64>,
     /// The furthest first return, by rank, and the states that were met there.
     furthest: usize,
@@ -100,20 +110,6 @@ pub(crate) struct Search<'a, S: Specification> {
     after: Vec<S::State>,
 }
 
-/// What is known of each operation before the search.
-struct Marks {
-    /// Its place among the returns.
-    rank: Vec<usize>,
-    /// A bit that no other operation has that is under way at one of its moments; for pending ones,
-    /// of their own kind.
-    bit: Vec<usize>,
-    /// For a pending operation, the last one before it that is equal.
-    twin: Vec<Option<usize>>,
-    /// How many bits each kind needs.
-    open: usize,
-    pending: usize,
-}
-
 const WORD: usize = u64::BITS as usize;
 
 impl<'a, S: Specification> Search<'a, S> {
@@ -124,24 +120,27 @@ impl<'a, S: Specification> Search<'a, S> {
         most: u64,
     ) -> Self {
         let marks = Marks::new(history);
+        let pending = Pending::new(history.operations());
         let mut states = States::new();
         let state = states.number(&specification.start());
-        let (open, pending) = (marks.open.div_ceil(WORD), marks.pending.div_ceil(WORD));
+        let width = 1 + marks.open.div_ceil(WORD);
         Self {
             specification,
             operations: history.operations(),
+            memo: Memo::new(width, pending.words()),
+            used: vec![0; pending.words()],
             marks,
+            pending,
             entries: Entries::new(history),
             states,
-            memo: Memo::new(1 + open, pending),
-            path: Vec::new(),
+            frames: Vec::new(),
+            order: Vec::new(),
             state,
-            used: vec![0; pending],
             furthest: 0,
             states_there: BTreeSet::new(),
             configurations: 0,
             most,
-            key: vec![0; 1 + open],
+            key: vec![0; width],
             next: Vec::new(),
             after: Vec::new(),
         }
@@ -157,43 +156,43 @@ impl<'a, S: Specification> Search<'a, S> {
         self.furthest
     }
 
-    /// The states that the object may have had before the return that no way passes.
+    /// All states that the object may have had before the return that no way passes.
     pub(crate) fn states_there(&self) -> Vec<S::State> {
         self.states_there.iter().map(|&number| self.states.state(number).clone()).collect()
     }
 
     /// Searches; `progress` is told now and then how many configurations and returns were seen.
     pub(crate) fn run(&mut self, progress: &mut dyn FnMut(u64, usize)) -> Found {
-        let mut cursor = match self.arrive() {
-            Arrival::New(cursor) => cursor,
-            Arrival::Seen => unreachable!("nothing was seen before"),
-            Arrival::End => return self.order(),
-        };
         loop {
-            let Some((operation, state)) = self.choose(&mut cursor) else {
-                match self.undo() {
-                    Some(before) => cursor = before,
-                    None => return Found::Nothing,
-                }
-                continue;
-            };
-            self.take(operation, state, cursor);
             match self.arrive() {
-                Arrival::New(new) => cursor = new,
-                Arrival::Seen => cursor = self.undo().expect("a step was taken"),
-                Arrival::End => return self.order(),
+                Arrival::End => return Found::Order(std::mem::take(&mut self.order)),
+                Arrival::Seen => {}
+                Arrival::New(first) => {
+                    self.configurations += 1;
+                    if self.configurations >= self.most {
+                        return Found::TooMany;
+                    }
+                    if self.configurations.is_multiple_of(1 << 14) {
+                        progress(self.configurations, self.furthest);
+                    }
+                    self.frames.push(Frame::new(self.state, first, Stage::First));
+                    if self.go_on() {
+                        continue;
+                    }
+                    self.frames.pop();
+                }
             }
-            if self.configurations >= self.most {
-                return Found::TooMany;
+            // The last frame's step led nowhere.
+            while self.undo() {
+                if self.go_on() {
+                    break;
+                }
+                self.frames.pop();
             }
-            if self.configurations.is_multiple_of(1 << 16) {
-                progress(self.configurations, self.furthest);
+            if self.frames.is_empty() {
+                return Found::Nothing;
             }
         }
-    }
-
-    fn order(&self) -> Found {
-        Found::Order(self.path.iter().map(|step| step.operation).collect())
     }
 
     /// Takes all that can only observe; then tells whether the configuration is new.
@@ -201,8 +200,8 @@ impl<'a, S: Specification> Search<'a, S> {
         loop {
             let Some((first, observer)) = self.look() else { return Arrival::End };
             if let Some(operation) = observer {
-                let cursor = Cursor { first, stage: Stage::Observing, node: 0, outcome: 0 };
-                self.take(operation, self.state, cursor);
+                self.frames.push(Frame::new(self.state, first, Stage::Observing));
+                self.take(&Choice { element: 0, operation, state: self.state });
                 continue;
             }
             let rank = self.marks.rank[first];
@@ -214,11 +213,8 @@ impl<'a, S: Specification> Search<'a, S> {
                 self.states_there.insert(self.state);
             }
             self.key[0] = (rank as u64) << 32 | u64::from(self.state);
-            if !self.memo.insert(&self.key, &self.used) {
-                return Arrival::Seen;
-            }
-            self.configurations += 1;
-            return Arrival::New(Cursor { first, stage: Stage::First, node: 0, outcome: 0 });
+            let is_new = self.memo.insert(&self.key, &self.used);
+            return if is_new { Arrival::New(first) } else { Arrival::Seen };
         }
     }
 
@@ -227,7 +223,7 @@ impl<'a, S: Specification> Search<'a, S> {
     fn look(&mut self) -> Option<(usize, Option<usize>)> {
         self.key[1..].fill(0);
         let mut observer = None;
-        let mut node = self.entries.after(COMPLETED);
+        let mut node = self.entries.after(END);
         loop {
             match Entries::entry(node) {
                 Entry::Call(operation) => {
@@ -244,6 +240,7 @@ impl<'a, S: Specification> Search<'a, S> {
         }
     }
 
+    /// Whether a call is right here, and disturbs nothing here or anywhere.
     fn only_observes(&mut self, operation: usize) -> bool {
         let Operation { call, outcome, .. } = &self.operations[operation];
         let Some((answer, _)) = outcome else { return false };
@@ -268,143 +265,192 @@ impl<'a, S: Specification> Search<'a, S> {
         self.specification.step(state, &operation.call, operation.answer(), &mut self.next);
     }
 
-    /// The next choice, if one is left.
-    fn choose(&mut self, cursor: &mut Cursor) -> Option<(usize, u32)> {
+    /// Takes the last frame's next choice, if it has one left.
+    fn go_on(&mut self) -> bool {
+        let Some(mut frame) = self.frames.pop() else { return false };
+        let choice = self.choose(&mut frame);
+        self.frames.push(frame);
+        if let Some(choice) = &choice {
+            self.take(choice);
+        }
+        choice.is_some()
+    }
+
+    fn choose(&mut self, frame: &mut Frame) -> Option<Choice> {
         loop {
-            let operation = match cursor.stage {
-                Stage::Observing | Stage::Over => return None,
-                Stage::First => Some(cursor.first),
-                Stage::Near(_) | Stage::Far(_) => self.candidate(cursor),
-            };
-            let Some(operation) = operation else {
-                self.next_stage(cursor);
-                continue;
-            };
-            self.step(operation, self.state);
-            let is_pending = self.is_pending(operation);
-            while let Some(next) = self.next.get(cursor.outcome).cloned() {
-                cursor.outcome += 1;
-                if is_pending && next == *self.states.state(self.state) {
-                    continue;
+            let choice = match frame.stage {
+                Stage::Observing => return None,
+                Stage::First => self.outcome_of(frame, frame.first, 0),
+                Stage::Near => self.call(frame, 0, Some(true)),
+                Stage::FirstAfterPending => self.after_pending(frame, Self::first_at),
+                Stage::Far => self.call(frame, 0, Some(false)),
+                Stage::AfterPending => {
+                    self.after_pending(frame, |search, frame, at| search.call(frame, at, None))
                 }
-                let wanted = match cursor.stage {
-                    Stage::Near(_) => self.is_near(cursor.first, &next),
-                    Stage::Far(_) => !self.is_near(cursor.first, &next),
-                    _ => true,
-                };
-                if wanted {
-                    return Some((operation, self.states.number(&next)));
-                }
+            };
+            if choice.is_some() {
+                return choice;
             }
-            cursor.outcome = 0;
-            match cursor.stage {
-                Stage::First => self.next_stage(cursor),
-                _ => cursor.node = self.entries.after(cursor.node),
-            }
+            frame.stage = match frame.stage {
+                Stage::First => Stage::Near,
+                Stage::Near => Stage::FirstAfterPending,
+                Stage::FirstAfterPending => Stage::Far,
+                Stage::Far => Stage::AfterPending,
+                Stage::AfterPending | Stage::Observing => return None,
+            };
+            (frame.node, frame.outcome) = (self.entries.after(END), 0);
+            // Number 0 is the configuration itself: that is for the other stages.
+            frame.element = 1;
         }
     }
 
-    /// Whether `first` is possible in a state.
-    fn is_near(&mut self, first: usize, state: &S::State) -> bool {
-        let first = &self.operations[first];
+    fn first_at(&mut self, frame: &mut Frame, element: usize) -> Option<Choice> {
+        if self.marks.rank[frame.first] == self.furthest {
+            let state = self.state_at(frame, element)?;
+            self.states_there.insert(state);
+        }
+        self.outcome_of(frame, frame.first, element)
+    }
+
+    /// The next choice after an element's pending operations, element by element.
+    fn after_pending(
+        &mut self,
+        frame: &mut Frame,
+        choose: impl Fn(&mut Self, &mut Frame, usize) -> Option<Choice>,
+    ) -> Option<Choice> {
+        if self.pending.words() == 0 {
+            return None;
+        }
+        loop {
+            self.state_at(frame, frame.element)?;
+            let choice = choose(self, frame, frame.element);
+            if choice.is_some() {
+                return choice;
+            }
+            frame.element += 1;
+            (frame.node, frame.outcome) = (self.entries.after(END), 0);
+        }
+    }
+
+    /// The state of a frame's element.
+    fn state_at(&mut self, frame: &mut Frame, element: usize) -> Option<u32> {
+        if element == 0 {
+            return Some(frame.state);
+        }
+        let end = self.operations[frame.first].end().expect("its return is in the list");
+        let reached = frame
+            .reached
+            .get_or_insert_with(|| Box::new(Reached::new(frame.state, &self.used, end)));
+        reached.state(element, &self.pending, self.specification, self.operations, &mut self.states)
+    }
+
+    /// The next call in the list, not the first return's; `near`: only those after which that one is
+    /// possible, or is not.
+    fn call(&mut self, frame: &mut Frame, element: usize, near: Option<bool>) -> Option<Choice> {
+        while let Entry::Call(operation) = Entries::entry(frame.node) {
+            if operation != frame.first {
+                while let Some(choice) = self.outcome_of(frame, operation, element) {
+                    if near.is_none_or(|near| near == self.is_possible(frame.first, choice.state)) {
+                        return Some(choice);
+                    }
+                }
+            }
+            (frame.node, frame.outcome) = (self.entries.after(frame.node), 0);
+        }
+        None
+    }
+
+    /// The next state after an operation at an element.
+    fn outcome_of(
+        &mut self,
+        frame: &mut Frame,
+        operation: usize,
+        element: usize,
+    ) -> Option<Choice> {
+        let before = self.state_at(frame, element)?;
+        self.step(operation, before);
+        let next = self.next.get(frame.outcome)?;
+        frame.outcome += 1;
+        Some(Choice { element, operation, state: self.states.number(next) })
+    }
+
+    fn is_possible(&mut self, operation: usize, state: u32) -> bool {
+        let operation = &self.operations[operation];
         self.after.clear();
-        self.specification.step(state, &first.call, first.answer(), &mut self.after);
+        let state = self.states.state(state);
+        self.specification.step(state, &operation.call, operation.answer(), &mut self.after);
         !self.after.is_empty()
     }
 
-    /// The call at the cursor, or after it, that may be next; none where its list is over.
-    fn candidate(&self, cursor: &mut Cursor) -> Option<usize> {
-        loop {
-            let Entry::Call(operation) = Entries::entry(cursor.node) else { return None };
-            let may = if self.is_pending(operation) {
-                let end = self.operations[cursor.first].end().expect("its return is in the list");
-                if self.operations[operation].begin > end {
-                    return None;
-                }
-                self.marks.twin[operation].is_none_or(|twin| self.is_used(twin))
-            } else {
-                operation != cursor.first
-            };
-            if may {
-                return Some(operation);
-            }
-            cursor.node = self.entries.after(cursor.node);
+    /// LIN-1: the operation happens now, after the element's pending ones.
+    fn take(&mut self, choice: &Choice) {
+        let frame = self.frames.last_mut().expect("a choice is one of a frame");
+        frame.pendings = 0;
+        if choice.element != 0 {
+            let reached = frame.reached.as_ref().expect("the element is in it");
+            let way = reached.way(choice.element);
+            frame.pendings = way.len();
+            self.order.extend(way);
+            self.used.copy_from_slice(reached.set(choice.element, self.pending.words()));
         }
+        frame.taken = choice.operation;
+        self.order.push(choice.operation);
+        self.entries.lift(choice.operation);
+        self.state = choice.state;
     }
 
-    fn next_stage(&self, cursor: &mut Cursor) {
-        cursor.stage = match cursor.stage {
-            Stage::First => Stage::Near(COMPLETED),
-            Stage::Near(COMPLETED) => Stage::Near(PENDING),
-            Stage::Near(_) => Stage::Far(COMPLETED),
-            Stage::Far(COMPLETED) => Stage::Far(PENDING),
-            Stage::Far(_) | Stage::Over | Stage::Observing => Stage::Over,
-        };
-        if let Stage::Near(list) | Stage::Far(list) = cursor.stage {
-            cursor.node = self.entries.after(list);
+    /// Undoes the last frame's step. False if there is no frame.
+    fn undo(&mut self) -> bool {
+        let Some(frame) = self.frames.last() else { return false };
+        self.entries.unlift(frame.taken);
+        self.order.truncate(self.order.len() - 1 - frame.pendings);
+        if let (Some(reached), 1..) = (&frame.reached, frame.pendings) {
+            self.used.copy_from_slice(reached.set(0, self.pending.words()));
         }
-        cursor.outcome = 0;
+        self.state = frame.state;
+        true
     }
+}
 
-    fn is_pending(&self, operation: usize) -> bool {
-        self.operations[operation].outcome.is_none()
-    }
-
-    fn is_used(&self, pending: usize) -> bool {
-        let bit = self.marks.bit[pending];
-        self.used[bit / WORD] >> (bit % WORD) & 1 == 1
-    }
-
-    fn toggle(&mut self, pending: usize) {
-        let bit = self.marks.bit[pending];
-        self.used[bit / WORD] ^= 1 << (bit % WORD);
-    }
-
-    /// LIN-1: the operation happens now.
-    fn take(&mut self, operation: usize, state: u32, cursor: Cursor) {
-        let is_pending = self.is_pending(operation);
-        self.entries.lift(operation, is_pending);
-        if is_pending {
-            self.toggle(operation);
-        }
-        self.path.push(Step { operation, state: self.state, cursor });
-        self.state = state;
-    }
-
-    /// Undoes the last choice, and the steps after it that were none; where its choices stand.
-    fn undo(&mut self) -> Option<Cursor> {
-        loop {
-            let Step { operation, state, cursor } = self.path.pop()?;
-            let is_pending = self.is_pending(operation);
-            self.entries.unlift(operation, is_pending);
-            if is_pending {
-                self.toggle(operation);
-            }
-            self.state = state;
-            if cursor.stage != Stage::Observing {
-                return Some(cursor);
-            }
+impl Frame {
+    fn new(state: u32, first: usize, stage: Stage) -> Self {
+        Self {
+            state,
+            first,
+            stage,
+            node: END,
+            element: 0,
+            outcome: 0,
+            reached: None,
+            taken: 0,
+            pendings: 0,
         }
     }
 }
 
 enum Arrival {
-    New(Cursor),
+    /// With the operation of the first return.
+    New(usize),
     Seen,
     /// No return is left.
     End,
 }
 
+/// What is known of each operation before the search.
+struct Marks {
+    /// Its place among the returns.
+    rank: Vec<usize>,
+    /// A bit that no other has that is under way at one of its moments.
+    bit: Vec<usize>,
+    /// How many bits there are.
+    open: usize,
+}
+
 impl Marks {
-    fn new<C: Eq, A>(history: &History<C, A>) -> Self {
+    fn new<C, A>(history: &History<C, A>) -> Self {
         let operations = history.operations();
-        let mut marks = Self {
-            rank: vec![0; operations.len()],
-            bit: vec![0; operations.len()],
-            twin: vec![None; operations.len()],
-            open: 0,
-            pending: 0,
-        };
+        let count = operations.len();
+        let mut marks = Self { rank: vec![0; count], bit: vec![0; count], open: 0 };
         let returns = history.returns();
         for (rank, &operation) in returns.iter().enumerate() {
             marks.rank[operation] = rank;
@@ -412,20 +458,13 @@ impl Marks {
         // Bits are given at calls and taken back at returns, the lowest first.
         let mut returned = returns.into_iter().peekable();
         let mut free = BTreeSet::new();
-        let mut pending: Vec<usize> = Vec::new();
         for (at, operation) in operations.iter().enumerate() {
             while let Some(ended) =
                 returned.next_if(|&other| operations[other].end() < Some(operation.begin))
             {
                 free.insert(marks.bit[ended]);
             }
-            if operation.outcome.is_none() {
-                let equal = |&&other: &&usize| operations[other].call == operation.call;
-                marks.twin[at] = pending.iter().rev().find(equal).copied();
-                marks.bit[at] = marks.pending;
-                marks.pending += 1;
-                pending.push(at);
-            } else {
+            if operation.outcome.is_some() {
                 marks.bit[at] = free.pop_first().unwrap_or_else(|| {
                     marks.open += 1;
                     marks.open - 1
