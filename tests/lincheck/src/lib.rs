@@ -35,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 mod entries;
+pub mod format;
 mod history;
 mod judge;
 mod memo;
