@@ -41,9 +41,11 @@ mod judge;
 mod memo;
 mod pending;
 pub mod register;
+pub mod report;
 pub mod sample;
 mod search;
 mod specification;
+pub mod timeline;
 
 pub use history::{History, Operation, Timed};
 pub use judge::{Judgement, Limit, Verdict, Violation, judge, judge_with};
