@@ -40,6 +40,7 @@ mod history;
 mod judge;
 mod memo;
 mod pending;
+pub mod pool;
 pub mod register;
 pub mod report;
 pub mod sample;

@@ -119,6 +119,9 @@ fn fault(
             records[at].outcome.filter(|&(_, end)| end < until).map(|(answer, _)| answer);
         format!("{}: {}", records[at].process, in_words(trace, records[at].call, answered))
     };
+    let mut states: Vec<String> =
+        violation.states.iter().map(|&state| trace.name(state).into()).collect();
+    states.sort();
     Fault {
         key: key.into(),
         events: violation.prefix,
@@ -127,7 +130,7 @@ fn fault(
         line: record.line,
         process: record.process,
         operation: in_words(trace, record.call, record.outcome.map(|(answer, _)| answer)),
-        states: violation.states.iter().map(|&state| trace.name(state).into()).collect(),
+        states,
         order: violation.order.iter().map(words).collect(),
         violation,
     }

@@ -13,7 +13,8 @@ mod layout;
 
 use std::fmt::Write;
 
-use crate::format::Trace;
+use crate::format::{Trace, Value};
+use crate::register::{Answer, Call};
 use crate::report::{Fault, in_words};
 
 use layout::{Bar, Layout};
@@ -21,7 +22,7 @@ use layout::{Bar, Layout};
 const STYLE: &str = include_str!("timeline/style.css");
 
 /// Distances in the picture.
-const EVENT: f64 = 26.0;
+const EVENT: f64 = 40.0;
 const ROW: f64 = 36.0;
 const BAR: f64 = 22.0;
 const LEFT: f64 = 64.0;
@@ -66,7 +67,9 @@ pub fn page(trace: &Trace, fault: &Fault, name: &str) -> String {
         "</div>\n<p class=\"legend\"><span class=\"done\">answered</span> \
          <span class=\"pending\">no answer yet, or never</span> \
          <span class=\"failing\">not explained</span> Numbered dots: one order of what came before. \
-         The band: what the register held then.</p>\n",
+         The band: what the register held then. <b>r</b> is a read, <b>w</b> a write, <b>a→b</b> a \
+         compare-and-set, ✗ one that failed.</p>\n\
+         <script>document.querySelector(\".scroll\").scrollLeft = 1e9</script>\n",
     );
     page
 }
@@ -145,16 +148,35 @@ fn draw(page: &mut String, bar: &Bar, layout: &Layout, trace: &Trace) {
         (false, Some(_)) => "done",
     };
     let words = escape(&in_words(trace, bar.call, bar.answer));
+    let mark = escape(&mark(trace, bar.call, bar.answer));
     let _ = writeln!(
         page,
         "<g class=\"{class}\"><title>p{}: {words}, line {}</title><rect x=\"{from:.1}\" y=\"{y:.1}\" \
          width=\"{:.1}\" height=\"{BAR}\" rx=\"5\"/><svg x=\"{from:.1}\" y=\"{y:.1}\" \
-         width=\"{:.1}\" height=\"{BAR}\"><text x=\"6\" y=\"15\">{words}</text></svg></g>",
+         width=\"{:.1}\" height=\"{BAR}\"><text x=\"5\" y=\"15\">{mark}</text></svg></g>",
         layout.processes[bar.row],
         bar.line,
         to - from,
         to - from - 2.0,
     );
+}
+
+/// An operation in as few letters as a bar has room for.
+fn mark(trace: &Trace, call: Call<Value>, answer: Option<Answer<Value>>) -> String {
+    let mut mark = match (call, answer) {
+        (Call::Read, Some(Answer::Value(value))) => format!("r {}", trace.name(value)),
+        (Call::Read, _) => "r".into(),
+        (Call::Write(value), _) => format!("w {}", trace.name(value)),
+        (Call::CompareAndSet { expected, new }, _) => {
+            format!("{}→{}", trace.name(expected), trace.name(new))
+        }
+    };
+    match answer {
+        None => mark.push_str(" ?"),
+        Some(Answer::Mismatch | Answer::Found(_)) => mark.push_str(" ✗"),
+        Some(_) => {}
+    }
+    mark
 }
 
 fn x(at: f64) -> f64 {
