@@ -48,7 +48,8 @@ pub enum Answer {
     AlreadyFree,
     /// To a free: it is held under another tag.
     NotOwner,
-    /// To a free with an unknown step in it: `Freed` or `AlreadyFree`.
+    /// To a free with an unknown step in it: `Freed` or `AlreadyFree`. What it has freed may count
+    /// as being freed for ever: one answer does not tell whether there is something to settle.
     FreedOrAlreadyFree,
 }
 
