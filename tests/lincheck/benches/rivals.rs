@@ -24,7 +24,7 @@ use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::Action;
 
 const ROUNDS: usize = 5;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const CHILD: &str = "LINCHECK_BENCH_ROW";
 
 type Registers = History<Call<u64>, Answer<u64>>;
@@ -108,7 +108,7 @@ fn measure(set: usize, engine: &str, rounds: usize) {
                     )
                 },
             ),
-            _ => run(&histories, rival, |history| WGLChecker::<Rival>::is_linearizable(history)),
+            _ => run(&histories, rival, WGLChecker::<Rival>::is_linearizable),
         };
         good = verdicts;
         times.push(took);

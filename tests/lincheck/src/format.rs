@@ -30,6 +30,9 @@ pub enum Format {
 /// A number that stands for a value of a [`Trace`].
 pub type Value = u32;
 
+/// The history of one key.
+pub type Registers = History<Call<Value>, Answer<Value>>;
+
 /// An operation of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -98,7 +101,7 @@ impl Trace {
     }
 
     /// For each key its history, and the records of its operations in the same order.
-    pub fn histories(&self) -> BTreeMap<&str, (History<Call<Value>, Answer<Value>>, Vec<&Record>)> {
+    pub fn histories(&self) -> BTreeMap<&str, (Registers, Vec<&Record>)> {
         let mut keys: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
         for record in &self.records {
             keys.entry(&record.key).or_default().push(record);
@@ -172,11 +175,11 @@ impl Reader {
         })
     }
 
-    fn end(&mut self, line: usize, process: u64, outcome: Outcome) -> Result<(), FormatError> {
+    fn end(&mut self, line: usize, process: u64, outcome: &Outcome) -> Result<(), FormatError> {
         self.open(line, process)?;
         if let Some(mut record) = self.open.remove(&process) {
             if let Outcome::Answered(answer) = outcome {
-                record.outcome = Some((answer, line as u64));
+                record.outcome = Some((*answer, line as u64));
                 record.line = line;
             }
             if !matches!(outcome, Outcome::Failed) {

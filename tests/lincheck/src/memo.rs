@@ -172,7 +172,9 @@ impl Memo {
     fn slot(&self, key: &[u64]) -> usize {
         let mask = self.slots.len() - 1;
         let mut hash = Mixer::default();
-        key.iter().for_each(|&word| hash.write_u64(word));
+        for &word in key {
+            hash.write_u64(word);
+        }
         // The mixer's high bits are its best.
         let mut slot = usize::try_from(hash.finish() >> 32).expect("32 bits") & mask;
         while let Some(number) = self.slots[slot].checked_sub(1) {

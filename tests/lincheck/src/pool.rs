@@ -131,7 +131,8 @@ fn allocate(state: &State, tag: u64, answer: Option<&Answer>, next: &mut Vec<Sta
         // POOL-3: what is being freed counts as held.
         Some(Answer::Full) if !state.slots.contains(&Slot::Free) => next.push(state.clone()),
         None => {
-            next.extend((0..state.slots.len()).filter(|&id| !is_held(&state.slots[id])).map(taken))
+            let free = (0..state.slots.len()).filter(|&id| !is_held(&state.slots[id]));
+            next.extend(free.map(taken));
         }
         Some(_) => {}
     }

@@ -9,8 +9,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::format::{Record, Trace, Value};
-use crate::history::History;
+use crate::format::{Record, Registers, Trace, Value};
 use crate::judge::{Limit, Verdict, Violation, judge_with};
 use crate::register::{Answer, Call, Register};
 
@@ -108,7 +107,7 @@ pub fn report(trace: &Trace, limit: Limit, progress: &mut dyn FnMut(usize, usize
 fn fault(
     trace: &Trace,
     key: &str,
-    history: &History<Call<Value>, Answer<Value>>,
+    history: &Registers,
     records: &[&Record],
     violation: Violation<Option<Value>>,
 ) -> Fault {

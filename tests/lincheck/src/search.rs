@@ -413,11 +413,11 @@ impl<'a, S: Specification> Search<'a, S> {
 }
 
 impl Frame {
-    fn new(state: u32, first: usize, stage: Stage) -> Self {
+    fn new(state: u32, first: usize, begin: Stage) -> Self {
         Self {
             state,
             first,
-            stage,
+            stage: begin,
             node: END,
             element: 0,
             outcome: 0,
@@ -456,11 +456,11 @@ impl Marks {
             marks.rank[operation] = rank;
         }
         // Bits are given at calls and taken back at returns, the lowest first.
-        let mut returned = returns.into_iter().peekable();
+        let mut ends = returns.into_iter().peekable();
         let mut free = BTreeSet::new();
         for (at, operation) in operations.iter().enumerate() {
             while let Some(ended) =
-                returned.next_if(|&other| operations[other].end() < Some(operation.begin))
+                ends.next_if(|&other| operations[other].end() < Some(operation.begin))
             {
                 free.insert(marks.bit[ended]);
             }

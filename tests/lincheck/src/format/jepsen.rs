@@ -78,7 +78,7 @@ fn event(reader: &mut Reader, number: usize, line: &str) -> Result<(), FormatErr
         (":info", _) => Outcome::Unknown,
         _ => return Err(wrong()),
     };
-    reader.end(number, process, outcome)
+    reader.end(number, process, &outcome)
 }
 
 /// A write or cas.

@@ -136,7 +136,7 @@ impl Line {
             Event::Unknown | Event::Invoke => Ended::Unknown,
         };
         let outcome = self.outcome(reader, number, call, ended)?;
-        reader.end(number, self.process, outcome)
+        reader.end(number, self.process, &outcome)
     }
 
     fn operation(&mut self, reader: &mut Reader, number: usize) -> Result<(), FormatError> {

@@ -77,7 +77,9 @@ impl Layout {
             }
         });
         let mut processes = vec![0; rows.len()];
-        rows.iter().for_each(|(&process, &row)| processes[row] = process);
+        for (&process, &row) in &rows {
+            processes[row] = process;
+        }
         let bars: Vec<Bar> = bars.collect();
         let held = held(operations, &records, &violation.order, &dots, &place, width);
         Self { processes, bars, held, width, left_out: operations.len() - drawn.len() }
