@@ -37,6 +37,24 @@ fn each_file_has_its_line_and_the_worst_decides_the_exit_code() {
     assert!(text(&output.stderr).starts_with("no-such-file: "));
 }
 
+/// LIN-3: of two keys that fail, the one is named that fails first.
+#[test]
+fn of_several_keys_that_fail_the_first_in_time_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.jsonl");
+    let read = |key: &str, begin: u64| {
+        let end = begin + 1;
+        format!(
+            r#"{{"process":1,"op":"read","key":"{key}","begin":{begin},"end":{end},"answer":"ok","value":1}}"#
+        )
+    };
+    std::fs::write(&file, [read("a", 5), read("b", 1), read("c", 3)].join("\n")).unwrap();
+    let output = run(&[file.to_str().unwrap()]);
+    let message = text(&output.stderr);
+    assert!(message.contains("the first 2 of 2 events of key b fail"), "{message}");
+    assert!(message.contains("the last is in line 2"), "{message}");
+}
+
 #[test]
 fn what_cannot_be_read_is_refused_by_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
