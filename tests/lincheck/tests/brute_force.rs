@@ -11,8 +11,11 @@ use cloakroom_specs::map;
 
 type Registers = History<Call<u64>, Answer<u64>>;
 
+/// What a register holds.
+type Held = Option<u64>;
+
 /// What a sequential register holds after a call, if it may answer so.
-fn apply(value: Option<u64>, call: Call<u64>, answer: Option<Answer<u64>>) -> Option<Option<u64>> {
+fn apply(value: Held, call: Call<u64>, answer: Option<Answer<u64>>) -> Result<Held, ()> {
     let call = match call {
         Call::Read => map::Call::Get,
         // To write is to swap whatever is there.
@@ -28,7 +31,7 @@ fn apply(value: Option<u64>, call: Call<u64>, answer: Option<Answer<u64>>) -> Op
         (Some(Answer::Found(said)), map::Answer::Mismatch(got)) => said == got,
         _ => false,
     };
-    is_right.then_some(after)
+    if is_right { Ok(after) } else { Err(()) }
 }
 
 /// Whether some order explains the history: tries all, without a memory, by the definition.
@@ -45,7 +48,7 @@ fn explained(history: &Registers, done: &mut Vec<usize>, value: Option<u64>) -> 
         if is_preceded {
             continue;
         }
-        if let Some(value) = apply(value, all[at].call, all[at].answer().copied()) {
+        if let Ok(value) = apply(value, all[at].call, all[at].answer().copied()) {
             done.push(at);
             if explained(history, done, value) {
                 return true;
@@ -68,8 +71,8 @@ fn assert_witness(history: &Registers, order: &[usize]) {
         let Operation { call, .. } = all[operation];
         value = apply(value, call, all[operation].answer().copied()).expect("legal");
     }
-    for at in 0..all.len() {
-        assert!(all[at].outcome.is_none() || order.contains(&at), "left out: {at}");
+    for (at, operation) in all.iter().enumerate() {
+        assert!(operation.outcome.is_none() || order.contains(&at), "left out: {at}");
     }
 }
 
@@ -184,7 +187,7 @@ fn the_judge_agrees_with_brute_force_on_small_histories() {
 /// Whether some order explains a pool's history. Its own specification says what is legal, so this
 /// judges the search: calls without an answer have several outcomes here.
 fn pool_explained(
-    pool: &Pool,
+    pool: Pool,
     history: &History<pool::Call, pool::Answer>,
     done: &mut Vec<usize>,
     state: &pool::State,
@@ -254,7 +257,7 @@ fn the_search_agrees_with_brute_force_on_small_pools() {
     let mut verdicts = [0, 0];
     for seed in 0..30_000 {
         let history = pool_history(&mut Dice(seed));
-        let expected = pool_explained(&pool, &history, &mut Vec::new(), &pool.start());
+        let expected = pool_explained(pool, &history, &mut Vec::new(), &pool.start());
         let judged = judge(&pool, &history, Limit::default()).verdict;
         let got = matches!(judged, Verdict::Linearizable(_));
         assert_eq!(got, expected, "seed {seed}: {history:?}");
