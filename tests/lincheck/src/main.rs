@@ -127,7 +127,7 @@ fn read(file: &Path, format: Option<Format>) -> Result<Trace, String> {
     let bytes = bytes.map_err(|cause| format!(" {cause}"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+        let line = error.as_bytes()[..at].split(|&byte| byte == b'\n').count();
         format!("{line}: expected UTF-8, got byte {:#04x}", error.as_bytes()[at])
     })?;
     let format = format.map(|format| match format {

@@ -18,7 +18,8 @@
 //!     at least as good. The rest leads from that one to the end, too, and is shorter: contradiction.
 //!   - Unless a call that only observes was right, and taken alone. Put first in its order, it
 //!     disturbs nothing, and so leads to a configuration that is closer: contradiction.
-//! * an undone step leaves list, state and used pending operations as they were;
+//! * an undone step leaves list and used pending operations as they were, and the next choice starts
+//!   from the state before it;
 //! * no recursion: the depth of the search is in `frames`, on the heap.
 //!
 //! Taking the operation of the first return first, and then those that make it possible, keeps
@@ -96,6 +97,7 @@ pub(crate) struct Search<'a, S: Specification> {
     memo: Memo,
     frames: Vec<Frame>,
     order: Vec<usize>,
+    /// After the last step taken.
     state: u32,
     /// Which pending operations are linearized.
     used: Vec<u64>,
@@ -399,7 +401,8 @@ impl<'a, S: Specification> Search<'a, S> {
         self.state = choice.state;
     }
 
-    /// Undoes the last frame's step. False if there is no frame.
+    /// Undoes the last frame's step. The state needs no undoing: choices start from that of their
+    /// frame. False if there is no frame.
     fn undo(&mut self) -> bool {
         let Some(frame) = self.frames.last() else { return false };
         self.entries.unlift(frame.taken);
@@ -407,7 +410,6 @@ impl<'a, S: Specification> Search<'a, S> {
         if let (Some(reached), 1..) = (&frame.reached, frame.pendings) {
             self.used.copy_from_slice(reached.set(0, self.pending.words()));
         }
-        self.state = frame.state;
         true
     }
 }

@@ -22,7 +22,7 @@ use layout::{Bar, Layout};
 const STYLE: &str = include_str!("timeline/style.css");
 
 /// Distances in the picture.
-const EVENT: f64 = 40.0;
+const EVENT: f64 = 46.0;
 const ROW: f64 = 36.0;
 const BAR: f64 = 22.0;
 const LEFT: f64 = 64.0;
@@ -75,7 +75,7 @@ pub fn page(trace: &Trace, fault: &Fault, name: &str) -> String {
 }
 
 fn svg(page: &mut String, layout: &Layout, trace: &Trace) {
-    let width = LEFT + layout.width * EVENT + 24.0;
+    let width = LEFT + layout.width * EVENT + LEFT;
     #[expect(clippy::cast_precision_loss, reason = "rows are few")]
     let height = TOP + layout.processes.len() as f64 * ROW + 12.0;
     let _ = writeln!(
@@ -86,12 +86,15 @@ fn svg(page: &mut String, layout: &Layout, trace: &Trace) {
     );
     for (row, process) in layout.processes.iter().enumerate() {
         let y = middle(row);
+        let (left, right) = (LEFT - 14.0, width - 14.0);
+        let base = y + 4.0;
+        // At both ends: the picture is often wider than the window.
         let _ = writeln!(
             page,
-            "<line class=\"row\" x1=\"{LEFT}\" x2=\"{width:.0}\" y1=\"{y}\" y2=\"{y}\"/><text \
-             class=\"process\" x=\"{:.0}\" y=\"{:.1}\">p{process}</text>",
-            LEFT - 14.0,
-            y + 4.0
+            "<line class=\"row\" x1=\"{LEFT}\" x2=\"{:.0}\" y1=\"{y}\" y2=\"{y}\"/>\
+             <text class=\"process\" x=\"{left:.0}\" y=\"{base:.1}\">p{process}</text>\
+             <text class=\"process\" x=\"{right:.0}\" y=\"{base:.1}\">p{process}</text>",
+            width - LEFT
         );
     }
     band(page, layout, trace);

@@ -3,15 +3,19 @@
 //!
 //! `LINCHECK_HISTORIES` says how many histories; 100,000 if it does not.
 
+use cloakroom_lincheck::pool::{self, Pool};
 use cloakroom_lincheck::register::{Answer, Call, Register};
 use cloakroom_lincheck::sample::Dice;
-use cloakroom_lincheck::{History, Limit, Operation, Verdict, judge};
+use cloakroom_lincheck::{History, Limit, Operation, Specification, Verdict, judge};
 use cloakroom_specs::map;
 
 type Registers = History<Call<u64>, Answer<u64>>;
 
+/// What a register holds.
+type Held = Option<u64>;
+
 /// What a sequential register holds after a call, if it may answer so.
-fn apply(value: Option<u64>, call: Call<u64>, answer: Option<Answer<u64>>) -> Option<Option<u64>> {
+fn apply(value: Held, call: Call<u64>, answer: Option<Answer<u64>>) -> Result<Held, ()> {
     let call = match call {
         Call::Read => map::Call::Get,
         // To write is to swap whatever is there.
@@ -27,7 +31,7 @@ fn apply(value: Option<u64>, call: Call<u64>, answer: Option<Answer<u64>>) -> Op
         (Some(Answer::Found(said)), map::Answer::Mismatch(got)) => said == got,
         _ => false,
     };
-    is_right.then_some(after)
+    if is_right { Ok(after) } else { Err(()) }
 }
 
 /// Whether some order explains the history: tries all, without a memory, by the definition.
@@ -44,7 +48,7 @@ fn explained(history: &Registers, done: &mut Vec<usize>, value: Option<u64>) -> 
         if is_preceded {
             continue;
         }
-        if let Some(value) = apply(value, all[at].call, all[at].answer().copied()) {
+        if let Ok(value) = apply(value, all[at].call, all[at].answer().copied()) {
             done.push(at);
             if explained(history, done, value) {
                 return true;
@@ -67,8 +71,8 @@ fn assert_witness(history: &Registers, order: &[usize]) {
         let Operation { call, .. } = all[operation];
         value = apply(value, call, all[operation].answer().copied()).expect("legal");
     }
-    for at in 0..all.len() {
-        assert!(all[at].outcome.is_none() || order.contains(&at), "left out: {at}");
+    for (at, operation) in all.iter().enumerate() {
+        assert!(operation.outcome.is_none() || order.contains(&at), "left out: {at}");
     }
 }
 
@@ -178,4 +182,87 @@ fn the_judge_agrees_with_brute_force_on_small_histories() {
     );
     // Both verdicts, and pending operations, must be well represented for this to show anything.
     assert!(right * 4 > histories && wrong * 4 > histories && with_pending * 4 > histories);
+}
+
+/// Whether some order explains a pool's history. Its own specification says what is legal, so this
+/// judges the search: calls without an answer have several outcomes here.
+fn pool_explained(
+    pool: Pool,
+    history: &History<pool::Call, pool::Answer>,
+    done: &mut Vec<usize>,
+    state: &pool::State,
+) -> bool {
+    let all = history.operations();
+    let left: Vec<usize> = (0..all.len()).filter(|at| !done.contains(at)).collect();
+    if left.iter().all(|&at| all[at].outcome.is_none()) {
+        return true;
+    }
+    for &at in &left {
+        if left.iter().any(|&other| all[other].end().is_some_and(|end| end < all[at].begin)) {
+            continue;
+        }
+        let mut next = Vec::new();
+        pool.step(state, &all[at].call, all[at].answer(), &mut next);
+        done.push(at);
+        if next.iter().any(|next| pool_explained(pool, history, done, next)) {
+            return true;
+        }
+        done.pop();
+    }
+    false
+}
+
+/// Up to 5 calls on two ids, with answers drawn; a third is lost.
+fn pool_history(dice: &mut Dice) -> History<pool::Call, pool::Answer> {
+    use pool::Answer::{AlreadyFree, Freed, FreedOrAlreadyFree, Full, Id, NotOwner};
+    let mut history = History::default();
+    let mut open: Vec<(usize, bool)> = Vec::new();
+    let mut begun = 0;
+    let calls = 2 + dice.below(4);
+    while begun < calls || !open.is_empty() {
+        if begun < calls && (open.is_empty() || dice.below(3) != 0) {
+            begun += 1;
+            let tag = dice.below(2);
+            let is_free = dice.below(5) < 2;
+            let operation = if is_free {
+                let id = usize::try_from(dice.below(2)).unwrap();
+                pool::begin_free(&mut history, begun, id, tag)
+            } else {
+                history.invoke(begun, pool::Call::Allocate { tag })
+            };
+            open.push((operation, is_free));
+            continue;
+        }
+        let (operation, is_free) =
+            open.swap_remove(usize::try_from(dice.below(open.len() as u64)).unwrap());
+        match (dice.below(3), is_free) {
+            (0, _) => {}
+            (_, true) => {
+                let answers = [Freed, Freed, AlreadyFree, NotOwner, FreedOrAlreadyFree];
+                let answer = answers[usize::try_from(dice.below(5)).unwrap()];
+                pool::end_free(&mut history, operation, answer);
+            }
+            (_, false) => {
+                let answer = [Id(0), Id(1), Full][usize::try_from(dice.below(3)).unwrap()];
+                history.answer(operation, answer);
+            }
+        }
+    }
+    history
+}
+
+#[test]
+fn the_search_agrees_with_brute_force_on_small_pools() {
+    let pool = Pool { size: 2 };
+    let mut verdicts = [0, 0];
+    for seed in 0..30_000 {
+        let history = pool_history(&mut Dice(seed));
+        let expected = pool_explained(pool, &history, &mut Vec::new(), &pool.start());
+        let judged = judge(&pool, &history, Limit::default()).verdict;
+        let got = matches!(judged, Verdict::Linearizable(_));
+        assert_eq!(got, expected, "seed {seed}: {history:?}");
+        verdicts[usize::from(got)] += 1;
+    }
+    println!("30000 pools: {} linearizable, {} not", verdicts[1], verdicts[0]);
+    assert!(verdicts.iter().all(|&count| count > 5_000), "{verdicts:?}");
 }

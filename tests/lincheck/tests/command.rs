@@ -69,6 +69,9 @@ fn what_cannot_be_read_is_refused_by_file_and_line() {
     refused("b", b"{}\n\xff", "2: expected UTF-8, got byte 0xff");
     let line = br#"{"process":1,"event":"ok"}"#;
     refused("c", line, "1: expected an invocation by process 1, got the end of one");
+    let message = "2: expected `INFO  jepsen.util - PROCESS :invoke|:ok|:fail|:info :read|:write|:cas \
+                   VALUE`, got `INFO  jep`";
+    refused("e", b"INFO  jepsen.util - 0 :invoke :write 1\nINFO  jep", message);
     let cut = b"INFO  jepsen.util - 0 :invoke :write";
     refused(
         "d",

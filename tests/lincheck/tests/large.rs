@@ -76,7 +76,9 @@ fn a_crowd_on_one_key_is_judged() {
         let read = history.invoke(200, Call::Read);
         history.answer(read, Answer::Value(Some(value)));
     }
-    writes.into_iter().for_each(|write| history.answer(write, Answer::Done));
+    for write in writes {
+        history.answer(write, Answer::Done);
+    }
     let verdict =
         |history: &History<_, _>| judge(&Register::empty(), history, Limit::default()).verdict;
     assert!(matches!(verdict(&history), Verdict::Linearizable(_)));
