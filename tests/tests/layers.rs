@@ -64,6 +64,8 @@ const LAYERS: &[Layer] = &[
         may: &[],
         may_in_tests: &["cloakroom-pool", "cloakroom-stores", "cloakroom-specs"],
     },
+    // A judge shares nothing with what it judges. The oracle judges the judge.
+    Layer { member: "cloakroom-lincheck", may: &[], may_in_tests: &["cloakroom-specs"] },
     // Reads patches, runs cargo; links nothing of the house.
     Layer { member: "mutants", may: &[], may_in_tests: &[] },
 ];

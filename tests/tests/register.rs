@@ -139,11 +139,9 @@ fn every_property_has_a_site_that_names_it_and_a_check() {
     let repository = Repository::here();
     let register = register(&repository);
     let ids: Vec<&str> = register.properties.iter().map(|property| &*property.id).collect();
-    let pool = (1..=7).map(|number| format!("POOL-{number}"));
-    let shards = (1..=6).map(|number| format!("SHARD-{number}"));
-    let wire = (1..=4).map(|number| format!("WIRE-{number}"));
-    let kademlia = (1..=11).map(|number| format!("KAD-{number}"));
-    for id in pool.chain(shards).chain(wire).chain(kademlia) {
+    let families = [("POOL", 7), ("SHARD", 6), ("WIRE", 4), ("KAD", 11), ("LIN", 4)];
+    let all = |(family, count)| (1..=count).map(move |number: u32| format!("{family}-{number}"));
+    for id in families.into_iter().flat_map(all) {
         assert!(ids.contains(&&*id), "specs/README.md: expected a row for {id}, got {ids:?}");
     }
     assert_none(&sites(&repository, &register));
