@@ -82,7 +82,7 @@ fn answer(kind: u8, known: &[Field]) -> Option<OwnedAnswer> {
 }
 
 /// `*(tag length content)`, tags from 1 and ascending.
-fn fields(mut bytes: &[u8]) -> Option<Vec<Field>> {
+pub(crate) fn fields(mut bytes: &[u8]) -> Option<Vec<Field>> {
     let mut fields: Vec<Field> = vec![];
     while !bytes.is_empty() {
         let tag = bytes[0];

@@ -280,7 +280,8 @@ impl Header {
 
     /// What to answer to a message with this header that is not understood: an error to a request,
     /// nothing to a notice or an answer. Else two nodes that do not understand each other would
-    /// exchange errors for ever.
+    /// exchange errors for ever. `detail` has at most
+    /// [`MAX_DETAIL_BYTES`](crate::MAX_DETAIL_BYTES), or the answer cannot be encoded.
     pub fn refusal(self, code: ErrorCode, detail: &str) -> Option<Message<'_>> {
         (self.kind.class() == Class::Request).then_some(Message {
             request_id: self.request_id,

@@ -16,7 +16,8 @@ use cloakroom_wire::{
 use serde_json::{Value, json};
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.map(|digit| char::from_digit(digit.into(), 16).expect("below 16")).collect()
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
