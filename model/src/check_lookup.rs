@@ -9,7 +9,7 @@
 //! result is left unasked; and, where the bounds promise it, the closest reachable node is found).
 //! A cycle would be a lookup that does not end.
 
-use cloakroom_kademlia::{Lookup, Moment, Parameters, Table};
+use cloakroom_kademlia::{Lookup, Moment, Parameters, Step, Table};
 use cloakroom_specs::kademlia::{Objection, Search, What, closest};
 use cloakroom_wire::{Address, Contact, NodeId, NodeKey};
 
@@ -175,7 +175,7 @@ impl CheckLookup {
     }
 
     fn ask(&self, state: &mut State) {
-        while let Some(to) = state.lookup.poll_ask() {
+        while let Step::Ask(to) = state.lookup.step() {
             let (id, address) = plain(&to);
             object(&mut state.objection, state.search.asked(id, address));
             state.in_flight.push(Flight { to, slow: false });

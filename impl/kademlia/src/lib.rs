@@ -26,6 +26,7 @@ extern crate alloc;
 
 mod balance;
 mod detector;
+mod head;
 mod lookup;
 mod machine;
 mod parameters;
@@ -40,7 +41,7 @@ pub use balance::{
     Strategy, TwoChoices, Uniform, Weighted,
 };
 pub use detector::{Losses, Verdict};
-pub use lookup::{Counts, Lookup};
+pub use lookup::{Counts, Lookup, Step};
 pub use machine::{Busy, Cost, Event, Judge, Kademlia, Peer, QueryId, Transmit};
 pub use parameters::{ParameterError, Parameters, RecordLimits, SubnetLimits};
 pub use random::Random;

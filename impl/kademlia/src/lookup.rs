@@ -3,9 +3,9 @@
 //!
 //! # Life
 //! 1. [`Lookup::new`] takes the closest of our own table as seeds and deals them out to the paths.
-//! 2. [`Lookup::poll_ask`] says whom to ask next, as long as fewer than `alpha` requests are in flight.
+//! 2. [`Lookup::step`] says whom to ask next, as long as fewer than `alpha` requests are in flight.
 //! 3. [`Lookup::answered`], [`Lookup::slow`] and [`Lookup::failed`] tell it what became of a request.
-//! 4. [`Lookup::is_done`]: [`Lookup::closest`] are the result.
+//! 4. When [`Lookup::step`] says so it is done: [`Lookup::closest`] are the result.
 //!
 //! # Disjoint paths
 //! A candidate is known to the paths on which it was told; a path asks only whom it knows, and nobody
@@ -29,8 +29,9 @@
 
 use alloc::vec::Vec;
 
-use cloakroom_wire::{Address, Contact, Distance, NodeId};
+use cloakroom_wire::{Address, Contact, NodeId};
 
+use crate::head::{head_distance, same};
 use crate::parameters::{MOST_PATHS, Parameters};
 
 /// One lookup.
@@ -58,6 +59,17 @@ struct Bounds {
     most_waiting: u16,
 }
 
+/// What a lookup wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This one is to be asked.
+    Ask(Contact),
+    /// Nothing until something is heard.
+    Wait,
+    /// It has ended.
+    Done,
+}
+
 /// What a lookup has cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
@@ -71,7 +83,8 @@ pub struct Counts {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Candidate {
-    distance: Distance,
+    /// The first bytes of the distance.
+    near: u64,
     contact: Contact,
     state: State,
     /// One bit for each path that knows it.
@@ -145,13 +158,16 @@ impl Lookup {
         self.target
     }
 
-    /// Whom to ask now, if anybody. To be called until it answers `None`.
-    pub fn poll_ask(&mut self) -> Option<Contact> {
+    /// What to do now. To be called until it is no [`Step::Ask`].
+    pub fn step(&mut self) -> Step {
+        let front = self.front();
+        if self.is_done_with(&front) {
+            return Step::Done;
+        }
         let in_flight: u8 = self.in_flight.iter().sum();
         if in_flight >= self.bounds.alpha || self.counts.asked >= self.bounds.most_asked {
-            return None;
+            return Step::Wait;
         }
-        let front = self.front();
         // Paths at their end leave their share to the others.
         let open = u8::try_from(front.open.count_ones()).unwrap_or(1).max(1);
         let share = self.bounds.alpha.div_ceil(open);
@@ -160,10 +176,10 @@ impl Lookup {
             self.turn = (self.turn + 1) % self.bounds.paths;
             let Some(at) = front.next[usize::from(path)] else { continue };
             if self.in_flight[usize::from(path)] < share {
-                return Some(self.ask(at, path));
+                return Step::Ask(self.ask(at, path));
             }
         }
-        None
+        Step::Wait
     }
 
     fn ask(&mut self, at: usize, path: u8) -> Contact {
@@ -185,10 +201,11 @@ impl Lookup {
         let mut last = None;
         for (at, candidate) in self.candidates.iter().enumerate() {
             // Of an id with several addresses, one at a time.
-            if candidate.state == State::Failed || last == Some(candidate.distance) {
+            let id = candidate.contact.id;
+            if candidate.state == State::Failed || last.is_some_and(|last| same(last, id)) {
                 continue;
             }
-            last = Some(candidate.distance);
+            last = Some(id);
             let mut paths = candidate.known & !full;
             while paths != 0 {
                 let bit = paths.trailing_zeros() as usize;
@@ -221,15 +238,15 @@ impl Lookup {
     ) -> Option<u8> {
         let at = self.settle(id, address, State::Answered)?;
         self.counts.answered += 1;
-        let Candidate { path, depth, distance, .. } = self.candidates[at];
+        let Candidate { path, depth, .. } = self.candidates[at];
         // It is there: no other address is asked.
-        let mut waiting = 0;
-        self.candidates.retain(|other| {
-            let spare = other.distance == distance && other.state == State::Waiting;
-            waiting += u16::from(spare);
-            !spare
-        });
-        self.waiting -= waiting;
+        let (from, to) = self.of_id(id);
+        for other in (from..to).rev() {
+            if self.candidates[other].state == State::Waiting {
+                self.candidates.remove(other);
+                self.waiting -= 1;
+            }
+        }
         let teller = self.counts.answered;
         // KAD-5: an honest answer has no more.
         for contact in contacts.into_iter().take(self.bounds.k.into()) {
@@ -252,13 +269,11 @@ impl Lookup {
 
     /// A request has come to this; where its candidate stands.
     fn settle(&mut self, id: NodeId, address: Address, to: State) -> Option<usize> {
-        let distance = id.distance(self.target);
-        let from = self.candidates.partition_point(|other| other.distance < distance);
-        let of_id = self.candidates[from..].iter().take_while(|other| other.distance == distance);
+        let (first, end) = self.of_id(id);
         let pending = |other: &Candidate| {
             matches!(other.state, State::Asked | State::Slow) && other.contact.address == address
         };
-        let at = from + of_id.into_iter().position(pending)?;
+        let at = first + self.candidates[first..end].iter().position(pending)?;
         let candidate = &mut self.candidates[at];
         if candidate.state == State::Asked {
             self.in_flight[usize::from(candidate.path)] -= 1;
@@ -267,28 +282,38 @@ impl Lookup {
         Some(at)
     }
 
+    /// From where to where the candidates of an id stand, or would.
+    fn of_id(&self, id: NodeId) -> (usize, usize) {
+        let (near, target) = (head_distance(id, self.target), self.target);
+        let from = self.candidates.partition_point(|other| {
+            let nearer = || other.contact.id.distance(target) < id.distance(target);
+            other.near < near || other.near == near && nearer()
+        });
+        let of_id = self.candidates[from..].iter();
+        (from, from + of_id.take_while(|other| same(other.contact.id, id)).count())
+    }
+
     /// A contact was told on a path.
     fn learn(&mut self, contact: Contact, path: u8, depth: u8, teller: u16) {
-        if contact.id == self.own {
+        if same(contact.id, self.own) {
             return;
         }
-        let distance = contact.id.distance(self.target);
-        let from = self.candidates.partition_point(|other| other.distance < distance);
-        let (mut to, mut same, mut on_path) = (from, false, 0);
-        while let Some(other) = self.candidates.get_mut(to).filter(|c| c.distance == distance) {
+        let (from, to) = self.of_id(contact.id);
+        let (mut known_there, mut on_path) = (false, 0);
+        for other in &mut self.candidates[from..to] {
             other.known |= 1 << path;
             // Where somebody has answered there is no need of another address.
-            same |= other.contact.address == contact.address || other.state == State::Answered;
+            known_there |=
+                other.contact.address == contact.address || other.state == State::Answered;
             on_path += usize::from(other.path == path);
-            to += 1;
         }
-        if same || to - from >= ADDRESSES.0 || on_path >= ADDRESSES.1 {
+        if known_there || to - from >= ADDRESSES.0 || on_path >= ADDRESSES.1 {
             return;
         }
         let known = self.candidates.get(from).filter(|_| to > from).map_or(0, |other| other.known);
-        let state = State::Waiting;
+        let (state, near) = (State::Waiting, head_distance(contact.id, self.target));
         let known = known | 1 << path;
-        let candidate = Candidate { distance, contact, state, known, path, depth, teller };
+        let candidate = Candidate { near, contact, state, known, path, depth, teller };
         self.candidates.insert(to, candidate);
         self.waiting += 1;
         if self.waiting > self.bounds.most_waiting {
@@ -315,7 +340,11 @@ impl Lookup {
 
     /// KAD-4: whether it has ended: nobody is to be asked or waited for.
     pub fn is_done(&self) -> bool {
-        if self.front().open == 0 {
+        self.is_done_with(&self.front())
+    }
+
+    fn is_done_with(&self, front: &Front) -> bool {
+        if front.open == 0 {
             return true;
         }
         // Slow requests too may still be answered, and they will fail at the latest.

@@ -20,7 +20,7 @@ use super::event::{Busy, Cost, Event, QueryId};
 use super::requests::{Pending, Why};
 use super::{Judge, Kademlia};
 use crate::balance::{Choice, Situation, Strategy};
-use crate::lookup::{Counts, Lookup};
+use crate::lookup::{Counts, Lookup, Step};
 use crate::records::Name;
 use crate::subnet::is_reachable;
 use crate::time::Moment;
@@ -220,11 +220,10 @@ impl Kademlia {
             let Query { goal, stage, .. } = &mut self.queries[at];
             let (contact, request) = match stage {
                 Stage::Looking(lookup) => {
-                    let Some(contact) = lookup.poll_ask() else {
-                        if lookup.is_done() {
-                            self.looked(at);
-                        }
-                        return;
+                    let contact = match lookup.step() {
+                        Step::Ask(contact) => contact,
+                        Step::Wait => return,
+                        Step::Done => return self.looked(at),
                     };
                     // KAD-6: whoever told us may have put any id beside any key.
                     if !(self.judge.contact)(&contact) {

@@ -15,6 +15,7 @@ use cloakroom_wire::{
 };
 
 use super::{Kademlia, Peer, Transmit, Why};
+use crate::head::same;
 use crate::subnet::is_reachable;
 
 /// Bytes of an answer that are not its records' contents: header, contacts, and the fixed part of
@@ -43,7 +44,7 @@ impl Kademlia {
         let k = usize::from(self.parameters.k);
         let mut contacts = Vec::with_capacity(k);
         self.table.closest(target, k, &mut contacts);
-        contacts.retain(|contact| contact.id != asking);
+        contacts.retain(|contact| !same(contact.id, asking));
         contacts
     }
 

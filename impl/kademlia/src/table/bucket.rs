@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use cloakroom_wire::{Contact, NodeId};
 
+use crate::head::same;
 use crate::subnet::Subnet;
 use crate::time::Moment;
 
@@ -74,7 +75,7 @@ impl Bucket {
     }
 
     pub(super) fn position(&self, id: NodeId) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.contact.id == id)
+        self.entries.iter().position(|entry| same(entry.contact.id, id))
     }
 
     /// An entry has answered: it is now the most recently seen.

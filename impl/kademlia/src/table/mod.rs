@@ -19,10 +19,11 @@ mod bucket;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use cloakroom_wire::{Contact, Distance, NodeId};
+use cloakroom_wire::{Contact, NodeId};
 
 pub(crate) use self::bucket::smoothed;
 pub use self::bucket::{Bucket, Entry};
+use crate::head::{head, head_distance};
 use crate::parameters::{Parameters, SubnetLimits};
 use crate::random::Random;
 use crate::subnet::Subnet;
@@ -298,20 +299,29 @@ impl Table {
         if wanted == 0 {
             return 0;
         }
-        let entries = || {
-            let all = self.buckets[buckets.clone()].iter().flat_map(|bucket| &bucket.entries);
-            all.filter(|entry| may(entry)).map(|entry| &entry.contact)
-        };
-        let there = entries().count();
-        if there <= wanted {
-            found.extend(entries());
-            return there;
+        let buckets = &self.buckets[buckets];
+        let entries = || buckets.iter().flat_map(|bucket| &bucket.entries).filter(|e| may(e));
+        let most: usize = buckets.iter().map(|bucket| bucket.entries.len()).sum();
+        if most <= wanted {
+            let before = found.len();
+            found.extend(entries().map(|entry| entry.contact));
+            return found.len() - before;
         }
-        let mut sorted: Vec<(Distance, &Contact)> =
-            entries().map(|contact| (contact.id.distance(target), contact)).collect();
-        sorted.select_nth_unstable_by_key(wanted, |&(distance, _)| distance);
-        found.extend(sorted[..wanted].iter().map(|&(_, contact)| contact));
-        wanted
+        let mut sorted: Vec<(u64, &Contact)> = Vec::with_capacity(most);
+        sorted.extend(
+            entries().map(|entry| (head_distance(entry.contact.id, target), &entry.contact)),
+        );
+        if sorted.len() > wanted {
+            sorted.select_nth_unstable_by(wanted, |one, other| {
+                one.0.cmp(&other.0).then_with(|| {
+                    let distance = |contact: &Contact| contact.id.distance(target);
+                    distance(one.1).cmp(&distance(other.1))
+                })
+            });
+            sorted.truncate(wanted);
+        }
+        found.extend(sorted.iter().map(|&(_, contact)| contact));
+        sorted.len()
     }
 
     /// All entries, bucket by bucket.
@@ -381,6 +391,10 @@ impl Table {
 }
 
 fn shared(own: NodeId, id: NodeId) -> usize {
+    let apart = head(own) ^ head(id);
+    if apart != 0 {
+        return apart.leading_zeros() as usize;
+    }
     own.distance(id).shared_bits().into()
 }
 

@@ -2,8 +2,8 @@
 
 use cloakroom_kademlia::{Event, Judge, Parameters, Peer};
 use cloakroom_wire::{
-    Contact, NodeId, OwnedAnswer, OwnedBody, OwnedContent, OwnedMessage, OwnedRequest, RecordKey,
-    RequestId,
+    Address, Contact, NodeId, OwnedAnswer, OwnedBody, OwnedContent, OwnedMessage, OwnedRequest,
+    RecordKey, RequestId,
 };
 
 use crate::world::{Lie, World, contact, judge, record};
@@ -89,6 +89,30 @@ fn nobody_is_asked_whose_id_is_not_the_hash_of_its_key() {
     for node in world.living() {
         assert!(world.node(node).table().entries().all(|entry| (judge().contact)(&entry.contact)));
     }
+}
+
+#[test]
+fn of_told_contacts_only_the_genuine_are_asked() {
+    let mut world = World::joined(30, Parameters::default(), 37);
+    let now = world.now;
+    let node = world.node_mut(3);
+    node.find_node(now, NodeId([7; 32])).unwrap();
+    let asked = node.poll_transmit().unwrap();
+    while node.poll_transmit().is_some() {}
+    let near = |last: u8| {
+        let mut id = NodeId([7; 32]);
+        id.0[31] = last;
+        contact(id, 500 + usize::from(last))
+    };
+    let own = *node.own();
+    let forged = Contact { id: near(1).id, ..near(2) };
+    let nowhere = Contact { address: Address::v4([224, 0, 0, 1], 1), ..near(3) };
+    let contacts = vec![forged, nowhere, own, near(4)];
+    let body = OwnedBody::Answer(OwnedAnswer::Nodes { contacts });
+    let answer = OwnedMessage { request_id: asked.message.request_id, body };
+    node.handle_message(now, asked.to, &answer.borrow());
+    assert_eq!(node.poll_transmit().expect("one is asked").to.id, near(4).id);
+    assert!(node.poll_transmit().is_none());
 }
 
 #[test]

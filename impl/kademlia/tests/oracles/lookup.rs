@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use cloakroom_kademlia::Step::Ask;
 use cloakroom_kademlia::{Lookup, Parameters};
 use cloakroom_specs::kademlia::Search;
-use cloakroom_wire::{Address, Contact, NodeId};
+use cloakroom_wire::{Contact, NodeId};
 use proptest::prelude::*;
 
 use crate::{config, contact, id};
@@ -47,7 +48,7 @@ struct Run {
 
 impl Run {
     fn ask(&mut self) -> Result<(), TestCaseError> {
-        while let Some(contact) = self.lookup.poll_ask() {
+        while let Ask(contact) = self.lookup.step() {
             let (id, address) = plain(&contact);
             let judged = self.search.asked(id, address);
             prop_assert!(judged.is_ok(), "{}", judged.unwrap_err());
@@ -149,21 +150,20 @@ fn one_liar_does_not_crowd_out_what_others_told() {
     let parameters = Parameters { k: 20, paths: 1, most_waiting: 30, ..Parameters::default() };
     let seeds = [at(0xf0, false), at(0xf1, false)];
     let mut lookup = Lookup::new(id(0), id(0), &parameters, seeds);
-    let (first, second) = (lookup.poll_ask().unwrap(), lookup.poll_ask().unwrap());
+    let (Ask(first), Ask(second)) = (lookup.step(), lookup.step()) else { panic!() };
     let honest: Vec<Contact> = (0..15).map(|at_| at(0xa0 + at_, false)).collect();
     lookup.answered(first.id, first.address, honest.clone());
     // Nearer than all of them, and again and again.
     let near = |from: u8| (from..from + 20).map(|at_| at(at_, false)).collect::<Vec<_>>();
     lookup.answered(second.id, second.address, near(1));
-    let liar = lookup.poll_ask().unwrap();
+    let Ask(liar) = lookup.step() else { panic!() };
     lookup.answered(liar.id, liar.address, near(21));
     assert_eq!(lookup.kept().0, 30);
     let mut asked: BTreeSet<NodeId> = BTreeSet::new();
-    while let Some(contact) = lookup.poll_ask() {
+    while let Ask(contact) = lookup.step() {
         asked.insert(contact.id);
         lookup.failed(contact.id, contact.address);
     }
     let kept = honest.iter().filter(|contact| asked.contains(&contact.id)).count();
     assert!(kept >= 10, "{kept} of 15 honest contacts kept");
-    let _: Address = liar.address;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloakroom_kademlia::{Moment, RecordLimits, Records};
+use cloakroom_kademlia::{Held, Moment, RecordLimits, Records};
 use cloakroom_specs::kademlia::History;
 use cloakroom_wire::{
     OwnedContent, OwnedFields, OwnedRecord, RecordKey, StorePurpose, StoreStatus,
@@ -73,7 +73,7 @@ proptest! {
             let value = value.map(u64::from);
             let judged = history.offered(now.0 / 1000, sequence, value, life.min(100), taken);
             prop_assert!(judged.is_ok(), "{:?}: {}", offer, judged.unwrap_err());
-            prop_assert_eq!(offered.held, after.map(|held| held.sequence()));
+            prop_assert_eq!(offered.held, after.as_ref().map(Held::sequence));
             now = now.plus_ms(offer.7);
             if offer.7 % 2 == 0 {
                 records.sweep(now);
@@ -102,10 +102,10 @@ proptest! {
             let (key, origin, by, _, _, _, replica, wait) = offer;
             let replicas = records.replicas(now).count();
             let name = (RecordKey(id(key).0), id(origin));
-            let before = records.held(&name).map(|held| held.sequence());
+            let before = records.held(&name).map(Held::sequence);
             let offered = records.offer(now, id(by), purpose(replica), &record(offer).borrow());
             prop_assert!(replicas <= records.replicas(now).count(), "a replica made room");
-            let after = records.held(&name).map(|held| held.sequence());
+            let after = records.held(&name).map(Held::sequence);
             if offered.status == StoreStatus::STORED && before != after {
                 owners.insert((key, origin), by);
             }
