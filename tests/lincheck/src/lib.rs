@@ -22,10 +22,12 @@
 //! ```
 //!
 //! * [`History`]: what was called and answered, in order.
-//! * [`Specification`]: the object, one call at a time. [x
+//! * [`Specification`]: the object, one call at a time. [`register::Register`] and [`pool::Pool`]
 //!   are two.
 //! * [`judge`]: the verdict on one object. Objects that know nothing of each other, such as the keys
 //!   of a map, are judged one by one: a history of many is linearizable if each one's is.
+//! * [`format`](mod@format): histories from files; [`report`](mod@report): verdicts on them;
+//!   [`timeline`]: pictures of them; [`sample`]: simulated ones.
 //!
 //! Properties: LIN-1 to LIN-4 of `specs/README.md`.
 //!
