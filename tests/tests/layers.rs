@@ -32,6 +32,8 @@ const LAYERS: &[Layer] = &[
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
+    // Pure: the words that nodes use. Knows no protocol.
+    Layer { member: "cloakroom-wire", may: &[], may_in_tests: &[] },
     // Stores implement the pool's map trait and know nothing else of it.
     Layer {
         member: "cloakroom-stores",
