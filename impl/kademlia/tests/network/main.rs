@@ -1,0 +1,4 @@
+//! Networks of real machines in virtual time: what nodes do together.
+
+mod lookups;
+mod world;
