@@ -4,5 +4,7 @@
 
 pub mod churn;
 pub mod engine;
+pub mod kad;
 pub mod random;
+pub mod scenario;
 pub mod stats;
