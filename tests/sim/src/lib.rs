@@ -6,5 +6,6 @@ pub mod churn;
 pub mod engine;
 pub mod kad;
 pub mod random;
+pub mod run;
 pub mod scenario;
 pub mod stats;

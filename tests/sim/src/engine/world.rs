@@ -68,6 +68,7 @@ pub struct World<M: Machine> {
     /// Buffers that wait to be used again.
     spare: Vec<Vec<u8>>,
     lost: u64,
+    total: Traffic,
 }
 
 impl<M: Machine> World<M> {
@@ -84,6 +85,7 @@ impl<M: Machine> World<M> {
             told: Vec::new(),
             spare: Vec::new(),
             lost: 0,
+            total: Traffic::default(),
         }
     }
 
@@ -196,6 +198,11 @@ impl<M: Machine> World<M> {
         self.places[node.index()].traffic
     }
 
+    /// The same of all nodes together.
+    pub const fn total(&self) -> Traffic {
+        self.total
+    }
+
     /// Asks a machine for something; `None` if the node is down. `what` names it in the trace.
     pub fn command<R>(
         &mut self,
@@ -284,8 +291,10 @@ impl<M: Machine> World<M> {
         let now = self.queue.now();
         let to = self.at(address);
         let sender = &mut self.places[from.index()];
-        sender.traffic.sent += 1;
-        sender.traffic.sent_bytes += bytes.len() as u64;
+        for traffic in [&mut sender.traffic, &mut self.total] {
+            traffic.sent += 1;
+            traffic.sent_bytes += bytes.len() as u64;
+        }
         if sender.end.nat
             && let Some(to) = to
         {
@@ -344,8 +353,10 @@ impl<M: Machine> World<M> {
         let sender = self.places[from.index()].address;
         let place = &mut self.places[to.index()];
         let Some(machine) = place.machine.as_mut() else { return self.lose(bytes) };
-        place.traffic.received += 1;
-        place.traffic.received_bytes += bytes.len() as u64;
+        for traffic in [&mut place.traffic, &mut self.total] {
+            traffic.received += 1;
+            traffic.received_bytes += bytes.len() as u64;
+        }
         self.trace.absorb(now, Step::Message, from, to, &bytes);
         machine.handle_message(now, sender, &bytes);
         self.reuse(bytes);
