@@ -11,6 +11,7 @@
 //! | `lookup.rs` | [`Lookup`]: one iterative lookup over disjoint paths |
 //! | `records.rs` | [`Records`]: what a node holds for others |
 //! | `detector.rs` | [`Losses`]: who is dead |
+//! | `balance.rs` | [`Strategy`]: which of a record's holders to ask |
 //! | `parameters.rs` | [`Parameters`]: every number of the protocol |
 //!
 //! The properties KAD-1 to KAD-11 stand in `specs/README.md`, the protocol in `specs/kademlia.md`.
@@ -23,6 +24,7 @@
 
 extern crate alloc;
 
+mod balance;
 mod detector;
 mod lookup;
 mod machine;
@@ -33,6 +35,10 @@ mod subnet;
 mod table;
 mod time;
 
+pub use balance::{
+    Balance, Choice, Closest, LeastOutstanding, LowestLatency, RoundRobin, SameZone, Situation,
+    Strategy, TwoChoices, Uniform, Weighted,
+};
 pub use detector::{Losses, Verdict};
 pub use lookup::{Counts, Lookup};
 pub use machine::{Busy, Cost, Event, Judge, Kademlia, Peer, QueryId, Transmit};

@@ -228,8 +228,8 @@ impl Records {
             if !replica || self.cached == 0 {
                 return false;
             }
-            let spare = self.held.iter().filter(|(of, held)| **of != name && !held.replica);
-            let soonest = spare.min_by_key(|(_, held)| held.expires).map(|(of, _)| *of);
+            let caches = self.held.iter().filter(|(of, held)| **of != name && !held.replica);
+            let soonest = caches.min_by_key(|(_, held)| held.expires).map(|(of, _)| *of);
             let Some(of) = soonest else { return false };
             self.take(&of);
         }

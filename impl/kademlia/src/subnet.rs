@@ -24,10 +24,7 @@ impl Subnet {
                 let [a, b, c, _] = ip.octets();
                 Self::V4([a, b, c])
             }
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
-            }
+            IpAddr::V6(ip) => Self::V6(((ip.to_bits() >> 64) as u64).to_be_bytes()),
         }
     }
 }

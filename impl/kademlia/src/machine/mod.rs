@@ -227,9 +227,13 @@ impl Kademlia {
 
     fn ask(&mut self, to: Contact, why: Why, request: OwnedRequest) {
         let id = RequestId(self.random.next());
-        let from = self.reachable.then_some(self.own);
         let kind = request.borrow().kind();
         self.requests.insert(self.now, &self.parameters, (id, to, kind, why));
+        self.send_request(id, &to, request);
+    }
+
+    fn send_request(&mut self, id: RequestId, to: &Contact, request: OwnedRequest) {
+        let from = self.reachable.then_some(self.own);
         let message = OwnedMessage { request_id: id, body: OwnedBody::Request { from, request } };
         let to = Peer { id: to.id, address: to.address };
         self.transmits.push_back(Transmit { to, message });
@@ -296,13 +300,29 @@ impl Kademlia {
             let suspected = self.table.entry(id).filter(|entry| entry.unanswered > 0);
             if let Some(contact) = suspected.map(|entry| entry.contact) {
                 self.ping(contact, Why::Probe);
+                self.ping_witness(id);
             }
         }
     }
 
+    /// KAD-8: whether a silence is the other's or ours shows only when somebody else answers
+    /// meanwhile: the contact that answered last is asked too, unless others are.
+    fn ping_witness(&mut self, silent: NodeId) {
+        if self.requests.count(|_| true) > 1 {
+            return;
+        }
+        let others = self.table.entries().filter(|entry| entry.contact.id != silent);
+        let answering = others.filter(|entry| entry.unanswered == 0);
+        if let Some(contact) = answering.max_by_key(|entry| entry.seen).map(|entry| entry.contact) {
+            self.ping(contact, Why::Probe);
+        }
+    }
+
     fn request_failed(&mut self, pending: &Pending) {
-        if let Why::Query(query) = pending.why {
-            self.query_failed(query, pending);
+        match pending.why {
+            Why::Query(query) => self.query_failed(query, pending),
+            Why::Handover(name) => self.not_handed_over(pending, &name),
+            _ => {}
         }
     }
 }

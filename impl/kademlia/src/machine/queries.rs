@@ -9,7 +9,7 @@
 //! What it does not do: find out who lies. A holder may deny that it has a record, or show an old
 //! version; it takes the other holders to find that out.
 
-use alloc::vec::Vec;
+use alloc::vec::{self, Vec};
 
 use cloakroom_wire::{
     Answer, Contact, NodeId, OwnedRecord, OwnedRequest, Record, RecordKey, Records as Listed,
@@ -19,7 +19,8 @@ use cloakroom_wire::{
 use super::event::{Busy, Cost, Event, QueryId};
 use super::requests::{Pending, Why};
 use super::{Judge, Kademlia};
-use crate::lookup::Lookup;
+use crate::balance::{Choice, Situation, Strategy};
+use crate::lookup::{Counts, Lookup};
 use crate::records::Name;
 use crate::subnet::is_reachable;
 use crate::time::Moment;
@@ -46,10 +47,21 @@ pub(super) enum Goal {
     Holders(Name),
 }
 
+impl Goal {
+    fn request(&self, target: NodeId) -> OwnedRequest {
+        match self {
+            Self::Read(key) => OwnedRequest::FindValue { key: *key },
+            _ => OwnedRequest::FindNode { target },
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     Looking(Lookup),
     Storing(Storing),
+    /// Known holders that are still to be asked.
+    Fetching(vec::IntoIter<Contact>),
 }
 
 /// A record on its way to its holders.
@@ -125,6 +137,54 @@ impl Kademlia {
         Ok(query)
     }
 
+    /// Asks the holders of a record that are known already, one after the other, in the order in which
+    /// a strategy chooses them; then, if none has it, looks for others. Ends as
+    /// [`Kademlia::find_value`] does.
+    ///
+    /// # Errors
+    /// When too many queries are under way.
+    pub fn fetch(
+        &mut self,
+        now: Moment,
+        key: RecordKey,
+        holders: &[(Contact, u16)],
+        strategy: &mut impl Strategy,
+    ) -> Result<QueryId, Busy> {
+        self.at(now);
+        self.has_room()?;
+        let order = self.order(key, holders, strategy);
+        let id = self.name_query();
+        let stage = Stage::Fetching(order.into_iter());
+        self.queries.push(Query { id, goal: Goal::Read(key), stage, began: self.now });
+        self.drive(id);
+        self.pump();
+        Ok(id)
+    }
+
+    /// Holders with their weights in the order of a strategy.
+    fn order(
+        &mut self,
+        key: RecordKey,
+        holders: &[(Contact, u16)],
+        strategy: &mut impl Strategy,
+    ) -> Vec<Contact> {
+        let choice = |&(contact, weight): &(Contact, u16)| Choice {
+            contact,
+            weight,
+            outstanding: self.requests.outstanding(contact.id),
+            rtt_us: self.table.entry(contact.id).map_or(0, |entry| entry.rtt_us),
+        };
+        let mut choices: Vec<Choice> = holders.iter().map(choice).collect();
+        let mut order = Vec::with_capacity(choices.len());
+        let (point, own) = (key.point(), self.own.address);
+        loop {
+            let mut situation = Situation { point, own, random: &mut self.random };
+            let chosen = strategy.choose(&choices, &mut situation);
+            let Some(at) = chosen.filter(|&at| at < choices.len()) else { return order };
+            order.push(choices.remove(at).contact);
+        }
+    }
+
     fn has_room(&self) -> Result<(), Busy> {
         let (most, got) = (usize::from(self.parameters.most_queries), self.queries.len());
         if got < most { Ok(()) } else { Err(Busy { most, got }) }
@@ -171,11 +231,7 @@ impl Kademlia {
                         lookup.failed(contact.id, contact.address);
                         continue;
                     }
-                    let request = match goal {
-                        Goal::Read(key) => OwnedRequest::FindValue { key: *key },
-                        _ => OwnedRequest::FindNode { target: lookup.target() },
-                    };
-                    (contact, request)
+                    (contact, goal.request(lookup.target()))
                 }
                 Stage::Storing(storing) => {
                     let Some(contact) = storing.poll_target(self.parameters.replication) else {
@@ -187,9 +243,29 @@ impl Kademlia {
                     let record = storing.record.clone();
                     (contact, OwnedRequest::Store { purpose: StorePurpose::REPLICA, record })
                 }
+                Stage::Fetching(holders) => {
+                    let Goal::Read(key) = *goal else { return };
+                    let known = holders.find(|contact| (self.judge.contact)(contact));
+                    let Some(contact) = known else {
+                        return self.look_instead(at, key);
+                    };
+                    let request = goal.request(key.point());
+                    self.ask(contact, Why::Query(id), request);
+                    return;
+                }
             };
             self.ask(contact, Why::Query(id), request);
         }
+    }
+
+    /// None of the known holders had it.
+    fn look_instead(&mut self, at: usize, key: RecordKey) {
+        let point = key.point();
+        let mut seeds = Vec::with_capacity(self.parameters.k.into());
+        self.table.closest(point, self.parameters.k.into(), &mut seeds);
+        let lookup = Lookup::new(point, self.own.id, &self.parameters, seeds);
+        self.queries[at].stage = Stage::Looking(lookup);
+        self.drive(self.queries[at].id);
     }
 
     /// A lookup has ended without a value.
@@ -214,7 +290,7 @@ impl Kademlia {
             }
             Goal::Refresh => self.refreshed(),
             Goal::Join => {
-                self.refresh_all();
+                self.refresh_all(lookup.closest().last());
                 self.events.push_back(Event::Joined { contacts: self.table.len() });
             }
             Goal::Holders(name) => {
@@ -260,9 +336,19 @@ impl Kademlia {
     pub(super) fn query_slow(&mut self, pending: &Pending) {
         let Why::Query(id) = pending.why else { return };
         let Some(at) = self.place_of(id) else { return };
-        if let Stage::Looking(lookup) = &mut self.queries[at].stage {
-            lookup.slow(pending.to.id, pending.to.address);
-            self.drive(id);
+        let Query { goal, stage, .. } = &mut self.queries[at];
+        match stage {
+            Stage::Looking(lookup) => {
+                lookup.slow(pending.to.id, pending.to.address);
+                // The request or its answer may be lost: the same once more, which changes
+                // nothing if it is not.
+                let request = goal.request(lookup.target());
+                self.send_request(pending.id, &pending.to, request);
+                self.drive(id);
+            }
+            // The next holder is asked beside; the last one may take its time.
+            Stage::Fetching(holders) if !holders.as_slice().is_empty() => self.drive(id),
+            Stage::Fetching(_) | Stage::Storing(_) => {}
         }
     }
 
@@ -271,6 +357,7 @@ impl Kademlia {
         match &mut self.queries[at].stage {
             Stage::Looking(lookup) => lookup.failed(pending.to.id, pending.to.address),
             Stage::Storing(storing) => storing.pending -= 1,
+            Stage::Fetching(_) => {}
         }
         self.drive(id);
     }
@@ -296,6 +383,14 @@ impl Kademlia {
                     }
                 }
             }
+            (Stage::Fetching(_), Answer::Found { records, .. }) => {
+                let Goal::Read(key) = query.goal else { return };
+                let found = genuine(&self.judge, key, *records);
+                if !found.is_empty() {
+                    return self.read(at, found, 1, pending.to.id, None);
+                }
+            }
+            (Stage::Fetching(_), _) => {}
             (Stage::Looking(lookup), _) => lookup.failed(pending.to.id, pending.to.address),
             (Stage::Storing(storing), Answer::Stored { status, held }) => {
                 storing.pending -= 1;
@@ -316,9 +411,11 @@ impl Kademlia {
         lacks: Option<Contact>,
     ) {
         let query = self.queries.swap_remove(at);
-        let Stage::Looking(lookup) = query.stage else { return };
-        let took_us = self.now.since_us(query.began);
-        let cost = Cost { lookup: lookup.counts(), hops, took_us };
+        let lookup = match &query.stage {
+            Stage::Looking(lookup) => lookup.counts(),
+            _ => Counts::default(),
+        };
+        let cost = Cost { lookup, hops, took_us: self.now.since_us(query.began) };
         if let Some(lacks) = lacks {
             for record in &records {
                 self.cache_at(lacks, from, record.clone());
@@ -360,7 +457,8 @@ pub(super) fn genuine(judge: &Judge, key: RecordKey, listed: Listed<'_>) -> Vec<
 impl Storing {
     /// Whom to give the record to now, as long as too few hold it or are being asked to.
     fn poll_target(&mut self, wanted: u8) -> Option<Contact> {
-        if self.holders + self.pending >= wanted {
+        // KAD-7: who meets a newer version does not look for somebody who has not heard of it.
+        if self.holders + self.pending >= wanted || self.newer.is_some() {
             return None;
         }
         let target = *self.targets.get(self.next)?;

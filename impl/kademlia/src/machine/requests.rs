@@ -139,6 +139,11 @@ impl Requests {
         self.pending.iter().filter(|pending| is(&pending.why)).count()
     }
 
+    pub(super) fn outstanding(&self, id: NodeId) -> u16 {
+        let count = self.pending.iter().filter(|pending| pending.to.id == id).count();
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
     pub(super) fn is_pinging(&self, id: NodeId) -> bool {
         self.pending.iter().any(|pending| pending.to.id == id && pending.kind == Kind::PING)
     }

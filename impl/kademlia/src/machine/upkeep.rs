@@ -34,8 +34,8 @@ pub(super) struct Upkeep {
     next_tick: Moment,
     /// Silent contacts, and when to ping them again.
     probes: Vec<(Moment, NodeId)>,
-    /// The next bucket to refresh after joining.
-    refreshing: Option<usize>,
+    /// After joining: how many bits the next target shares with us, and how many the last.
+    refreshing: Option<(u16, u16)>,
     /// Records to give to somebody.
     handovers: VecDeque<(Name, Contact)>,
     leaving: bool,
@@ -117,22 +117,19 @@ impl Kademlia {
         self.republish();
     }
 
-    /// After joining: all buckets, one after the other.
-    pub(super) fn refresh_all(&mut self) {
-        self.upkeep.refreshing = Some(0);
+    /// After joining: everywhere from the far half of all ids to the neighbourhood that joining has
+    /// looked for, one after the other.
+    pub(super) fn refresh_all(&mut self, neighbours: Option<&Contact>) {
+        let farthest = neighbours.map(|contact| contact.id.distance(self.own.id).shared_bits());
+        self.upkeep.refreshing = farthest.map(|to| (0, to.min(255)));
         self.refreshed();
     }
 
     /// A refresh has ended.
     pub(super) fn refreshed(&mut self) {
-        let Some(at) = self.upkeep.refreshing else { return };
-        // The last bucket is our own neighbourhood, which joining has looked for.
-        if at + 1 >= self.table.buckets().len() {
-            self.upkeep.refreshing = None;
-            return;
-        }
-        self.upkeep.refreshing = Some(at + 1);
-        let target = self.table.target_in(at, &mut self.random);
+        let Some((at, to)) = self.upkeep.refreshing else { return };
+        self.upkeep.refreshing = (at < to).then_some((at + 1, to));
+        let target = self.table.target_at(at, &mut self.random);
         self.begin(Goal::Refresh, target, &[]);
     }
 
@@ -261,6 +258,23 @@ impl Kademlia {
             if all && place >= self.parameters.replication.into() && !self.upkeep.leaving {
                 self.records.demote(self.now, name);
             }
+        }
+    }
+
+    /// A holder-to-be does not answer. Who leaves cannot wait for a verdict: the next closest gets it.
+    pub(super) fn not_handed_over(&mut self, pending: &Pending, name: &Name) {
+        if !self.upkeep.leaving {
+            return;
+        }
+        let (k, replication) = (self.parameters.k.into(), self.parameters.replication.into());
+        let mut answering = self.table.nearest(name.0.point(), k);
+        answering.retain(|contact| {
+            contact.id != pending.to.id
+                && self.table.entry(contact.id).is_some_and(|entry| entry.unanswered == 0)
+        });
+        answering.truncate(replication);
+        if let Some(last) = answering.last() {
+            self.upkeep.handovers.push_back((*name, *last));
         }
     }
 

@@ -342,23 +342,24 @@ impl Table {
         }
     }
 
-    /// A target in the first bucket to which no lookup went for `idle_ms`, and marks it used.
+    /// A target in the first bucket to which no lookup went for `idle_ms`, and marks it used. For the
+    /// last bucket it is ourselves: the neighbourhood is what must be known best.
     pub fn refresh(&mut self, now: Moment, idle_ms: u64, random: &mut Random) -> Option<NodeId> {
         let idle = |bucket: &Bucket| now.since_ms(bucket.used) >= idle_ms;
         let at = self.buckets.iter().position(idle)?;
         self.buckets[at].used = now;
-        Some(self.target_in(at, random))
+        let last = at + 1 == self.buckets.len();
+        let at = u16::try_from(at).unwrap_or(u16::MAX);
+        Some(if last { self.own } else { self.target_at(at, random) })
     }
 
-    /// A random id that belongs to this bucket.
-    pub fn target_in(&self, at: usize, random: &mut Random) -> NodeId {
+    /// A random id that shares exactly so many leading bits with us, 255 at most.
+    pub fn target_at(&self, shared_bits: u16, random: &mut Random) -> NodeId {
         let mut target = NodeId(random.bytes());
-        let last = at + 1 >= self.buckets.len();
-        for bit in 0..at.min(255) {
-            set_bit(&mut target, bit, is_set(self.own, bit));
-        }
-        if !last && at < 256 {
-            set_bit(&mut target, at, !is_set(self.own, at));
+        let shared_bits = usize::from(shared_bits).min(255);
+        for bit in 0..=shared_bits {
+            let own = is_set(self.own, bit);
+            set_bit(&mut target, bit, own != (bit == shared_bits));
         }
         target
     }

@@ -5,9 +5,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use cloakroom_kademlia::{Event, Judge, Kademlia, Moment, Parameters, Peer, QueryId, Random};
+use cloakroom_kademlia::{Event, Held, Judge, Kademlia, Moment, Parameters, Peer, QueryId, Random};
 use cloakroom_wire::{
-    Address, Contact, NodeId, NodeKey, OwnedContent, OwnedMessage, OwnedRecord, RecordKey,
+    Address, Contact, NodeId, NodeKey, OwnedContent, OwnedFields, OwnedMessage, OwnedRecord,
+    RecordKey,
 };
 
 /// What a node's own answers are replaced by, for nodes that lie.
@@ -54,7 +55,7 @@ pub(crate) fn record(key: RecordKey, origin: NodeId, sequence: u64, life_ms: u64
         sequence,
         expires_in_ms: life_ms,
         content,
-        later: Default::default(),
+        later: OwnedFields::default(),
     }
 }
 
@@ -154,9 +155,8 @@ impl World {
 
     /// The living nodes that hold a replica of this key, sorted by number.
     pub(crate) fn holders(&self, key: RecordKey) -> Vec<usize> {
-        let holds = |&node: &usize| {
-            self.node(node).records().shown(self.now, key).any(|held| held.is_replica())
-        };
+        let holds =
+            |&node: &usize| self.node(node).records().shown(self.now, key).any(Held::is_replica);
         self.living().into_iter().filter(holds).collect()
     }
 
