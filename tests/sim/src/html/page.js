@@ -60,16 +60,19 @@ function frame(id, height, xs, ys, ticks, format) {
   svg.style.height = `${height}px`;
   const [left, right, top, bottom] = [44, 10, 12, 24];
   const x = (value) => left + (value - xs[0]) / (xs[1] - xs[0] || 1) * (width - left - right);
-  const y = (value) => height - bottom - (value - ys[0]) / (ys[1] - ys[0] || 1) * (height - top - bottom);
-  for (let step = 0; step <= 4; step += 1) {
-    const value = ys[0] + (ys[1] - ys[0]) * step / 4;
+  const part = nice((ys[1] - ys[0]) / 4);
+  const low = Math.floor(ys[0] / part) * part;
+  const high = Math.max(Math.ceil(ys[1] / part) * part, low + part);
+  const y = (value) => height - bottom - (value - low) / (high - low) * (height - top - bottom);
+  for (let value = low; value <= high + part / 2; value += part) {
+    const step = value > low;
     el(svg, 'line', { class: step ? 'gridline' : 'axis', x1: left, x2: width - right, y1: y(value), y2: y(value) });
     el(svg, 'text', { x: left - 7, y: y(value) + 4, 'text-anchor': 'end' }, format.y(value));
   }
   for (const value of ticks) {
     el(svg, 'text', { x: x(value), y: height - 7, 'text-anchor': 'middle' }, format.x(value));
   }
-  return { svg, x, y, width, height, left, right, bottom, top };
+  return { svg, x, y, low, high, width, height, left, right, bottom, top };
 }
 
 const short = (value) => {
@@ -89,7 +92,7 @@ function tiles() {
     [figures.messages_mean.toFixed(1), 'messages a lookup', `p95 ${figures.messages_p95}`],
     [ms(figures.latency_ms_p50), 'median lookup', `p95 ${ms(figures.latency_ms_p95)}`],
     [ms(figures.read_latency_ms_p95), 'p95 of reads', `${percent(figures.read_success_rate, 3)} found`],
-    [`${figures.load_max_over_mean.toFixed(2)} ×`, 'the mean: busiest node', `${figures.messages_per_second_per_node.toFixed(1)} messages a second each`],
+    [`${figures.load_max_over_mean.toFixed(2)} ×`, 'the mean: busiest node', `${figures.messages_per_second_per_node.toFixed(1)} messages/s each`],
     [`${(figures.memory_per_node_bytes / 1024).toFixed(1)} KiB`, 'memory a node', `${count(figures.table_entries_mean)} contacts, ${percent(figures.table_live_share, 1)} up`],
   ];
   $('tiles').replaceChildren(...facts.map(([value, name, more]) => {
@@ -211,16 +214,18 @@ function path(pen, at) {
   const done = story.steps.filter((step) => step[2] >= 0 && step[2] <= now);
   const best = done.reduce((bits, step) => Math.max(bits, step[3]), 0);
   // What shares as many bits with the target as the best that has answered.
-  const share = 65536 / 2 ** Math.min(best, 16);
-  const from = Math.floor(story.target / share) * share;
-  pen.fillStyle = paint('glow');
-  pen.beginPath();
-  pen.moveTo(middle, middle);
-  const wide = Math.max(share, 220);
-  const begin = share < wide ? story.target - wide / 2 : from;
-  pen.arc(middle, middle, outer + 6, angle(begin), angle(begin + wide));
-  pen.closePath();
-  pen.fill();
+  const reached = [...new Set([best, ...done.map((step) => step[3])])].filter((bits) => bits <= best);
+  for (const bits of reached.sort((a, b) => a - b).filter((bits, at, all) => at === 0 || bits >= 6 || bits === all.at(-1) || bits % 2)) {
+    const share = 65536 / 2 ** Math.min(bits, 16);
+    const wide = Math.max(share, 560);
+    const begin = share < wide ? story.target - wide / 2 : Math.floor(story.target / share) * share;
+    pen.fillStyle = paint('glow');
+    pen.beginPath();
+    pen.moveTo(middle, middle);
+    pen.arc(middle, middle, outer + 6, angle(begin), angle(begin + wide));
+    pen.closePath();
+    pen.fill();
+  }
   const origin = at(story.caller[0], radius(story.caller[1]));
   const shown = story.steps.filter((step) => step[1] <= now);
   shown.forEach((step) => {
@@ -234,7 +239,10 @@ function path(pen, at) {
     pen.setLineDash(answered ? [] : [4, 4]);
     pen.beginPath();
     pen.moveTo(...start);
-    const bend = (a, b) => middle + (a + b - 2 * middle) * 0.22;
+    // Ends that are near each other bend little, far ones go by the middle.
+    const gap = Math.hypot(start[0] - to[0], start[1] - to[1]) / (2 * outer);
+    const pull = 0.46 - 0.4 * Math.min(1, gap * 1.6);
+    const bend = (a, b) => middle + (a + b - 2 * middle) * pull;
     pen.quadraticCurveTo(bend(start[0], to[0]), bend(start[1], to[1]), ...to);
     pen.stroke();
     pen.setLineDash([]);
@@ -254,7 +262,7 @@ function path(pen, at) {
   }
   pen.closePath();
   pen.fill();
-  $('ring-hint').textContent = `${shown.length} asked, ${done.length} answered, best so far shares ${best} bits with the ${story.read ? 'key' : 'point'} ▸ the shaded part of the ring`;
+  $('ring-hint').textContent = `${shown.length} asked, ${done.length} answered, best so far shares ${best} bits with the ${story.read ? 'key' : 'point'} (the shaded part of the ring)`;
 }
 
 function disc(pen, [x, y], r, fill) {
@@ -290,12 +298,12 @@ function waterfall() {
   const svg = $('waterfall');
   svg.replaceChildren();
   if (!story) return;
-  const row = Math.max(11, Math.min(17, 540 / Math.max(story.steps.length, 1)));
+  const row = Math.max(11, Math.min(23, 560 / Math.max(story.steps.length, 1)));
   const height = story.steps.length * row + 34;
   const width = svg.clientWidth || 500;
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   svg.style.height = `${height}px`;
-  const left = 128;
+  const left = 140;
   const x = (value) => left + value / Math.max(story.took, 1) * (width - left - 16);
   const scale = nice(story.took / 5);
   for (let value = 0; value <= story.took; value += scale) {
@@ -325,7 +333,7 @@ function waterfall() {
     el(svg, 'text', { x: 44, y: y + row / 2 + 4, opacity: Math.max(faded, 0.35) }, data.regions[step[5]].slice(0, 10));
     el(svg, 'text', { x: left - 8, y: y + row / 2 + 4, 'text-anchor': 'end', opacity: Math.max(faded, 0.35) }, step[3]);
     const bar = el(svg, 'rect', {
-      x: x(step[1]), y: y + 2, width: Math.max(x(Math.min(end, Math.max(now, step[1]))) - x(step[1]), 2), height: row - 4, rx: 3,
+      x: x(step[1]), y: y + 2 + Math.max(0, row - 17) / 4, width: Math.max(x(Math.min(end, Math.max(now, step[1]))) - x(step[1]), 2), height: Math.min(row - 4, 15), rx: 3,
       fill: `var(--${color})`, opacity: faded * (answered ? 0.9 : 0.5),
     });
     tell(bar, `n${step[0].toString(16).padStart(4, '0')}… in ${data.regions[step[5]]}${step[6] ? ', which lies' : ''}\n`
@@ -382,10 +390,10 @@ let timeFrame;
 function timeline() {
   const most = Math.max(...moments.map((moment) => moment.up), 1);
   const least = Math.min(...moments.map((moment) => moment.up), most);
-  const pad = Math.max((most - least) * 0.6, most * 0.012);
+  const pad = Math.max((most - least) * 0.6, most * 0.012, 2);
   const end = figures.virtual_seconds;
   const steps = [0, 1, 2, 3, 4, 5, 6].map((part) => end * part / 6);
-  timeFrame = frame('timeline', 190, [0, end], [Math.max(0, least - pad), most + pad * 0.4], steps, { x: clock, y: short });
+  timeFrame = frame('timeline', 190, [0, end], [Math.max(0, least - pad), most], steps, { x: clock, y: count });
   const { svg, x, y, height, bottom, top } = timeFrame;
   const base = height - bottom;
   const line = moments.map((moment) => `${x(moment.at).toFixed(1)} ${y(moment.up).toFixed(1)}`);
@@ -394,8 +402,7 @@ function timeline() {
   const flow = Math.max(...moments.map((moment) => Math.max(moment.came, moment.went)), 1);
   const bar = Math.max((x(end) - x(0)) / Math.max(moments.length, 1) / 2 - 1, 1);
   for (const moment of moments) {
-    const parts = [['came', 'good', -bar], ['went', 'bad', 0]];
-    for (const [key, color, shift] of parts) {
+    for (const [key, color, shift] of [['came', 'good', -bar], ['went', 'bad', 0]]) {
       const tall = moment[key] / flow * 44;
       el(svg, 'rect', { x: x(moment.at) + shift, y: base - tall, width: bar, height: tall, fill: `var(--${color})`, opacity: 0.75 });
     }
@@ -450,7 +457,7 @@ function bars(id, series, xs, width, format) {
   const most = Math.max(...shares.flat().map((column) => column[1]), 0.01);
   const count4 = Math.min(xs.length, 6);
   const ticks = xs.filter((_, at) => at % Math.ceil(xs.length / count4) === 0);
-  const { svg, x, y } = frame(id, 210, [xs[0], xs.at(-1) + width], [0, nice(most)], ticks, { x: format.x, y: (value) => percent(value, most < 0.1 ? 1 : 0) });
+  const { svg, x, y } = frame(id, 210, [xs[0], xs.at(-1) + width], [0, most], ticks, { x: format.x, y: (value) => percent(value, most < 0.1 ? 1 : 0) });
   let marks = 0;
   shares.forEach((columns, at) => {
     const color = series[at][1];
@@ -474,7 +481,7 @@ function histograms() {
   bars('hops', [[data.hops, 'one', 'Lookups'], [data.read_hops, 'two', 'Reads']], whole, 1, { x: (value) => String(value), tip: (from) => `${from} hops` });
   const width = data.latency_width;
   const xs = data.latency.map((column) => column[0]);
-  bars('latency', [[data.latency, 'one', 'Lookups'], [data.read_latency, 'two', 'Reads']], xs.length ? xs : [0], width, { x: ms, tip: (from, to) => `${ms(from)} to ${ms(to)}` });
+  bars('latency', [[data.latency, 'one', 'Lookups'], [data.read_latency, 'two', 'Reads']], xs.length ? xs : [0], width, { x: ms, tip: (from, to) => (from === xs.at(-1) ? `${ms(from)} or more` : `${ms(from)} to ${ms(to)}`) });
   legend('hops-legend', names);
   legend('latency-legend', names);
   load();
@@ -482,16 +489,16 @@ function histograms() {
 
 function load() {
   const curve = data.load;
-  const most = nice(Math.max(...curve, 1));
+  const most = Math.max(...curve, 1);
   const ticks = [0, 0.25, 0.5, 0.75, 1];
-  const { svg, x, y } = frame('load', 210, [0, 1], [0, most], ticks, { x: (value) => percent(value, 0), y: short });
+  const { svg, x, y, high } = frame('load', 210, [0, 1], [0, most], ticks, { x: (value) => percent(value, 0), y: short });
   const place = (at) => x(at / Math.max(curve.length - 1, 1));
   const line = curve.map((value, at) => `${place(at).toFixed(1)} ${y(value).toFixed(1)}`).join('L');
   el(svg, 'path', { d: `M${x(0)} ${y(0)}L${line}L${x(1)} ${y(0)}Z`, fill: 'var(--glow)' });
   el(svg, 'path', { d: `M${line}`, fill: 'none', stroke: 'var(--one)', 'stroke-width': 2 });
   const mean = figures.load_mean;
   el(svg, 'line', { x1: x(0), x2: x(1), y1: y(mean), y2: y(mean), stroke: 'var(--three)', 'stroke-width': 1.5, 'stroke-dasharray': '5 4' });
-  const cover = el(svg, 'rect', { x: x(0), y: y(most), width: x(1) - x(0), height: y(0) - y(most), fill: 'transparent' });
+  const cover = el(svg, 'rect', { x: x(0), y: y(high), width: x(1) - x(0), height: y(0) - y(high), fill: 'transparent' });
   tell(cover, (event) => {
     const box = svg.getBoundingClientRect();
     const share = Math.max(0, Math.min(1, (event.clientX - box.left - x(0)) / (x(1) - x(0))));
