@@ -330,6 +330,10 @@ fn dead_allocating(state: &State, caller: u8, tag: u8) -> Life {
 impl Explore for CheckPool {
     type State = State;
     type Action = Action;
+    type Objection = Objection;
+    const PROPERTIES: &'static [(&'static str, u8)] =
+        &[("POOL-1", 1), ("POOL-2", 2), ("POOL-3", 3), ("POOL-4", 4), ("POOL-6", 6), ("POOL-7", 7)];
+    const CYCLE: Option<&'static str> = Some("POOL-5: a cycle on which no call returns");
 
     fn start(&self) -> State {
         let caller = |&calls| Caller { calls, holds: Vec::new(), freed: None, life: Life::Idle };

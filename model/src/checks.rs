@@ -6,7 +6,7 @@
 
 use crate::article::Fault;
 use crate::search::{self, Event, Explore, Explored};
-use crate::{check_pool, check_recovery};
+use crate::{check_lookup, check_pool, check_recovery, check_table};
 
 /// One check.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,12 @@ pub enum Object {
     Recovery(check_recovery::Bounds),
     /// The same with a rule broken: must fail.
     Broken(check_recovery::Bounds),
+    /// The routing table under any sequence of what can happen to it.
+    Table(check_table::Bounds),
+    /// One lookup in a small network.
+    Lookup(check_lookup::Bounds),
+    /// The same with too little against its liar: must fail.
+    Misled(check_lookup::Bounds),
     /// A fault of the published algorithm: must be found.
     Fault(&'static Fault),
 }
@@ -95,8 +101,16 @@ impl Check {
             Object::Recovery(bounds) => {
                 self.explore(&check_recovery::CheckRecovery::new(*bounds), progress)
             }
+            Object::Table(bounds) => self.explore(&check_table::CheckTable::new(*bounds), progress),
+            Object::Lookup(bounds) => {
+                self.explore(&check_lookup::CheckLookup::new(*bounds), progress)
+            }
             Object::Broken(bounds) => {
                 let model = check_recovery::CheckRecovery::new(*bounds);
+                self.counterexample(search::shortest(&model))
+            }
+            Object::Misled(bounds) => {
+                let model = check_lookup::CheckLookup::new(*bounds);
                 self.counterexample(search::shortest(&model))
             }
             Object::Fault(fault) => self.fault(fault),
@@ -213,6 +227,12 @@ pub fn explore(check: &Check, address: &str) -> Result<(), String> {
         Object::Recovery(bounds) | Object::Broken(bounds) => {
             let model = check_recovery::CheckRecovery::new(bounds);
             search::Stateright(model).checker().serve(address);
+        }
+        Object::Table(bounds) => {
+            search::Stateright(check_table::CheckTable::new(bounds)).checker().serve(address);
+        }
+        Object::Lookup(bounds) | Object::Misled(bounds) => {
+            search::Stateright(check_lookup::CheckLookup::new(bounds)).checker().serve(address);
         }
         Object::Fault(fault) => {
             return Err(format!(

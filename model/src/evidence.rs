@@ -234,7 +234,7 @@ fn table_row(text: &mut String, cells: &[&str]) {
 const NOT_VERIFIED: &str = "
 ## Not verified
 
-- Two recoveries at once, `list`, `find` and `repair` in a model; see README.md, *Not verified*.
+- `list`, `find` and `repair` in a model, and more; see README.md, *Not verified*.
 - Larger bounds than above, except by SMT (uniqueness, the refresh argument, the arithmetic), by
   sampling (`sequential`, `schedules`) and by argument (`pool.md`, section 5).
 - That a given map is linearizable and durable. The durable store is tested with failing and

@@ -7,8 +7,10 @@
 
 pub mod article;
 pub mod bounds;
+pub mod check_lookup;
 pub mod check_pool;
 pub mod check_recovery;
+pub mod check_table;
 pub mod checks;
 pub mod evidence;
 pub mod opinions;

@@ -17,10 +17,10 @@
 //! *spread*, choose the slot.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use cloakroom_specs::pool::{self as spec, Objection};
+use cloakroom_specs::{kademlia, pool as spec};
 use stateright::{Checker, Model, Property};
 
 /// A finite system that can be explored.
@@ -29,6 +29,12 @@ pub trait Explore: Clone + Send + Sync + 'static {
     type State: Clone + Debug + PartialEq + Eq + Hash + Send + Sync + 'static;
     /// A transition.
     type Action: Copy + Debug + PartialEq + Send + Sync + 'static;
+    /// What can be wrong with a state.
+    type Objection: Objection;
+    /// The properties that are judged: names, and the numbers that objections have, from 1 on.
+    const PROPERTIES: &'static [(&'static str, u8)];
+    /// What a cycle of states breaks; `None` where the system may go round for ever.
+    const CYCLE: Option<&'static str>;
 
     /// Where it begins.
     fn start(&self) -> Self::State;
@@ -39,13 +45,37 @@ pub trait Explore: Clone + Send + Sync + 'static {
     /// The transition in words, for counterexamples.
     fn tell(&self, state: &Self::State, action: Self::Action) -> String;
     /// What is wrong with a state.
-    fn objection(&self, state: &Self::State) -> Option<Objection>;
+    fn objection(&self, state: &Self::State) -> Option<Self::Objection>;
     /// How many callers there are.
-    fn callers(&self) -> usize;
+    fn callers(&self) -> usize {
+        0
+    }
     /// How a caller with a call under way goes on when it is left alone.
-    fn alone(&self, state: &Self::State, caller: usize) -> Option<Self::Action>;
+    fn alone(&self, _state: &Self::State, _caller: usize) -> Option<Self::Action> {
+        None
+    }
     /// The most steps that a call of this caller may take alone.
-    fn solo_bound(&self, caller: usize) -> u64;
+    fn solo_bound(&self, _caller: usize) -> u64 {
+        0
+    }
+}
+
+/// What is wrong, with the number of the property that it breaks.
+pub trait Objection: Copy + Display {
+    /// The property's number.
+    fn property(&self) -> u8;
+}
+
+impl Objection for spec::Objection {
+    fn property(&self) -> u8 {
+        self.property
+    }
+}
+
+impl Objection for kademlia::Objection {
+    fn property(&self) -> u8 {
+        self.property
+    }
 }
 
 /// What a witness may have seen on the way. A check that never saw what it is about shows nothing.
@@ -79,6 +109,22 @@ pub enum Event {
     Died,
     /// A recovery freed something.
     Recovered,
+    /// A contact got a place in the table.
+    Added,
+    /// A contact waits for room.
+    Waits,
+    /// A contact got no place because of its subnet.
+    Crowded,
+    /// A dead contact's place went to one that waited.
+    Promoted,
+    /// A sender is to be pinged, because it may get a place.
+    Greeted,
+    /// A message was lost.
+    Lost,
+    /// A request takes long.
+    Slow,
+    /// A lookup has ended.
+    Ended,
 }
 
 /// What both searches found.
@@ -128,18 +174,28 @@ impl<E: Explore> Model for Stateright<E> {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        fn keeps<E: Explore>(model: &Stateright<E>, state: &E::State, property: u8) -> bool {
-            model.0.objection(state).is_none_or(|objection| objection.property != property)
-        }
-        vec![
-            Property::always("POOL-1", |model, state| keeps(model, state, 1)),
-            Property::always("POOL-2", |model, state| keeps(model, state, 2)),
-            Property::always("POOL-3", |model, state| keeps(model, state, 3)),
-            Property::always("POOL-4", |model, state| keeps(model, state, 4)),
-            Property::always("POOL-6", |model, state| keeps(model, state, 6)),
-            Property::always("POOL-7", |model, state| keeps(model, state, 7)),
-        ]
+        let property = |&(name, number): &(&'static str, u8)| {
+            Property::always(name, keeps::<E>(usize::from(number)))
+        };
+        E::PROPERTIES.iter().map(property).collect()
     }
+}
+
+/// Judges one property. A function for each number, since stateright takes no closures.
+fn keeps<E: Explore>(number: usize) -> fn(&Stateright<E>, &E::State) -> bool {
+    fn keeps<E: Explore, const N: u8>(model: &Stateright<E>, state: &E::State) -> bool {
+        model.0.objection(state).is_none_or(|objection| objection.property() != N)
+    }
+    let all = [
+        keeps::<E, 1>,
+        keeps::<E, 2>,
+        keeps::<E, 3>,
+        keeps::<E, 4>,
+        keeps::<E, 5>,
+        keeps::<E, 6>,
+        keeps::<E, 7>,
+    ];
+    all[number - 1]
 }
 
 /// Visits every state with stateright. Returns the number of unique states and the names of the
@@ -192,7 +248,7 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
 }
 
 /// Keeps the first objection.
-pub fn object(objection: &mut Option<Objection>, judged: Result<(), Objection>) {
+pub fn object<O>(objection: &mut Option<O>, judged: Result<(), O>) {
     if let Err(found) = judged {
         objection.get_or_insert(found);
     }
@@ -264,7 +320,9 @@ pub fn with_our_own<E: Explore>(model: &E, mut progress: impl FnMut(u64)) -> Exp
             progress(search.found.states);
         }
     }
-    search.found.depth = search.depth.first().copied().map_or(0, u32::from);
+    // Where runs may go round there is no longest one.
+    let longest = search.depth.first().filter(|_| E::CYCLE.is_some());
+    search.found.depth = longest.copied().map_or(0, u32::from);
     search.found
 }
 
@@ -312,7 +370,11 @@ impl<E: Explore> Search<'_, E> {
                 self.edge(stack, &alone, number);
             }
             // Every returned call uses up one of finitely many, so none returns on a cycle.
-            Some(_) => self.object(stack, "POOL-5: a cycle on which no call returns".into()),
+            Some(_) => {
+                if let Some(what) = E::CYCLE {
+                    self.object(stack, what.into());
+                }
+            }
         }
         true
     }

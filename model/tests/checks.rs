@@ -28,6 +28,16 @@ fn check_recovery() {
 }
 
 #[test]
+fn check_table() {
+    run("table");
+}
+
+#[test]
+fn check_lookup() {
+    run("lookup");
+}
+
+#[test]
 fn check_article() {
     run("article");
 }

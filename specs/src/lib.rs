@@ -8,11 +8,14 @@
 //! * [`pool::counts_exact`] and the other predicates are the properties POOL-1 to POOL-7 over
 //!   a snapshot.
 //! * [`map::Oracle`] is the sequential map, [`map::explainable`] judges concurrent calls on one key.
+//! * [`kademlia`] judges routing tables, lookups and holders of records: KAD-1 to KAD-5, KAD-7,
+//!   KAD-9.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod kademlia;
 pub mod map;
 pub mod pool;

@@ -11,11 +11,12 @@ use crate::contact::Contact;
 use crate::decode::{CONTACT_V4_BYTES, CONTACT_V6_BYTES};
 use crate::error::{EncodeError, Limit};
 use crate::fields::{Fields, HEAD_BYTES, LENGTH_BYTES};
+use crate::frame::FRAME_HEAD_BYTES;
 use crate::id::POINT_BYTES;
 use crate::list::{Contacts, Records, Source};
 use crate::message::{Answer, Body, HEADER_BYTES, Message, Request, VERSION};
 use crate::record::{Content, Record};
-use crate::{FRAME_HEAD_BYTES, tag};
+use crate::tag;
 
 impl Message<'_> {
     /// Appends the message.
@@ -158,7 +159,9 @@ fn write_contacts(to: &mut Vec<u8>, contacts: &Contacts<'_>) -> Result<(), Encod
         Source::Wire(bytes, _) => to.extend_from_slice(bytes),
         Source::Slice(items) => {
             to.reserve(items.len() * CONTACT_V6_BYTES);
-            items.iter().for_each(|contact| write_contact(to, contact));
+            for contact in items {
+                write_contact(to, contact);
+            }
         }
     }
     Ok(())

@@ -10,6 +10,32 @@
 //! | `contact.rs` | [`Address`], [`Contact`] |
 //! | `record.rs` | [`Record`] and [`OwnedRecord`] |
 //! | `message.rs`, `owned.rs` | [`Message`], and [`OwnedMessage`] for whoever keeps one |
+//! | `fields.rs`, `tag.rs` | tags, lengths, and what stands behind the known ones |
+//! | `decode.rs`, `encode.rs`, `list.rs` | from bytes and back, lists read in place |
+//! | `frame.rs` | [`FrameReader`]: messages out of a stream |
+//!
+//! Properties: WIRE-1 to WIRE-4, in `specs/README.md`.
+//!
+//! # Example
+//!
+//! ```
+//! use cloakroom_wire::{Body, Message, NodeId, OwnedBody, OwnedMessage, OwnedRequest, Request, RequestId};
+//!
+//! let question = OwnedMessage {
+//!     request_id: RequestId(7),
+//!     body: OwnedBody::Request {
+//!         from: None,
+//!         request: OwnedRequest::FindNode { target: NodeId([0x1f; 32]) },
+//!     },
+//! };
+//! let mut bytes = Vec::new();
+//! question.borrow().encode(&mut bytes)?;
+//!
+//! let message = Message::decode(&bytes)?;
+//! assert!(matches!(message.body, Body::Request { request: Request::FindNode { .. }, .. }));
+//! assert_eq!(message.to_owned(), question);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! What it does not do: sockets, encryption, hashing. Nothing here checks that a node's id is the
 //! hash of its key: whoever learns a contact must.
@@ -24,6 +50,7 @@ mod decode;
 mod encode;
 mod error;
 mod fields;
+mod frame;
 mod id;
 mod list;
 mod message;
@@ -34,6 +61,7 @@ mod tag;
 pub use contact::{Address, Contact};
 pub use error::{DecodeError, EncodeError, Fault, Limit};
 pub use fields::{Fields, OwnedFields};
+pub use frame::{FRAME_HEAD_BYTES, FrameError, FrameReader, Split, split_frame};
 pub use id::{Distance, NodeId, NodeKey, RecordKey};
 pub use list::{Contacts, ContactsIter, Records, RecordsIter};
 pub use message::{
@@ -57,6 +85,3 @@ pub const MAX_CONTACTS: usize = 64;
 
 /// The most records in a list, if they fit into a message.
 pub const MAX_RECORDS: usize = 16;
-
-/// Bytes in front of a message in a frame: its length.
-pub const FRAME_HEAD_BYTES: usize = 4;

@@ -70,6 +70,7 @@ impl Kind {
     pub const ERROR: Self = Self(0xff);
 
     /// The kind that answers this request.
+    #[must_use]
     pub const fn answer(self) -> Self {
         Self(self.0 | 0x80)
     }

@@ -175,7 +175,7 @@ fn a_record_that_is_not_what_was_asked_for_is_not_taken() {
 
 #[test]
 fn a_record_that_the_judge_refuses_is_neither_stored_nor_taken() {
-    let mut world = World::new(2, Parameters::default(), 36);
+    let world = World::new(2, Parameters::default(), 36);
     let own = *world.node(1).own();
     // Only values of eight bytes are genuine.
     let judge = Judge {

@@ -110,7 +110,7 @@ fn data<'a>(outcome: &'a mut Outcome, figures: &'a Figures) -> Data<'a> {
     let (lookups, reads) = (&mut outcome.lookups, &mut outcome.reads);
     let most_us = lookups.took_us.percentile(99).max(reads.took_us.percentile(99)).max(1000);
     let columns = u32::try_from(LATENCY_COLUMNS).expect("a few");
-    let width_us = (most_us / columns).next_multiple_of(5000);
+    let width_us = round_up(most_us / columns);
     let latency = |samples: &Samples| {
         let columns = samples.histogram(width_us, LATENCY_COLUMNS);
         columns.iter().map(|column| (f64::from(column.from) / 1000.0, column.count)).collect()
@@ -134,6 +134,13 @@ fn data<'a>(outcome: &'a mut Outcome, figures: &'a Figures) -> Data<'a> {
         regions: &outcome.regions,
         figures,
     }
+}
+
+/// The next number of milliseconds that is easy to read, in microseconds.
+fn round_up(us: u32) -> u32 {
+    let steps = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000];
+    let found = steps.into_iter().map(|ms: u32| ms * 1000).find(|&step| step >= us);
+    found.unwrap_or(us)
 }
 
 fn hops(samples: &Samples) -> Vec<(u32, u32)> {

@@ -70,7 +70,7 @@ function frame(id, height, xs, ys, ticks, format) {
     el(svg, 'text', { x: left - 7, y: y(value) + 4, 'text-anchor': 'end' }, format.y(value));
   }
   for (const value of ticks) {
-    el(svg, 'text', { x: x(value), y: height - 7, 'text-anchor': 'middle' }, format.x(value));
+    el(svg, 'text', { x: x(value + (format.shift || 0)), y: height - 7, 'text-anchor': 'middle' }, format.x(value));
   }
   return { svg, x, y, low, high, width, height, left, right, bottom, top };
 }
@@ -457,7 +457,7 @@ function bars(id, series, xs, width, format) {
   const most = Math.max(...shares.flat().map((column) => column[1]), 0.01);
   const count4 = Math.min(xs.length, 6);
   const ticks = xs.filter((_, at) => at % Math.ceil(xs.length / count4) === 0);
-  const { svg, x, y } = frame(id, 210, [xs[0], xs.at(-1) + width], [0, most], ticks, { x: format.x, y: (value) => percent(value, most < 0.1 ? 1 : 0) });
+  const { svg, x, y } = frame(id, 210, [xs[0], xs.at(-1) + width], [0, most], ticks, { x: format.x, shift: format.shift, y: (value) => percent(value, most < 0.1 ? 1 : 0) });
   let marks = 0;
   shares.forEach((columns, at) => {
     const color = series[at][1];
@@ -478,7 +478,7 @@ function histograms() {
   const hops = [...new Set([...data.hops, ...data.read_hops].map((column) => column[0]))].sort((a, b) => a - b);
   const names = [['var(--one)', 'lookups'], ['var(--two)', 'reads']];
   const whole = hops.length ? Array.from({ length: hops.at(-1) - hops[0] + 1 }, (_, at) => hops[0] + at) : [0];
-  bars('hops', [[data.hops, 'one', 'Lookups'], [data.read_hops, 'two', 'Reads']], whole, 1, { x: (value) => String(value), tip: (from) => `${from} hops` });
+  bars('hops', [[data.hops, 'one', 'Lookups'], [data.read_hops, 'two', 'Reads']], whole, 1, { x: String, shift: 0.5, tip: (from) => `${from} hops` });
   const width = data.latency_width;
   const xs = data.latency.map((column) => column[0]);
   bars('latency', [[data.latency, 'one', 'Lookups'], [data.read_latency, 'two', 'Reads']], xs.length ? xs : [0], width, { x: ms, tip: (from, to) => (from === xs.at(-1) ? `${ms(from)} or more` : `${ms(from)} to ${ms(to)}`) });
