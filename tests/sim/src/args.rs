@@ -230,6 +230,12 @@ impl FromStr for Rate {
     }
 }
 
+fn set<T: Clone>(knob: &mut T, flag: Option<&T>) {
+    if let Some(value) = flag {
+        *knob = value.clone();
+    }
+}
+
 impl RunArgs {
     /// The scenario that these flags ask for.
     ///
@@ -238,11 +244,6 @@ impl RunArgs {
     pub fn scenario(&self, mut base: Scenario) -> Result<Scenario, ScenarioError> {
         if let Some(path) = &self.scenario {
             base = Scenario::read(path)?;
-        }
-        fn set<T: Clone>(knob: &mut T, flag: Option<&T>) {
-            if let Some(value) = flag {
-                *knob = value.clone();
-            }
         }
         set(&mut base.nodes, self.nodes.as_ref());
         set(&mut base.lookups, self.lookups.as_ref());

@@ -9,7 +9,7 @@
 //!
 //! What it does not do: several slow nodes, or ones that become slow meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use cloakroom_kademlia::{Balance, Event, Kademlia, Parameters, Peer, QueryId};
 use cloakroom_wire::{Address, Contact, NodeKey, RecordKey};
@@ -69,7 +69,7 @@ struct Wishes {
     balances: Vec<Balance>,
     random: Random,
     left: u32,
-    open: BTreeMap<(Node, u64), ()>,
+    open: BTreeSet<(Node, u64)>,
     good: u64,
     took_us: Samples,
     last: Time,
@@ -83,14 +83,17 @@ pub fn run(args: &BalanceArgs) -> Figures {
 
 fn one(args: &BalanceArgs, strategy: &'static str, balance: &Balance) -> Row {
     let mut random = Random::stream(args.seed, "balance", 0);
-    let knobs = NetworkKnobs { regions: REGIONS.map(str::to_owned).into(), loss: 0.0, ..NetworkKnobs::default() };
+    let knobs = NetworkKnobs {
+        regions: REGIONS.map(str::to_owned).into(),
+        loss: 0.0,
+        ..NetworkKnobs::default()
+    };
     let network = knobs.build(Time(0)).expect("regions of the table");
     let mut world = World::new(network, args.seed);
     let contacts = settle(args.seed, &mut random, &mut world);
     let keys: Vec<_> = (0..RECORDS).map(|_| RecordKey(random.bytes())).collect();
-    let everybody = Census::of(
-        contacts.iter().zip(0..HOLDERS).map(|(contact, at)| (contact.id, Node(at))),
-    );
+    let everybody =
+        Census::of(contacts.iter().zip(0..HOLDERS).map(|(contact, at)| (contact.id, Node(at))));
     let closest = |key: &RecordKey| everybody.closest(key.point(), 3, |_| true);
     let slow = closest(&keys[0])[0];
     world.end_mut(slow).service_us = SLOW_US;
@@ -109,7 +112,7 @@ fn one(args: &BalanceArgs, strategy: &'static str, balance: &Balance) -> Row {
         balances: vec![balance.clone(); CLIENTS as usize],
         random,
         left: args.requests,
-        open: BTreeMap::new(),
+        open: BTreeSet::new(),
         good: 0,
         took_us: Samples::default(),
         last: BEGIN,
@@ -193,7 +196,7 @@ impl Wishes {
             resident.kademlia_mut()?.fetch(moment(now), key, holders, balance).ok()
         });
         if let Some(Some(QueryId(query))) = query {
-            self.open.insert((client, query), ());
+            self.open.insert((client, query));
         }
     }
 }
@@ -218,7 +221,7 @@ impl Director<Resident> for Wishes {
             Event::Absent { query, cost } => (query, false, cost),
             _ => return,
         };
-        if self.open.remove(&(node, query.0)).is_some() {
+        if self.open.remove(&(node, query.0)) {
             self.good += u64::from(good);
             self.took_us.add(cost.took_us);
             self.last = world.now();

@@ -86,7 +86,10 @@ fn run_hostile(args: &RunArgs) -> Result<(), Error> {
     let scenario = args.scenario(hostile::base())?;
     let compared = hostile::compare(&scenario, |scenario, name| timed(scenario, name).1);
     if args.html.is_some() {
-        let _ = writeln!(io::stderr(), "sim hostile writes no page; `sim --malicious 20% --html FILE` does");
+        let _ = writeln!(
+            io::stderr(),
+            "sim hostile writes no page; `sim --malicious 20% --html FILE` does"
+        );
     }
     print(&compared, &compared.table(), args.output)
 }

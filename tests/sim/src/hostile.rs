@@ -47,10 +47,7 @@ pub fn base() -> Scenario {
 }
 
 /// Runs both.
-pub fn compare(
-    scenario: &Scenario,
-    mut run: impl FnMut(&Scenario, &str) -> Figures,
-) -> Compared {
+pub fn compare(scenario: &Scenario, mut run: impl FnMut(&Scenario, &str) -> Figures) -> Compared {
     let disjoint = Scenario { paths: scenario.paths.max(2), ..scenario.clone() };
     let with = run(&disjoint, "disjoint");
     let without = run(&Scenario { paths: 1, ..scenario.clone() }, "one path");
@@ -88,16 +85,8 @@ impl Compared {
                 percent(self.read_success_rate),
                 percent(self.read_success_rate_one_path),
             ),
-            (
-                "messages a lookup",
-                number(self.messages_mean),
-                number(self.messages_mean_one_path),
-            ),
-            (
-                "latency p95, ms",
-                number(self.latency_ms_p95),
-                number(self.latency_ms_p95_one_path),
-            ),
+            ("messages a lookup", number(self.messages_mean), number(self.messages_mean_one_path)),
+            ("latency p95, ms", number(self.latency_ms_p95), number(self.latency_ms_p95_one_path)),
             ("trace", self.trace_hash.clone(), self.trace_hash_one_path.clone()),
         ];
         let head = format!(

@@ -88,7 +88,7 @@ impl Random {
 
     /// An index into something of this length; zero if it is empty.
     pub fn index(&mut self, length: usize) -> usize {
-        usize::try_from(self.below(length as u64)).expect("below a usize")
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
     /// Whether something of this probability happens. Draws in any case.
@@ -137,7 +137,7 @@ impl Random {
 /// The natural logarithm of a normal positive number, to about 1e-15.
 pub fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
-    let exponent = i32::try_from(bits >> 52 & 0x7ff).expect("11 bits") - 1023;
+    let exponent = to_f64(bits >> 52 & 0x7ff) - 1023.0;
     let mantissa = f64::from_bits(bits & ((1 << 52) - 1) | 1023 << 52);
     // ln m = 2 artanh((m - 1) / (m + 1)), and the argument is at most a third.
     let z = (mantissa - 1.0) / (mantissa + 1.0);
@@ -146,7 +146,7 @@ pub fn ln(x: f64) -> f64 {
     for odd in (0..18_u32).rev() {
         sum = sum * square + 1.0 / f64::from(2 * odd + 1);
     }
-    2.0 * z * sum + f64::from(exponent) * core::f64::consts::LN_2
+    2.0 * z * sum + exponent * core::f64::consts::LN_2
 }
 
 /// The exponential function, to about 1e-15 of the result; for results that are normal numbers.

@@ -68,7 +68,7 @@ struct Crashes {
     open: BTreeMap<(Node, u64), (u32, bool)>,
     published: BTreeSet<u32>,
     found: BTreeSet<u32>,
-    crashes: u64,
+    gone: u64,
 }
 
 const PUBLISH: u64 = 0;
@@ -94,7 +94,7 @@ pub fn run(args: &RecordsArgs, progress: Progress<'_>) -> Result<Figures, Scenar
         open: BTreeMap::new(),
         published: BTreeSet::new(),
         found: BTreeSet::new(),
-        crashes: 0,
+        gone: 0,
     };
     let crashes = to_u64(f64::from(args.nodes) * args.crash.0);
     let end = plan(&mut director, args, crashes, &mut world);
@@ -107,7 +107,12 @@ pub fn run(args: &RecordsArgs, progress: Progress<'_>) -> Result<Figures, Scenar
 }
 
 /// Says what happens when; when all is over.
-fn plan(director: &mut Crashes, args: &RecordsArgs, crashes: u64, world: &mut World<Resident>) -> Time {
+fn plan(
+    director: &mut Crashes,
+    args: &RecordsArgs,
+    crashes: u64,
+    world: &mut World<Resident>,
+) -> Time {
     for record in 0..u64::from(args.records) {
         let at = Time(director.calls.below(PUBLISHING.0));
         world.wake(at, PUBLISH << 32 | record);
@@ -152,9 +157,10 @@ impl Crashes {
                 *holders.entry(name.0.point()).or_default() += 1;
             }
         }
-        let counts = self.published.iter().map(|&record| {
-            holders.get(&self.keys[record as usize].point()).copied().unwrap_or(0)
-        });
+        let counts = self
+            .published
+            .iter()
+            .map(|&record| holders.get(&self.keys[record as usize].point()).copied().unwrap_or(0));
         let (mut lost, mut short, mut sum) = (0, 0, 0);
         for count in counts {
             lost += u64::from(count == 0);
@@ -162,13 +168,13 @@ impl Crashes {
             sum += count;
         }
         let records = self.published.len() as u64;
-        let (n, f) = (f64::from(args.nodes), to_f64(self.crashes));
+        let (n, f) = (f64::from(args.nodes), to_f64(self.gone));
         let at_once = f * (f - 1.0) * (f - 2.0) / (n * (n - 1.0) * (n - 2.0));
         let seconds = to_f64(world.now().0) / 1e6;
         Figures {
             nodes: args.nodes,
             records,
-            crashed: self.crashes,
+            crashed: self.gone,
             gap_s: args.gap,
             lost,
             lost_in_theory_at_once: at_once.max(0.0) * to_f64(records),
@@ -191,7 +197,7 @@ impl Director<Resident> for Crashes {
             _ => {
                 if let Some(node) = self.people.anybody(&mut self.calls) {
                     self.people.go(node, world);
-                    self.crashes += 1;
+                    self.gone += 1;
                 }
             }
         }

@@ -88,7 +88,9 @@ mod tests {
 
     fn of(values: &[u64]) -> Samples {
         let mut samples = Samples::default();
-        values.iter().for_each(|&value| samples.add(value));
+        for &value in values {
+            samples.add(value);
+        }
         samples
     }
 

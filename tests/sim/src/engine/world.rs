@@ -16,6 +16,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
+use super::trace::fold;
 use super::{Arrivals, Director, End, Machine, Network, Node, Queue, Step, Time, Trace};
 use crate::random::Random;
 
@@ -267,13 +268,11 @@ impl<M: Machine> World<M> {
                 self.spare.push(bytes);
                 return;
             };
-            match machine.poll_transmit(now, &mut bytes) {
-                Some(address) => self.send(node, address, bytes),
-                None => {
-                    self.spare.push(bytes);
-                    break;
-                }
-            }
+            let Some(address) = machine.poll_transmit(now, &mut bytes) else {
+                self.spare.push(bytes);
+                break;
+            };
+            self.send(node, address, bytes);
         }
         let place = &mut self.places[node.index()];
         let Some(machine) = place.machine.as_mut() else { return };
@@ -411,8 +410,7 @@ impl Hasher for FixedHasher {
         self.write_u64(word.cast_unsigned() as u64);
     }
     fn write_u64(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xbf58_476d_1ce4_e5b9;
-        self.0 = (product >> 64) as u64 ^ product as u64;
+        self.0 = fold(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9);
     }
     fn finish(&self) -> u64 {
         self.0

@@ -89,6 +89,9 @@ struct Instant {
 }
 
 /// The page.
+///
+/// # Panics
+/// Never: figures and text have a form in JSON.
 pub fn page(outcome: &mut Outcome, figures: &Figures) -> String {
     let data = data(outcome, figures);
     let json = serde_json::to_string(&data).expect("records of numbers and strings");

@@ -16,9 +16,8 @@ pub struct Census {
     sorted: Vec<(u128, Node)>,
 }
 
-const fn prefix(id: NodeId) -> u128 {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = id.0;
-    u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+fn prefix(id: NodeId) -> u128 {
+    u128::from_be_bytes(*id.0.first_chunk().expect("an id has 32 bytes"))
 }
 
 impl Census {
@@ -112,7 +111,9 @@ impl Census {
             (from, to) = mine;
             let span = others.1 - others.0;
             if span <= k {
-                self.sorted[others.0..others.1].iter().for_each(|&(_, node)| take(node));
+                for &(_, node) in &self.sorted[others.0..others.1] {
+                    take(node);
+                }
                 continue;
             }
             // Different ones (Floyd): few of many, without a list of all.
@@ -121,10 +122,14 @@ impl Census {
                 let drawn = random.index(most + 1);
                 chosen.push(if chosen.contains(&drawn) { most } else { drawn });
             }
-            chosen.iter().for_each(|at| take(self.sorted[others.0 + at].1));
+            for at in chosen {
+                take(self.sorted[others.0 + at].1);
+            }
         }
         let mine = self.sorted[from..to].iter();
-        mine.filter(|entry| entry.0 != own).for_each(|&(_, node)| take(node));
+        for &(_, node) in mine.filter(|entry| entry.0 != own) {
+            take(node);
+        }
     }
 }
 

@@ -18,9 +18,9 @@ use crate::random::Random;
 
 /// The id of a key.
 pub fn id_of(key: NodeKey) -> NodeId {
-    let word =
-        |at: usize| u64::from_be_bytes(key.0[at * 8..at * 8 + 8].try_into().expect("eight bytes"));
-    let seed = (0..4).fold(0_u64, |seed, at| Random::new(seed ^ word(at)).next());
+    let (words, _) = key.0.as_chunks();
+    let take = |seed, word: &[u8; 8]| Random::new(seed ^ u64::from_be_bytes(*word)).next();
+    let seed = words.iter().fold(0, take);
     NodeId(Random::new(seed).bytes())
 }
 

@@ -116,42 +116,31 @@ impl Resident {
 
 impl Honest {
     fn hear(&mut self, now: Time, from: Peer, bytes: &[u8]) {
-        match Message::decode(bytes) {
-            Ok(message) => {
-                if let (Some(watch), Body::Answer(answer)) = (&mut self.watch, &message.body) {
-                    watch.hear(now, message.request_id, answer);
-                }
-                self.kademlia.handle_message(moment(now), from, &message);
+        if let Ok(message) = Message::decode(bytes) {
+            if let (Some(watch), Body::Answer(answer)) = (&mut self.watch, &message.body) {
+                watch.hear(now, message.request_id, answer);
             }
-            Err(_) => {
-                self.garbled += 1;
-                let refusal = Header::peek(bytes).and_then(|header| {
-                    header.refusal(ErrorCode::MALFORMED, "").map(|m| m.to_owned())
-                });
-                self.refusals.extend(refusal.map(|message| (from, message)));
-            }
+            self.kademlia.handle_message(moment(now), from, &message);
+        } else {
+            self.garbled += 1;
+            let refusal = Header::peek(bytes)
+                .and_then(|header| header.refusal(ErrorCode::MALFORMED, "").map(|m| m.to_owned()));
+            self.refusals.extend(refusal.map(|message| (from, message)));
         }
     }
 
     fn say(&mut self, now: Time, bytes: &mut Vec<u8>) -> Option<Peer> {
         loop {
-            let (to, message) = match self.refusals.pop() {
-                Some(refusal) => refusal,
-                None => {
-                    let transmit = self.kademlia.poll_transmit()?;
-                    (transmit.to, transmit.message)
-                }
-            };
+            let own = || self.kademlia.poll_transmit().map(|sent| (sent.to, sent.message));
+            let (to, message) = self.refusals.pop().or_else(own)?;
             if let Some(watch) = &mut self.watch {
                 watch.say(now, to, &message);
             }
-            match message.borrow().encode(bytes) {
-                Ok(()) => return Some(to),
-                Err(_) => {
-                    self.garbled += 1;
-                    bytes.clear();
-                }
+            if message.borrow().encode(bytes).is_ok() {
+                return Some(to);
             }
+            self.garbled += 1;
+            bytes.clear();
         }
     }
 }

@@ -241,7 +241,7 @@ impl Figures {
                 format!(
                     "{} a node; the process had {:.0} MiB at most",
                     kib(to_f64(self.memory_per_node_bytes)),
-                    to_f64(self.process_peak_bytes) / 1048576.0
+                    to_f64(self.process_peak_bytes) / 1_048_576.0
                 ),
             ),
             (

@@ -16,7 +16,9 @@
 //!
 //! What it does not do: print.
 
+mod churn;
 pub mod figures;
+mod judge;
 pub mod people;
 pub mod tally;
 mod wake;
@@ -24,7 +26,7 @@ mod wake;
 use std::collections::BTreeMap;
 
 use cloakroom_kademlia::{Cost, Event, QueryId};
-use cloakroom_wire::{NodeId, OwnedContent, OwnedRecord, RecordKey};
+use cloakroom_wire::{NodeId, RecordKey};
 
 use self::people::People;
 use self::tally::{Moment, Open, Question, Story, Tally, What};
@@ -33,7 +35,7 @@ use crate::engine::{Director, Node, Time, Traffic, World};
 use crate::kad::identity;
 use crate::kad::liar::Behaviour;
 use crate::kad::resident::{Disk, Resident, moment};
-use crate::random::{Chance, Random, power, to_f64, to_u64};
+use crate::random::{Random, power, to_f64, to_u64};
 use crate::scenario::{Scenario, Start, minutes};
 
 /// Parts into which the measured time is divided for the time line.
@@ -205,81 +207,8 @@ impl<'a> Run<'a> {
         world.wake(self.measured.0, Wake::Measure.token());
     }
 
-    fn mean_session_us(&self) -> Option<f64> {
-        let per_hour = self.scenario.churn.per_hour;
-        (per_hour > 0.0).then(|| 3600e6 / per_hour)
-    }
-
     fn is_measuring(&self, now: Time) -> bool {
         self.measured.0 <= now && now < self.measured.1
-    }
-
-    fn come(&mut self, node: Node, world: &mut World<Resident>) {
-        self.now.came += 1;
-        let disk = self.disks.remove(&node);
-        self.people.come(node, disk, world);
-        // The first session of a run has been planned.
-        if self.people.all[node.index()].stays.len() > 1 {
-            self.plan_leave(node, world);
-        }
-    }
-
-    fn plan_leave(&mut self, node: Node, world: &mut World<Resident>) {
-        if let Some(mean) = self.mean_session_us() {
-            let length = self.scenario.churn.sessions.length(mean, &mut self.churn);
-            world.wake(world.now().plus_us(to_u64(length)), Wake::Go(node).token());
-        }
-    }
-
-    /// A session ends: with notice, or by a crash.
-    fn go(&mut self, node: Node, world: &mut World<Resident>) {
-        if !world.is_up(node) {
-            return;
-        }
-        let churn = &self.scenario.churn;
-        if self.churn.happens(Chance::of(churn.graceful)) {
-            self.people.hide(node);
-            world.command(node, 2, |resident, now| {
-                if let Some(kademlia) = resident.kademlia_mut() {
-                    kademlia.leave(moment(now));
-                }
-            });
-            return;
-        }
-        let returns = self.churn.happens(Chance::of(churn.returns));
-        let disk_loss = self.churn.happens(Chance::of(churn.disk_loss));
-        let disk = self.stop(node, world);
-        if returns {
-            if let Some(disk) = disk.filter(|_| !disk_loss) {
-                self.disks.insert(node, disk);
-            }
-            let mean = churn.down_min * 60e6;
-            let down = to_u64(self.churn.exponential(mean));
-            world.wake(world.now().plus_us(down), Wake::Come(node).token());
-        } else {
-            self.replace(world);
-        }
-    }
-
-    fn stop(&mut self, node: Node, world: &mut World<Resident>) -> Option<Disk> {
-        self.now.went += 1;
-        let orphans: Vec<_> =
-            self.open.range((node, 0)..=(node, u64::MAX)).map(|(&name, _)| name).collect();
-        for name in orphans {
-            let Some(question) = self.open.remove(&name) else { continue };
-            if question.measured {
-                self.tally(question.what).orphaned += 1;
-            }
-        }
-        self.people.go(node, world)
-    }
-
-    /// Somebody else comes in the place of one who went for good.
-    fn replace(&mut self, world: &mut World<Resident>) {
-        let node = self.people.stranger(self.scenario, world);
-        self.now.came += 1;
-        self.people.come(node, None, world);
-        self.plan_leave(node, world);
     }
 
     fn tally(&mut self, what: What) -> &mut Tally {
@@ -424,7 +353,9 @@ impl<'a> Run<'a> {
         }
         let (target, read) = match question.what {
             What::Point(point) => (point, false),
-            What::Record(record) | What::Publish(record) => (self.keys[record as usize].point(), true),
+            What::Record(record) | What::Publish(record) => {
+                (self.keys[record as usize].point(), true)
+            }
         };
         let watch = world.command(node, 4, |resident, _| resident.watched(target)).flatten();
         let Some(watch) = watch else { return };
@@ -432,35 +363,7 @@ impl<'a> Run<'a> {
         self.stories.push(Story { caller: node, target, read, began, good, hops, took_us, watch });
     }
 
-    /// Whether a lookup has found whom it ought to, and how many of them.
-    fn judge_lookup(&mut self, node: Node, question: &Question, found: &[NodeId]) -> bool {
-        let What::Point(point) = question.what else { return false };
-        let wanted = self.people.closest(point, 20, question.began, node);
-        let is_found = |node: &Node| found.contains(&self.people.all[node.index()].contact.id);
-        let recalled = wanted.iter().filter(|node| is_found(node)).count();
-        let good = wanted.first().is_none_or(is_found);
-        self.recalled.0 += recalled as u64;
-        self.recalled.1 += wanted.len() as u64;
-        good
-    }
-
-    fn judge_read(&self, question: &Question, records: &[OwnedRecord]) -> bool {
-        let What::Record(record) = question.what else { return false };
-        let origin = self.origins[record as usize];
-        let right = |record: &OwnedRecord| {
-            Some(record.origin) == origin
-                && record.sequence == 1
-                && matches!(&record.content, OwnedContent::Value(_))
-        };
-        !records.is_empty() && records.iter().all(right)
-    }
-
-    fn outcome(
-        self,
-        world: &mut World<Resident>,
-        table: (f64, f64, f64),
-        memory: f64,
-    ) -> Outcome {
+    fn outcome(self, world: &mut World<Resident>, table: (f64, f64, f64), memory: f64) -> Outcome {
         let nodes = (0..u32::try_from(world.len()).expect("numbers of nodes")).map(Node);
         let garbled = nodes.clone().filter_map(|node| world.machine(node));
         Outcome {

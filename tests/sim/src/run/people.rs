@@ -84,8 +84,7 @@ impl People {
         for number in honest..scenario.nodes {
             let own = people.all[number as usize].contact;
             let random = Random::stream(scenario.seed, "liar", number.into());
-            let liar =
-                Liar::new(own, scenario.hostile.behaviour, Rc::clone(&conspiracy), random);
+            let liar = Liar::new(own, scenario.hostile.behaviour, Rc::clone(&conspiracy), random);
             world.start(Node(number), Resident::Liar(Box::new(liar)));
             people.all[number as usize].stays.push((Time(0), Time::NEVER));
         }
@@ -105,6 +104,9 @@ impl People {
     }
 
     /// A new place for an honest node that nobody knows yet.
+    ///
+    /// # Panics
+    /// Beyond 14 million nodes.
     pub fn stranger(&mut self, scenario: &Scenario, world: &mut World<Resident>) -> Node {
         let number = u32::try_from(self.all.len()).expect("fewer than 2^32 nodes");
         let contact = identity::honest(number, &mut self.random);
