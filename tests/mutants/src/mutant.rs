@@ -61,7 +61,9 @@ pub(crate) enum HeaderError {
         "{path}:{line}: expected Mutant, Property, Check, Expect or an indented line, got `{got}`"
     )]
     Unknown { path: PathBuf, line: usize, got: String },
-    #[error("{path}: property: expected `POOL-`, `SHARD-` or `WIRE-` and a number, got `{got}`")]
+    #[error(
+        "{path}: property: expected `POOL-`, `SHARD-`, `WIRE-` or `KAD-` and a number, got `{got}`"
+    )]
     Property { path: PathBuf, got: String },
     #[error("{path}: check: expected `cargo test …` or `cargo run …`, got `{got}`")]
     Check { path: PathBuf, got: String },
@@ -128,8 +130,9 @@ impl Mutant {
         let missing = |field| HeaderError::Missing { path: path.into(), field };
         let property = property.ok_or_else(|| missing("Property"))?;
         let check = check.ok_or_else(|| missing("Check"))?;
-        let number =
-            ["POOL-", "SHARD-", "WIRE-"].iter().find_map(|kind| property.strip_prefix(kind));
+        let number = ["POOL-", "SHARD-", "WIRE-", "KAD-"]
+            .iter()
+            .find_map(|kind| property.strip_prefix(kind));
         let number = number.unwrap_or_default();
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(HeaderError::Property { path: path.into(), got: property });
@@ -182,7 +185,7 @@ mod tests {
         );
         assert_eq!(
             refused("POOL-3", "DHT"),
-            "m/a-b.patch: property: expected `POOL-`, `SHARD-` or `WIRE-` and a number, got `DHT`"
+            "m/a-b.patch: property: expected `POOL-`, `SHARD-`, `WIRE-` or `KAD-` and a number, got `DHT`"
         );
         assert_eq!(
             refused("cargo test", "true"),
