@@ -129,7 +129,10 @@ fn the_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark() {
             let part: Vec<usize> = numbers.split(' ').map(|text| text.parse().unwrap()).collect();
             let (colors, share) = picture.drawn(part.try_into().unwrap());
             // Text and a grid alone: a few dozen shades of one colour, on 2 % of the pixels.
-            assert!(colors > 25 && share > 30, "{theme} {chart}: {colors} colours, {share} ‰ drawn");
+            assert!(
+                colors > 25 && share > 30,
+                "{theme} {chart}: {colors} colours, {share} ‰ drawn"
+            );
         }
     }
     assert!(grounds[0] > 600 && grounds[1] < 150, "light and dark differ: {grounds:?}");

@@ -72,8 +72,9 @@ struct Told {
     steps: Vec<Step>,
 }
 
-/// Place, sent and answered (or -1) in milliseconds, shared bits, who told (or -1), region, lies, hops.
-type Step = (u16, f64, f64, u16, i32, u8, u8, u8);
+/// Place, sent and answered (or -1) in milliseconds, shared bits, who told (or -1), region, lies, hops,
+/// sent once more (or -1).
+type Step = (u16, f64, f64, u16, i32, u8, u8, u8, f64);
 
 #[derive(Serialize)]
 struct Instant {
@@ -223,6 +224,7 @@ fn stories(outcome: &Outcome) -> Vec<Told> {
                 at.map_or(0, |&at| outcome.region_of[at]),
                 at.map_or(1, |&at| u8::from(all[at].liar)),
                 hops,
+                ask.again.map_or(-1.0, ms),
             ));
         }
         Told {

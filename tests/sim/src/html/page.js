@@ -336,9 +336,12 @@ function waterfall() {
       x: x(step[1]), y: y + 2 + Math.max(0, row - 17) / 4, width: Math.max(x(Math.min(end, Math.max(now, step[1]))) - x(step[1]), 2), height: Math.min(row - 4, 15), rx: 3,
       fill: `var(--${color})`, opacity: faded * (answered ? 0.9 : 0.5),
     });
+    if (step[8] >= 0 && step[8] <= now) {
+      el(svg, 'line', { x1: x(step[8]), x2: x(step[8]), y1: y + 1, y2: y + row - 1, stroke: 'var(--ink)', 'stroke-width': 1.5, opacity: 0.7 });
+    }
     tell(bar, `n${step[0].toString(16).padStart(4, '0')}… in ${data.regions[step[5]]}${step[6] ? ', which lies' : ''}\n`
       + `shares ${step[3]} bits with the ${story.read ? 'key' : 'point'}, ${step[7]} hop${step[7] === 1 ? '' : 's'} away\n`
-      + `asked after ${ms(step[1])}, ${answered ? `answered after ${ms(step[2] - step[1])}` : 'not answered by the end'}`);
+      + `asked after ${ms(step[1])}${step[8] >= 0 ? `, again after ${ms(step[8])}` : ''}, ${answered ? `answered after ${ms(step[2] - step[1])}` : 'not answered by the end'}`);
   }
   el(svg, 'line', { x1: x(now), x2: x(now), y1: 14, y2: height - 4, stroke: 'var(--ink)', 'stroke-width': 1, opacity: 0.55 });
   svg.dataset.marks = story.steps.length;
@@ -512,7 +515,7 @@ function draw() {
   tiles();
   legend('regions', data.regions.map((name, at) => [tint(at), name]));
   legend('story-legend', [
-    ['var(--two)', 'came nearer'], ['var(--one)', 'answered'], ['var(--three)', 'no answer yet'],
+    ['var(--two)', 'came nearer'], ['var(--one)', 'answered'], ['var(--three)', 'no answer yet'], ['var(--ink)', 'asked again'],
     ...(setting.malicious ? [['var(--bad)', 'lies']] : []),
   ]);
   timeline();

@@ -49,6 +49,8 @@ pub struct Ask {
     pub to: NodeId,
     /// When.
     pub sent: Time,
+    /// When it was sent once more, if it was.
+    pub again: Option<Time>,
     /// When the answer came, if it did.
     pub answered: Option<Time>,
     /// Whom the answer named.
@@ -155,10 +157,15 @@ impl Watch {
         };
         if target == self.target {
             let request = message.request_id;
+            if let Some(step) = self.steps.iter_mut().find(|step| step.request == request) {
+                step.again = Some(now);
+                return;
+            }
             self.steps.push(Ask {
                 request,
                 to: to.id,
                 sent: now,
+                again: None,
                 answered: None,
                 named: Vec::new(),
             });

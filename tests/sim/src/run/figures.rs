@@ -28,7 +28,7 @@ pub struct Figures {
     pub hops_mean: f64,
     /// The same, 95th percentile.
     pub hops_p95: u32,
-    /// Mean requests and answers of a lookup.
+    /// Mean requests and answers of a lookup; a request that was sent again counts once.
     pub messages_mean: f64,
     /// The same, 95th percentile.
     pub messages_p95: u32,
