@@ -7,8 +7,8 @@ use cloakroom_tests::Repository;
 use cloakroom_tests::register::Register;
 
 /// Where a file that names a property must be a site of it.
-const UPHOLDING: [&str; 4] =
-    ["impl/pool/src", "impl/shards/src", "impl/wire/src", "impl/kademlia/src"];
+const UPHOLDING: [&str; 5] =
+    ["impl/pool/src", "impl/shards/src", "impl/wire/src", "impl/kademlia/src", "tests/sim/src"];
 
 fn register(repository: &Repository) -> Register {
     Register::parse(&repository.read("specs/README.md")).unwrap_or_else(|error| panic!("{error}"))
@@ -143,7 +143,8 @@ fn every_property_has_a_site_that_names_it_and_a_check() {
     let shards = (1..=6).map(|number| format!("SHARD-{number}"));
     let wire = (1..=4).map(|number| format!("WIRE-{number}"));
     let kademlia = (1..=11).map(|number| format!("KAD-{number}"));
-    for id in pool.chain(shards).chain(wire).chain(kademlia) {
+    let simulator = (1..=3).map(|number| format!("SIM-{number}"));
+    for id in pool.chain(shards).chain(wire).chain(kademlia).chain(simulator) {
         assert!(ids.contains(&&*id), "specs/README.md: expected a row for {id}, got {ids:?}");
     }
     assert_none(&sites(&repository, &register));

@@ -62,7 +62,7 @@ pub(crate) enum HeaderError {
     )]
     Unknown { path: PathBuf, line: usize, got: String },
     #[error(
-        "{path}: property: expected `POOL-`, `SHARD-`, `WIRE-` or `KAD-` and a number, got `{got}`"
+        "{path}: property: expected `POOL-`, `SHARD-`, `WIRE-`, `KAD-` or `SIM-` and a number, got `{got}`"
     )]
     Property { path: PathBuf, got: String },
     #[error("{path}: check: expected `cargo test …` or `cargo run …`, got `{got}`")]
@@ -130,7 +130,7 @@ impl Mutant {
         let missing = |field| HeaderError::Missing { path: path.into(), field };
         let property = property.ok_or_else(|| missing("Property"))?;
         let check = check.ok_or_else(|| missing("Check"))?;
-        let number = ["POOL-", "SHARD-", "WIRE-", "KAD-"]
+        let number = ["POOL-", "SHARD-", "WIRE-", "KAD-", "SIM-"]
             .iter()
             .find_map(|kind| property.strip_prefix(kind));
         let number = number.unwrap_or_default();
@@ -185,7 +185,7 @@ mod tests {
         );
         assert_eq!(
             refused("POOL-3", "DHT"),
-            "m/a-b.patch: property: expected `POOL-`, `SHARD-`, `WIRE-` or `KAD-` and a number, got `DHT`"
+            "m/a-b.patch: property: expected `POOL-`, `SHARD-`, `WIRE-`, `KAD-` or `SIM-` and a number, got `DHT`"
         );
         assert_eq!(
             refused("cargo test", "true"),

@@ -1,7 +1,7 @@
 //! Chance, all of it from one seed.
 //!
 //! Invariants:
-//! * the same seed, stream and calls give the same numbers, on every machine: integers, and of
+//! * SIM-1: the same seed, stream and calls give the same numbers, on every machine: integers, and of
 //!   floating point only `+ - * /` and the square root, which IEEE 754 defines to the last bit. The
 //!   logarithm and the exponential function of the platform are not, so they stand here;
 //! * streams of different names or indices are unrelated: one more draw here moves nothing there.

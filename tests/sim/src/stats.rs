@@ -1,6 +1,6 @@
 //! Exact percentiles: every sample is kept, nothing is estimated.
 //!
-//! Invariants:
+//! Invariants (SIM-3):
 //! * a percentile is a sample: the smallest that at least so many of the samples do not exceed
 //!   (nearest rank);
 //! * of no samples everything is zero.

@@ -5,7 +5,7 @@
 //! cut stops what goes from one group of regions to another, in one direction or both. A node behind
 //! a NAT hears only from those to whom it sent something lately.
 //!
-//! Invariants:
+//! Invariants (SIM-2):
 //! * every decision follows from the model, the two ends, the time and the sender's own stream of
 //!   chance: what one node sends moves no other node's luck;
 //! * without jitter and reordering, messages between two nodes arrive in the order in which they

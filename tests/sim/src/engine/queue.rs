@@ -5,7 +5,7 @@
 //! two or three times.
 //!
 //! Invariants:
-//! * entries come out by time, and those of one time in the order in which they were put in:
+//! * SIM-1: entries come out by time, and those of one time in the order in which they were put in:
 //!   nothing depends on memory or hashing;
 //! * nothing is put before the present (it would have happened already): that asserts.
 //!

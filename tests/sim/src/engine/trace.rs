@@ -4,7 +4,7 @@
 //! microsecond or in the order of two events must have another, up to the chance of 2^-64.
 //!
 //! Invariants:
-//! * everything that a machine is told goes in: each message with its time, sender, receiver and
+//! * SIM-1: everything that a machine is told goes in: each message with its time, sender, receiver and
 //!   bytes, each timer, each start and crash. Decisions of the network show by what they change.
 //!
 //! What it does not do: withstand an adversary. It is a checksum.

@@ -8,7 +8,7 @@
 //! * a machine that was touched is asked for everything before time goes on;
 //! * a machine has at most one timer that counts: one that is armed later is not taken back but
 //!   ignored when it comes, and one that comes too early is armed again;
-//! * a message to a node that is down is gone. One that is under way while its receiver starts anew
+//! * SIM-2: a message to a node that is down is gone. One that is under way while its receiver starts anew
 //!   reaches the new machine, as a datagram would.
 //!
 //! What it does not do: decide who starts, crashes or calls. That is the [`Director`]'s.

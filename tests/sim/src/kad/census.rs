@@ -1,6 +1,6 @@
 //! Who is up, by id: the truth that lookups are measured against.
 //!
-//! Invariants:
+//! Invariants (SIM-3):
 //! * sorted by id, so that the nodes that share a prefix are one range and the closest to a point
 //!   are found from the point outwards;
 //! * ids differ in their first 128 bits, which are all that is kept.

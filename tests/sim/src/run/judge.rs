@@ -1,5 +1,7 @@
 //! Whether a lookup or read has ended well.
 //!
+//! SIM-3: by who could be found all the time, not by what the machine believes.
+//!
 //! What it does not do: ask the machine that looked. It asks the census.
 
 use cloakroom_wire::{NodeId, OwnedContent, OwnedRecord};
