@@ -47,10 +47,11 @@ const LAYERS: &[Layer] = &[
         may_in_tests: &["cloakroom-specs"],
     },
     // The command runs a pool on a store. It ships the oracle too: `replay` answers the user's
-    // question whether the pool did right, and its judge must not be the pool's own code.
+    // question whether the pool did right, and its judge must not be the pool's own code. And it
+    // ships the simulator: `sim` answers how a network would behave before it is built.
     Layer {
         member: "cloakroom-cli",
-        may: &["cloakroom-pool", "cloakroom-stores", "cloakroom-specs"],
+        may: &["cloakroom-pool", "cloakroom-stores", "cloakroom-specs", "sim"],
         may_in_tests: &[],
     },
     // Checks look at everything and nothing looks at them.
@@ -66,6 +67,8 @@ const LAYERS: &[Layer] = &[
     },
     // A judge shares nothing with what it judges. The oracle judges the judge.
     Layer { member: "cloakroom-lincheck", may: &[], may_in_tests: &["cloakroom-specs"] },
+    // Whole networks of the real machines over the real bytes; its engine knows neither.
+    Layer { member: "sim", may: &["cloakroom-kademlia", "cloakroom-wire"], may_in_tests: &[] },
     // Reads patches, runs cargo; links nothing of the house.
     Layer { member: "mutants", may: &[], may_in_tests: &[] },
 ];

@@ -8,6 +8,7 @@
 //!
 //! What it does not do: hash. An id is given by whoever knows the key.
 
+use core::cmp::Ordering;
 use core::fmt;
 
 /// Bytes of an id, a key or a distance.
@@ -31,11 +32,12 @@ pub struct NodeKey(pub [u8; POINT_BYTES]);
 
 /// How far apart two points are: their XOR as a number, greatest byte first. Displayed by the
 /// number of leading zero bits it has (`d256` is no distance at all).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Distance([u8; POINT_BYTES]);
 
 impl NodeId {
     /// How far this node is from another, or from [`RecordKey::point`].
+    #[inline]
     pub fn distance(self, other: Self) -> Distance {
         let mut distance = self.0;
         for (byte, other) in distance.iter_mut().zip(other.0) {
@@ -58,23 +60,41 @@ impl RecordKey {
     }
 }
 
+/// Lookups sort by distance: two halves in registers instead of a call that compares bytes.
+impl Ord for Distance {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.halves().cmp(&other.halves())
+    }
+}
+
+impl PartialOrd for Distance {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Distance {
+    /// The number in two parts, the greater first.
+    #[inline]
+    const fn halves(&self) -> (u128, u128) {
+        let (halves, _) = self.0.as_chunks();
+        (u128::from_be_bytes(halves[0]), u128::from_be_bytes(halves[1]))
+    }
+
     /// From a point to itself.
     pub const ZERO: Self = Self([0; POINT_BYTES]);
     /// From a point to its complement.
     pub const MAX: Self = Self([0xff; POINT_BYTES]);
 
     /// How many leading bits two points share: 0 to 256.
+    #[inline]
     pub fn shared_bits(self) -> u16 {
-        let mut bits = 0;
-        for byte in self.0 {
-            // At most 8.
-            bits += u16::try_from(byte.leading_zeros()).unwrap_or(8);
-            if byte != 0 {
-                break;
-            }
-        }
-        bits
+        let (high, low) = self.halves();
+        let bits = if high == 0 { 128 + low.leading_zeros() } else { high.leading_zeros() };
+        // At most 256.
+        u16::try_from(bits).unwrap_or(256)
     }
 
     /// The number, greatest byte first.
