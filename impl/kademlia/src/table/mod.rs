@@ -151,11 +151,9 @@ impl Table {
         for entry in last.entries.extract_if(.., deeper) {
             next.push(entry, self.limits.k);
         }
-        next.replacements = last.replacements.extract_if(.., deeper).collect();
+        // Nobody waits: as long as the last bucket can be split, nobody is kept waiting there.
         last.probing = false;
         self.buckets.push(next);
-        self.promote(number);
-        self.promote(number + 1);
     }
 
     /// Whoever waits gets the room that there is, the most recently seen first. The last of them.

@@ -105,13 +105,14 @@ fn of_told_contacts_only_the_genuine_are_asked() {
         contact(id, 500 + usize::from(last))
     };
     let own = *node.own();
-    let forged = Contact { id: near(1).id, ..near(2) };
-    let nowhere = Contact { address: Address::v4([224, 0, 0, 1], 1), ..near(3) };
-    let contacts = vec![forged, nowhere, own, near(4)];
+    // Both nearer than the genuine one, and so asked before it if at all.
+    let forged = Contact { id: near(6).id, ..near(2) };
+    let nowhere = Contact { address: Address::v4([224, 0, 0, 1], 1), ..near(5) };
+    let contacts = vec![forged, nowhere, own, near(1)];
     let body = OwnedBody::Answer(OwnedAnswer::Nodes { contacts });
     let answer = OwnedMessage { request_id: asked.message.request_id, body };
     node.handle_message(now, asked.to, &answer.borrow());
-    assert_eq!(node.poll_transmit().expect("one is asked").to.id, near(4).id);
+    assert_eq!(node.poll_transmit().expect("one is asked").to.id, near(1).id);
     assert!(node.poll_transmit().is_none());
 }
 
