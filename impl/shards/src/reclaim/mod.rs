@@ -11,8 +11,10 @@
 //! What it does not do: find out what is garbage. The map says so.
 
 pub mod epoch;
+pub mod still;
 
 pub use epoch::{Epoch, EpochAfter, Hasty, Leaking};
+pub use still::Still;
 
 use crate::error::ShardsError;
 

@@ -2,8 +2,9 @@
 
 use std::alloc::{Layout, dealloc};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
-use super::{Checker, Ordering, Plan};
+use super::{Checker, Explored, Ordering, Plan, Site};
 
 pub use super::native_cell::UnsafeCell;
 pub use std::sync::Arc;
@@ -56,6 +57,12 @@ macro_rules! atomic {
             #[inline]
             pub fn store(&self, value: $value, order: Ordering) {
                 self.0.store(value, order);
+            }
+
+            /// As std.
+            #[inline]
+            pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                self.0.swap(value, order)
             }
 
             /// As std.
@@ -139,12 +146,26 @@ pub unsafe fn release(
 /// In a checked build: gives back what is in quarantine.
 pub const fn drain() {}
 
-/// Runs a scenario with real threads, `schedules` times.
-pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> usize {
-    for _ in 0..plan.schedules {
+/// Runs a scenario with real threads, `most` times.
+pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> Explored {
+    let executions = plan.most.unwrap_or(1);
+    for _ in 0..executions {
         scenario();
     }
-    plan.schedules
+    Explored { executions, whole: false }
+}
+
+/// Nobody is stopped here.
+pub const fn resume() -> bool {
+    false
+}
+
+/// Sites are for checked builds.
+pub const fn watch(_on: bool) {}
+
+/// None: sites are for checked builds.
+pub const fn seen() -> BTreeSet<Site> {
+    BTreeSet::new()
 }
 
 /// A small number of this thread's own, from 0, where threads are few; else shared.
