@@ -9,7 +9,7 @@ use crate::sync::{CHECKER, Checker};
 pub(crate) const CHECKED: bool = !matches!(CHECKER, Checker::None);
 
 /// Seats in the first block and in each that is appended.
-pub(crate) const SEATS: usize = if CHECKED { 3 } else { 16 };
+pub(crate) const SEATS: usize = if CHECKED { 2 } else { 16 };
 
 /// Retired objects that are sealed together, with one fence.
 pub(crate) const BATCH: usize = if CHECKED { 1 } else { 32 };

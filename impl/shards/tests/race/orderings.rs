@@ -280,10 +280,12 @@ pub(crate) fn weaken() {
     let weaker = &all.iter().find(|it| it.to_string() == wanted).expect("in the text").weaker;
     let named = variable("CLOAKROOM_SEARCH");
     let set = crate::explore::set();
+    let among = variable("CLOAKROOM_AMONG").unwrap_or_default();
     let mut rows: Vec<_> = searches::all()
         .into_iter()
         .filter(|row| searches::ours(row.search))
         .filter(|row| named.as_ref().map_or(row.set <= set, |named| row.name() == *named))
+        .filter(|row| named.is_some() || row.scenario.contains(&among))
         .collect();
     assert!(!rows.is_empty(), "no search is named {named:?}");
     rows.sort_by_key(|row| row.executions);

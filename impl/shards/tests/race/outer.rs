@@ -53,6 +53,7 @@ fn output(checker: &'static str, task: &str, variables: &[(&str, OsString)]) -> 
         .args(["--nocapture", "--exact", "the_task_of_a_checked_build"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("CLOAKROOM_TASK", task)
+        .env("RUST_BACKTRACE", "0")
         .envs(variables.iter().cloned());
     command.output().expect("the test runs")
 }

@@ -43,6 +43,8 @@ pub(crate) struct Scenario {
     pub(crate) heap: bool,
     /// Whether something is freed in it that another thread may be reading.
     pub(crate) frees: bool,
+    /// All threads begin at one seat.
+    pub(crate) one_seat: bool,
     pub(crate) setup: Vec<Step>,
     pub(crate) threads: Vec<Vec<Step>>,
 }
@@ -336,7 +338,8 @@ impl Scenario {
             .zip(&self.threads)
             .map(|(caller, steps)| {
                 let world = Arc::clone(&world);
-                let thread = thread::spawn(caller, move || {
+                let index = if self.one_seat { 1 } else { caller };
+                let thread = thread::spawn(index, move || {
                     let mut history = History::new();
                     for step in steps {
                         world.step(caller, step, &mut history);

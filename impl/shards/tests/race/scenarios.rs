@@ -20,12 +20,12 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
 });
 
 fn scenario(name: &str, heap: bool, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
-    Scenario { name: name.into(), heap, frees: false, setup, threads }
+    Scenario { name: name.into(), heap, frees: false, one_seat: false, setup, threads }
 }
 
 /// Keys and values on the heap, and something is freed.
 fn freeing(name: &str, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
-    Scenario { name: name.into(), heap: true, frees: true, setup, threads }
+    Scenario { frees: true, ..scenario(name, true, setup, threads) }
 }
 
 fn one_key() -> Vec<Scenario> {
@@ -133,14 +133,37 @@ fn reclamation() -> Vec<Scenario> {
                 vec![Cas(1, 2, 6), Cas(1, 6, 7), Get(0)],
             ],
         ),
-        // More guards than seats.
+        // A guard of the epoch that the other thread has made meanwhile.
         freeing(
-            "held within held",
+            "retire, moved by the other",
+            both(),
+            vec![vec![Cas(1, 2, 3), Get(0)], vec![Cas(0, 1, 4), Cas(0, 4, 5)]],
+        ),
+        // What the first has read is freed by the second, which only the third knows to be gone.
+        freeing(
+            "retire, moved by a third",
             both(),
             vec![
-                vec![Hold(0, vec![Hold(1, vec![Cas(0, 1, 3)])])],
-                vec![Hold(1, vec![Hold(0, vec![Cas(1, 2, 4)])])],
+                vec![Get(0)],
+                vec![Cas(1, 2, 3), Cas(1, 3, 6)],
+                vec![Cas(0, 1, 4), Cas(0, 4, 5)],
             ],
+        ),
+        // The second takes over the seat of the first, with its garbage.
+        Scenario {
+            one_seat: true,
+            ..freeing("a seat taken over", both(), vec![vec![Cas(0, 1, 3)], vec![Cas(1, 2, 4)]])
+        },
+        // More guards than seats.
+        freeing(
+            "more guards than seats",
+            both(),
+            vec![vec![Hold(0, vec![Get(1)])], vec![Hold(1, vec![Get(0)])]],
+        ),
+        freeing(
+            "more guards than seats, retire",
+            both(),
+            vec![vec![Hold(0, vec![Cas(1, 2, 3)])], vec![Hold(1, vec![Cas(0, 1, 4)])]],
         ),
     ]
 }
@@ -171,6 +194,19 @@ fn growth() -> Vec<Scenario> {
         freeing("late copier", full(), vec![
             grow(),
             vec![Put(3, 4), Remove(0, 1), Get(0)],
+        ]),
+        // A copier freezes a word that is equal to the one that it read, of another writer.
+        Scenario {
+            heap: false,
+            ..freeing("back again, grown", full(), vec![
+                vec![Cas(0, 1, 5), Back(0, 5, 1)],
+                vec![Put(2, 3), Cas(0, 1, 4)],
+            ])
+        },
+        // A copier finds frozen what it read before it was changed.
+        freeing("changed, frozen by the other", full(), vec![
+            vec![Cas(0, 1, 5), Put(3, 4)],
+            vec![Put(2, 3), Get(0)],
         ]),
         // The copier's successor has a successor itself before the copier goes on.
         freeing("late copier, twice replaced", full(), vec![
