@@ -9,13 +9,13 @@ use crate::sync::{CHECKER, Checker};
 pub(crate) const CHECKED: bool = !matches!(CHECKER, Checker::None);
 
 /// Seats in the first block and in each that is appended.
-pub(crate) const SEATS: usize = if CHECKED { 2 } else { 16 };
+pub(crate) const SEATS: usize = if CHECKED { 3 } else { 16 };
 
 /// Retired objects that are sealed together, with one fence.
 pub(crate) const BATCH: usize = if CHECKED { 1 } else { 32 };
 
 /// Slots of a shard's first table: a power of two.
-pub(crate) const FIRST_SLOTS: usize = if CHECKED { 2 } else { 16 };
+pub(crate) const FIRST_SLOTS: usize = if CHECKED { 3 } else { 16 };
 
 /// Shards, where the caller does not say: a power of two for each core.
 pub(crate) const SHARDS_PER_CORE: usize = if CHECKED { 1 } else { 16 };

@@ -146,7 +146,7 @@ pub(crate) fn stop_at_every_step() -> usize {
     // A thread is stopped by its index, which is its own unless all begin at one seat.
     for scenario in SCENARIOS.iter().filter(|scenario| !scenario.one_seat) {
         let (mut steps, begun) = (0, Instant::now());
-        for thread in 1..=scenario.threads.len() {
+        for thread in 1..=scenario.callers() {
             // Some steps are rare: an exchange that is tried again.
             let mut none = 0;
             for step in 1.. {
@@ -181,12 +181,17 @@ pub(crate) fn pin() {
             rows.extend(others.iter().filter(kept).cloned());
             continue;
         }
+        let alone = !scenario.deeds.is_empty();
         for reclaimer in [Reclaimer::Still, Reclaimer::Epoch] {
+            if alone && reclaimer == Reclaimer::Still {
+                continue;
+            }
             for search in [Search::Plain, Search::Rmw, Search::Failing, Search::Dfs] {
                 // Depth-first without a guard's steps: with them it does not end. Exchanges that
                 // fail are the map's, but for the one that appends seats.
                 let appends = scenario.name.contains("seat");
-                let apart = reclaimer != Reclaimer::Still
+                let apart = !alone
+                    && reclaimer != Reclaimer::Still
                     && (search == Search::Dfs || search == Search::Failing && !appends);
                 if searches::ours(search) && !apart {
                     rows.extend(bounds(scenario, reclaimer, search, deepest));

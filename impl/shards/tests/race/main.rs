@@ -18,6 +18,7 @@
 // The harness is not what is checked: its own locks must be no points of a schedule.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod deeds;
 mod explore;
 mod orderings;
 mod outer;

@@ -16,6 +16,8 @@ use cloakroom_shards::reclaim::{Epoch, Hasty, Leaking, Reclaim, Still};
 use cloakroom_shards::sync::{Arc, UnsafeCell, Unseen, resume, thread};
 use cloakroom_specs::map::{Answer, Call, Done, Order, explainable};
 
+use crate::deeds::{self, Deed};
+
 use Step::{Back, Cas as Swap, Get, Hold, Iterate, Put, Remove};
 
 /// Keys and values are small numbers. Under a checker a key's slot is its number, modulo the slots.
@@ -47,6 +49,8 @@ pub(crate) struct Scenario {
     pub(crate) one_seat: bool,
     pub(crate) setup: Vec<Step>,
     pub(crate) threads: Vec<Vec<Step>>,
+    /// Instead of steps on a map: deeds on a reclaimer alone.
+    pub(crate) deeds: Vec<Vec<Deed>>,
 }
 
 /// Who frees memory.
@@ -300,7 +304,15 @@ fn flat(steps: &[Step]) -> Vec<&Step> {
 }
 
 impl Scenario {
+    /// How many threads it starts.
+    pub(crate) fn callers(&self) -> usize {
+        self.threads.len() + self.deeds.len()
+    }
+
     pub(crate) fn run(&'static self, reclaimer: Reclaimer, run: &Run) {
+        if !self.deeds.is_empty() {
+            return deeds::run(&self.deeds, reclaimer, run);
+        }
         match reclaimer {
             Reclaimer::Still => self.run_with::<Still>(run),
             Reclaimer::Epoch => self.run_with::<Epoch>(run),

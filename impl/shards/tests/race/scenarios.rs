@@ -5,8 +5,10 @@
 
 use std::sync::LazyLock;
 
+use crate::deeds::Deed;
 use crate::scenario::{Scenario, Step};
 
+use Deed::{Pass, Read, Unlink, Within};
 use Step::{Back, Cas, Get, Hold, Iterate, Put, Remove};
 
 pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
@@ -14,13 +16,15 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     all.extend(neighbours());
     all.extend(publication());
     all.extend(reclamation());
+    all.extend(reclaimer_alone());
     all.extend(growth());
     all.extend(growth_under_pairs());
     all
 });
 
 fn scenario(name: &str, heap: bool, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
-    Scenario { name: name.into(), heap, frees: false, one_seat: false, setup, threads }
+    let (frees, one_seat, deeds) = (false, false, Vec::new());
+    Scenario { name: name.into(), heap, frees, one_seat, setup, threads, deeds }
 }
 
 /// Keys and values on the heap, and something is freed.
@@ -165,6 +169,22 @@ fn reclamation() -> Vec<Scenario> {
             both(),
             vec![vec![Hold(0, vec![Cas(1, 2, 3)])], vec![Hold(1, vec![Cas(0, 1, 4)])]],
         ),
+    ]
+}
+
+fn reclaimer_alone() -> Vec<Scenario> {
+    let alone = |name: &str, deeds: Vec<Vec<Deed>>| Scenario {
+        frees: true,
+        deeds,
+        ..scenario(&format!("alone: {name}"), false, vec![], vec![])
+    };
+    vec![
+        alone("read, unlink", vec![vec![Read(0)], vec![Unlink(0), Pass, Pass]]),
+        alone("read read, unlink", vec![vec![Read(0)], vec![Read(0)], vec![Unlink(0), Pass, Pass]]),
+        alone("pass, read, unlink", vec![vec![Pass, Read(0)], vec![Unlink(0), Pass]]),
+        alone("read, pass, unlink", vec![vec![Read(0)], vec![Pass, Pass], vec![Unlink(0), Pass]]),
+        alone("pass, unlink unlink", vec![vec![Unlink(0), Read(1)], vec![Unlink(1), Read(0)]]),
+        alone("within, unlink", vec![vec![Within(0, 1)], vec![Within(1, 0), Unlink(0), Pass]]),
     ]
 }
 
