@@ -16,10 +16,28 @@ pub use ::shuttle::sync::atomic::fence;
 /// This build runs under shuttle.
 pub const CHECKER: Checker = Checker::Shuttle;
 
-/// A SeqCst fence: the checker knows of no processor where the exchange is one.
-#[track_caller]
-pub fn fence_after_exchange() {
-    fence(Ordering::SeqCst);
+/// As std where the kernel has no `membarrier`, which no checker knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Fences;
+
+impl Fences {
+    /// Asks nobody.
+    #[allow(clippy::new_without_default)] // As that of std.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// A SeqCst fence.
+    #[track_caller]
+    pub fn light(self) {
+        fence(Ordering::SeqCst);
+    }
+
+    /// A SeqCst fence.
+    #[track_caller]
+    pub fn heavy(self) {
+        fence(Ordering::SeqCst);
+    }
 }
 
 /// shuttle's.
