@@ -6,7 +6,7 @@
 //!
 //! What it does not do: reclaim. The real reclaimers run in the same scenarios.
 
-use super::{Garbage, Guard, Reclaim, Tally};
+use super::{Garbage, Guard, Local, Reclaim, Tally};
 use crate::error::ShardsError;
 use crate::sync::{self, Unseen};
 
@@ -30,6 +30,7 @@ unsafe impl Send for Still {}
 
 impl Reclaim for Still {
     type Guard<'a> = &'a Self;
+    type Local<'a> = &'a Self;
 
     fn new() -> Self {
         Self::default()
@@ -39,9 +40,24 @@ impl Reclaim for Still {
         Ok(self)
     }
 
+    fn register(&self) -> Result<&Self, ShardsError> {
+        Ok(self)
+    }
+
     fn tally(&self) -> Tally {
         let sum = |sum: isize| usize::try_from(sum).unwrap_or(0);
         self.kept.with(|kept| Tally { entries: sum(kept.entries), bytes: sum(kept.bytes) })
+    }
+}
+
+impl Local for &Still {
+    type Guard<'a>
+        = &'a Still
+    where
+        Self: 'a;
+
+    fn pin(&self) -> &Still {
+        self
     }
 }
 

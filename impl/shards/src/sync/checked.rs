@@ -73,6 +73,30 @@ pub fn drain() {
     }
 }
 
+/// As std where the kernel has no `membarrier`, which no checker knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Fences;
+
+impl Fences {
+    /// Asks nobody.
+    #[allow(clippy::new_without_default)] // As that of std.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// A SeqCst fence.
+    #[track_caller]
+    pub fn light(self) {
+        super::fence(Ordering::SeqCst);
+    }
+
+    /// A SeqCst fence.
+    #[track_caller]
+    pub fn heavy(self) {
+        super::fence(Ordering::SeqCst);
+    }
+}
+
 /// [`Mode`], as a number.
 static MODE: AtomicU8 = AtomicU8::new(0);
 

@@ -21,12 +21,6 @@ pub fn fence(order: Ordering) {
     }
 }
 
-/// A SeqCst fence: the checker knows of no processor where the exchange is one.
-#[track_caller]
-pub fn fence_after_exchange() {
-    fence(Ordering::SeqCst);
-}
-
 fn before() {}
 
 /// How many weak exchanges this thread has tried before. Its own count: what a thread does may

@@ -29,7 +29,7 @@ mod shuttle;
 mod sites;
 
 #[cfg(any(cloakroom_loom, cloakroom_shuttle))]
-pub use checked::{Canary, drain, release};
+pub use checked::{Canary, Fences, drain, release};
 #[cfg(any(cloakroom_loom, cloakroom_shuttle))]
 pub use sites::{seen, watch};
 #[cfg(cloakroom_loom)]

@@ -25,12 +25,6 @@ pub fn fence(order: Ordering) {
     }
 }
 
-/// A SeqCst fence: the checker knows of no processor where the exchange is one.
-#[track_caller]
-pub fn fence_after_exchange() {
-    fence(Ordering::SeqCst);
-}
-
 /// How many weak exchanges this thread has tried before.
 fn turn() -> usize {
     TURN.with(|turn| turn.replace(turn.get() + 1))

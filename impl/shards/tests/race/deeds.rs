@@ -7,12 +7,12 @@
 use std::alloc::{Layout, alloc};
 use std::ptr;
 
-use cloakroom_shards::reclaim::{Epoch, Garbage, Guard, Hasty, Leaking, Reclaim, Still};
+use cloakroom_shards::reclaim::{Epoch, Garbage, Guard, Hasty, Leaking, Local, Reclaim, Still};
 use cloakroom_shards::sync::{
     Arc, AtomicPtr, Canary, Ordering, UnsafeCell, release, resume, thread,
 };
 
-use crate::scenario::{Reclaimer, Run};
+use crate::scenario::{Reclaimer, Run, Scenario};
 
 use Deed::{Pass, Read, Unlink, Within};
 
@@ -86,43 +86,50 @@ impl<R: Reclaim> World<R> {
         unsafe { self.links[link].load(Ordering::Acquire).as_ref() }
     }
 
-    fn retire(&self, object: *mut Object) {
-        if object.is_null() {
-            return;
-        }
-        let mut guard = self.domain.pin().unwrap();
-        guard.reserve().unwrap();
-        // SAFETY: no link leads to it any more, and whoever took it away retires it.
-        unsafe { guard.retire(Garbage::new(object.cast(), Object::free)) };
-    }
-
     /// Whether it met an object.
-    fn deed(&self, deed: Deed) -> bool {
+    fn deed<'a, G: Guard + 'a>(&'a self, deed: Deed, pin: &impl Fn() -> G) -> bool {
+        let retire = |object: *mut Object| {
+            let mut guard = pin();
+            guard.reserve().unwrap();
+            // SAFETY: no link leads to it any more, and whoever took it away retires it.
+            unsafe { guard.retire(Garbage::new(object.cast(), 1, Object::free)) };
+        };
         match deed {
             Read(link) => {
-                let _guard = self.domain.pin().unwrap();
+                let _guard = pin();
                 self.follow(link).inspect(|object| object.read()).is_some()
             }
             Within(first, second) => {
-                let _guard = self.domain.pin().unwrap();
+                let _guard = pin();
                 let held = self.follow(first);
-                let met = self.deed(Read(second));
+                let met = self.deed(Read(second), pin);
                 if let Some(object) = held {
                     object.read();
                 }
                 met
             }
             Unlink(link) => {
-                // Release: nothing; Relaxed would do, for the fences of the reclaimer order it.
+                // Relaxed: the fences of the reclaimer order it.
                 let object = self.links[link].swap(ptr::null_mut(), Ordering::Relaxed);
-                self.retire(object);
+                if !object.is_null() {
+                    retire(object);
+                }
                 !object.is_null()
             }
             Pass => {
-                self.retire(Object::new());
+                retire(Object::new());
                 true
             }
         }
+    }
+
+    /// What a thread does, with a place of its own or without.
+    fn all(&self, deeds: &[Deed], registered: bool) -> Vec<bool> {
+        if registered {
+            let local = self.domain.register().unwrap();
+            return deeds.iter().map(|&deed| self.deed(deed, &|| local.pin())).collect();
+        }
+        deeds.iter().map(|&deed| self.deed(deed, &|| self.domain.pin().unwrap())).collect()
     }
 }
 
@@ -139,25 +146,24 @@ impl<R: Reclaim> Drop for World<R> {
     }
 }
 
-pub(crate) fn run(threads: &'static [Vec<Deed>], reclaimer: Reclaimer, run: &Run) {
+pub(crate) fn run(scenario: &'static Scenario, reclaimer: Reclaimer, run: &Run) {
     match reclaimer {
-        Reclaimer::Still => run_with::<Still>(threads, run),
-        Reclaimer::Epoch => run_with::<Epoch>(threads, run),
-        Reclaimer::Hasty => run_with::<Hasty>(threads, run),
-        Reclaimer::Leaking => run_with::<Leaking>(threads, run),
+        Reclaimer::Still => run_with::<Still>(scenario, run),
+        Reclaimer::Epoch => run_with::<Epoch>(scenario, run),
+        Reclaimer::Hasty => run_with::<Hasty>(scenario, run),
+        Reclaimer::Leaking => run_with::<Leaking>(scenario, run),
     }
 }
 
-fn run_with<R: Reclaim + 'static>(threads: &'static [Vec<Deed>], run: &Run) {
+fn run_with<R: Reclaim + 'static>(scenario: &'static Scenario, run: &Run) {
+    let registered = scenario.registered;
     let link = || AtomicPtr::new(Object::new());
     let world = Arc::new(World::<R> { domain: R::new(), links: [link(), link()] });
     let mut started: Vec<_> = (1..)
-        .zip(threads)
+        .zip(&scenario.deeds)
         .map(|(caller, deeds)| {
             let world = Arc::clone(&world);
-            let thread = thread::spawn(caller, move || {
-                deeds.iter().map(|&deed| world.deed(deed)).collect::<Vec<bool>>()
-            });
+            let thread = thread::spawn(caller, move || world.all(deeds, registered));
             (caller, thread)
         })
         .collect();

@@ -57,7 +57,7 @@ fn roles(method: &str) -> &'static [Role] {
     match method {
         "load" => &[Role::Load],
         "store" => &[Role::Store],
-        "fence" => &[Role::Fence],
+        "fence" | "light" | "heavy" => &[Role::Fence],
         "compare_exchange" | "compare_exchange_weak" => &[Role::Success, Role::Failure],
         _ => &[Role::Rmw],
     }
@@ -165,10 +165,11 @@ fn accesses(path: &Path) -> Vec<Access> {
             .expect("an ordering");
         calls.push((call_around(&code, at), *order));
     }
-    // Its ordering stands in the shim.
-    let full = "fence_after_exchange";
-    let shipped = positions(&code, full).into_iter().map(|at| at + full.len());
-    calls.extend(shipped.filter(|&at| code[at] == b'(').map(|at| (at, Ordering::SeqCst)));
+    // Their ordering stands in the shim.
+    for fence in [".light(", ".heavy("] {
+        let opens = positions(&code, fence).into_iter().map(|at| at + fence.len() - 1);
+        calls.extend(opens.map(|at| (at, Ordering::SeqCst)));
+    }
     calls.sort_by_key(|&(at, _)| at);
     let workspace = root().ancestors().nth(2).expect("impl/shards");
     let file = path.strip_prefix(workspace).expect("in the workspace").display().to_string();
@@ -176,7 +177,6 @@ fn accesses(path: &Path) -> Vec<Access> {
     let mut last = None;
     for (open, order) in calls {
         let (start, method) = word_before(&code, open);
-        let method = if method == full { "fence" } else { method };
         if last == Some(open) {
             let access = all.last_mut().expect("the call's first ordering");
             let role = roles(method)[access.orders.len()];

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cloakroom_pool::Cas;
-use cloakroom_shards::Shards;
+use cloakroom_shards::{Handle, Shards};
 use cloakroom_shards::reclaim::{Epoch, Hasty, Leaking, Reclaim, Still};
 use cloakroom_shards::sync::{Arc, UnsafeCell, Unseen, resume, thread};
 use cloakroom_specs::map::{Answer, Call, Done, Order, explainable};
@@ -45,6 +45,8 @@ pub(crate) struct Scenario {
     pub(crate) heap: bool,
     /// Whether something is freed in it that another thread may be reading.
     pub(crate) frees: bool,
+    /// Threads register: each has a handle.
+    pub(crate) registered: bool,
     /// All threads begin at one seat.
     pub(crate) one_seat: bool,
     pub(crate) setup: Vec<Step>,
@@ -152,7 +154,35 @@ struct World<R: Reclaim> {
 
 type History = Vec<(u8, Done)>;
 
+/// By way of what a thread makes its steps.
+enum Via<'a, R: Reclaim> {
+    Map(&'a Shards<R>),
+    Handle(Handle<'a, R>),
+}
+
+impl<R: Reclaim> Via<'_, R> {
+    fn read<A>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> A) -> A {
+        match self {
+            Self::Map(map) => map.read(key, f),
+            Self::Handle(handle) => handle.read(key, f),
+        }
+        .unwrap()
+    }
+
+    fn set(&self, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Cas {
+        match self {
+            Self::Map(map) => map.compare_and_set(key, expected, new),
+            Self::Handle(handle) => handle.compare_and_set(key, expected, new),
+        }
+        .unwrap()
+    }
+}
+
 impl<R: Reclaim> World<R> {
+    fn via(&self, registered: bool) -> Via<'_, R> {
+        if registered { Via::Handle(self.map.handle().unwrap()) } else { Via::Map(&self.map) }
+    }
+
     fn bytes(&self, number: u8) -> Vec<u8> {
         vec![number; if self.heap { 12 } else { 1 }]
     }
@@ -181,10 +211,10 @@ impl<R: Reclaim> World<R> {
         }
     }
 
-    fn step(&self, caller: usize, step: &Step, history: &mut History) {
+    fn step(&self, via: &Via<'_, R>, caller: usize, step: &Step, history: &mut History) {
         let (key, call) = match *step {
             Iterate => return self.iterate(caller, history),
-            Hold(key, ref steps) => return self.hold(caller, key, steps, history),
+            Hold(key, ref steps) => return self.hold(via, caller, key, steps, history),
             Get(key) => (key, Call::Get),
             Put(key, new) => {
                 self.cells.publish(Cell::Value(new));
@@ -209,7 +239,7 @@ impl<R: Reclaim> World<R> {
             }
         };
         let begin = self.now();
-        let answer = self.call(key, call);
+        let answer = self.call(via, key, call);
         let end = self.now();
         match (call, answer) {
             (_, Answer::Value(value) | Answer::Mismatch(value)) => {
@@ -229,15 +259,18 @@ impl<R: Reclaim> World<R> {
         history.push((key, Done { call, answer, caller, begin, end }));
     }
 
-    fn call(&self, key: u8, call: Call) -> Answer {
+    fn call(&self, via: &Via<'_, R>, key: u8, call: Call) -> Answer {
         let number = |value: Option<Vec<u8>>| value.map(|value| self.number(&value).into());
         match call {
-            Call::Get => Answer::Value(number(self.map.get(&self.bytes(key)).unwrap())),
+            Call::Get => {
+                let value = via.read(&self.bytes(key), |value| value.map(<[u8]>::to_vec));
+                Answer::Value(number(value))
+            }
             Call::CompareAndSet { expected, new } => {
                 let bytes = |value: Option<u64>| value.map(|value| self.bytes(small(value)));
                 let (expected, new) = (bytes(expected), bytes(new));
                 let key = self.bytes(key);
-                match self.map.compare_and_set(&key, expected.as_deref(), new.as_deref()).unwrap() {
+                match via.set(&key, expected.as_deref(), new.as_deref()) {
                     Cas::Set => Answer::Set,
                     Cas::Mismatch(current) => Answer::Mismatch(number(current)),
                 }
@@ -269,20 +302,27 @@ impl<R: Reclaim> World<R> {
         }
     }
 
-    fn hold(&self, caller: usize, key: u8, steps: &[Step], history: &mut History) {
+    fn hold(
+        &self,
+        via: &Via<'_, R>,
+        caller: usize,
+        key: u8,
+        steps: &[Step],
+        history: &mut History,
+    ) {
         let begin = self.now();
         let mut end = begin;
-        let value = self.map.read(&self.bytes(key), |held| {
+        let value = via.read(&self.bytes(key), |held| {
             end = self.now();
             let value = held.map(|held| self.number(held));
             self.saw(caller, key, value);
             for step in steps {
-                self.step(caller, step, history);
+                self.step(via, caller, step, history);
             }
             assert_eq!(held.map(|held| self.number(held)), value, "what is held changed");
             value
         });
-        let answer = Answer::Value(value.unwrap().map(u64::from));
+        let answer = Answer::Value(value.map(u64::from));
         history.push((key, Done { call: Call::Get, answer, caller, begin, end }));
     }
 }
@@ -311,7 +351,7 @@ impl Scenario {
 
     pub(crate) fn run(&'static self, reclaimer: Reclaimer, run: &Run) {
         if !self.deeds.is_empty() {
-            return deeds::run(&self.deeds, reclaimer, run);
+            return deeds::run(self, reclaimer, run);
         }
         match reclaimer {
             Reclaimer::Still => self.run_with::<Still>(run),
@@ -344,7 +384,7 @@ impl Scenario {
         let world = Arc::new(self.world::<R>());
         let mut history = History::new();
         for step in &self.setup {
-            world.step(0, step, &mut history);
+            world.step(&Via::Map(&world.map), 0, step, &mut history);
         }
         let mut started: Vec<_> = (1..)
             .zip(&self.threads)
@@ -353,9 +393,11 @@ impl Scenario {
                 let index = if self.one_seat { 1 } else { caller };
                 let thread = thread::spawn(index, move || {
                     let mut history = History::new();
+                    let via = world.via(self.registered);
                     for step in steps {
-                        world.step(caller, step, &mut history);
+                        world.step(&via, caller, step, &mut history);
                     }
+                    drop(via);
                     history
                 });
                 (caller, thread)
@@ -392,7 +434,7 @@ impl Scenario {
         assert_eq!(world.map.len(), left.len(), "the count of entries");
         let keys: BTreeSet<u8> = history.iter().map(|&(key, _)| key).collect();
         for &key in &keys {
-            world.step(0, &Get(key), history);
+            world.step(&Via::Map(&world.map), 0, &Get(key), history);
             let answer = Answer::Value(left.get(&key).map(|&value| value.into()));
             let (begin, end) = (world.now(), world.now());
             history.push((key, Done { call: Call::Get, answer, caller: 0, begin, end }));

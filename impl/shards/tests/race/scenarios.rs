@@ -19,12 +19,14 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     all.extend(reclaimer_alone());
     all.extend(growth());
     all.extend(growth_under_pairs());
+    all.extend(handles());
     all
 });
 
 fn scenario(name: &str, heap: bool, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
-    let (frees, one_seat, deeds) = (false, false, Vec::new());
-    Scenario { name: name.into(), heap, frees, one_seat, setup, threads, deeds }
+    let (frees, registered, one_seat) = (false, false, false);
+    let (name, deeds) = (name.into(), Vec::new());
+    Scenario { name, heap, frees, registered, one_seat, setup, threads, deeds }
 }
 
 /// Keys and values on the heap, and something is freed.
@@ -172,20 +174,46 @@ fn reclamation() -> Vec<Scenario> {
     ]
 }
 
+/// The reclaimer without a map: by threads that have registered, and by others.
 fn reclaimer_alone() -> Vec<Scenario> {
-    let alone = |name: &str, deeds: Vec<Vec<Deed>>| Scenario {
-        frees: true,
-        deeds,
-        ..scenario(&format!("alone: {name}"), false, vec![], vec![])
+    let all = [
+        ("read, unlink", vec![vec![Read(0)], vec![Unlink(0), Pass, Pass]]),
+        ("read read, unlink", vec![vec![Read(0)], vec![Read(0)], vec![Unlink(0), Pass, Pass]]),
+        ("pass, read, unlink", vec![vec![Pass, Read(0)], vec![Unlink(0), Pass]]),
+        ("read, pass, unlink", vec![vec![Read(0)], vec![Pass, Pass], vec![Unlink(0), Pass]]),
+        ("unlink unlink", vec![vec![Unlink(0), Read(1)], vec![Unlink(1), Read(0)]]),
+        ("within, unlink", vec![vec![Within(0, 1)], vec![Within(1, 0), Unlink(0), Pass]]),
+        ("read twice, unlink", vec![vec![Read(0), Read(1)], vec![Unlink(0), Pass, Pass]]),
+    ];
+    let alone = |registered: bool| {
+        all.clone().map(|(name, deeds)| Scenario {
+            frees: true,
+            registered,
+            deeds,
+            ..scenario(
+                &format!("{}: {name}", if registered { "registered" } else { "alone" }),
+                false,
+                vec![],
+                vec![],
+            )
+        })
     };
-    vec![
-        alone("read, unlink", vec![vec![Read(0)], vec![Unlink(0), Pass, Pass]]),
-        alone("read read, unlink", vec![vec![Read(0)], vec![Read(0)], vec![Unlink(0), Pass, Pass]]),
-        alone("pass, read, unlink", vec![vec![Pass, Read(0)], vec![Unlink(0), Pass]]),
-        alone("read, pass, unlink", vec![vec![Read(0)], vec![Pass, Pass], vec![Unlink(0), Pass]]),
-        alone("pass, unlink unlink", vec![vec![Unlink(0), Read(1)], vec![Unlink(1), Read(0)]]),
-        alone("within, unlink", vec![vec![Within(0, 1)], vec![Within(1, 0), Unlink(0), Pass]]),
-    ]
+    alone(false).into_iter().chain(alone(true)).collect()
+}
+
+/// By way of handles.
+fn handles() -> Vec<Scenario> {
+    let registered = |scenario: Scenario| Scenario {
+        registered: true,
+        name: format!("{}, by handles", scenario.name),
+        ..scenario
+    };
+    let by_handles = [
+        "cas remove", "churn get", "retire pin", "retire, held", "a seat taken over",
+        "retire, moved by the other", "more guards than seats, retire", "grow cas", "grow get",
+    ];
+    let all = one_key().into_iter().chain(reclamation()).chain(growth());
+    all.filter(|scenario| by_handles.contains(&&*scenario.name)).map(registered).collect()
 }
 
 fn growth() -> Vec<Scenario> {
