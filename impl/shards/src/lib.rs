@@ -1,7 +1,7 @@
 //! A lock-free map in memory: the layer below every node, and the pool's store within one process.
 //!
 //! The only crate with `unsafe` and atomics. Its real source compiles against std, loom and shuttle
-//! through [`sync`]; `tests/race.rs` explores it under both.
+//! through [`sync`]; `tests/race/` explores it under both.
 //!
 //! | file | what |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | [`reclaim`] | when memory is given back |
 //! | [`sync`], `bounds.rs` | the only files that know of a checker |
 //!
-//! Properties: SHARD-1 to SHARD-6, in `specs/README.md`.
+//! Properties: SHARD-1 to SHARD-7, in `specs/README.md`.
 //!
 //! What it does not do: keep anything after the process. Keys have at most [`MAX_KEY_BYTES`],
 //! values at most [`MAX_VALUE_BYTES`].

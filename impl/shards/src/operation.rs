@@ -6,8 +6,8 @@
 //!   if that is frozen, the freezing, or the read of the current table, whichever was later;
 //! * an operation writes to a table only through slots that are not frozen, and reaches a table
 //!   only when it is or was current: until then its predecessor's values are the map's;
-//! * progress: a `get` takes a bounded number of steps; a `compare_and_set` starts again only after
-//!   another one has changed something.
+//! * SHARD-7: a `get` takes a bounded number of steps; a `compare_and_set` starts again only after
+//!   another one has changed something; whoever meets a table that is being replaced helps.
 //!
 //! Each of them is compiled twice: for a key and values of up to 8 bytes, which need no memory and
 //! stand inline with the caller, and for the rest.

@@ -20,7 +20,8 @@ use crate::deeds::{self, Deed};
 
 use Step::{Back, Cas as Swap, Get, Hold, Iterate, Put, Remove};
 
-/// Keys and values are small numbers. Under a checker a key's slot is its number, modulo the slots.
+/// Keys and values are numbers below 48. Under a checker a key's slot is its number, modulo the
+/// slots.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// Put if absent.
@@ -95,7 +96,7 @@ unsafe impl Sync for Cells {}
 unsafe impl Send for Cells {}
 
 /// Values and keys are below this.
-const NUMBERS: usize = 32;
+const NUMBERS: usize = 48;
 
 #[derive(Clone, Copy)]
 enum Cell {
@@ -183,8 +184,15 @@ impl<R: Reclaim> World<R> {
         if registered { Via::Handle(self.map.handle().unwrap()) } else { Via::Map(&self.map) }
     }
 
+    /// Numbers that differ by 16 are twins: under a checker one hash, and one first word of a key
+    /// that stands in its slot. They differ from the second word on.
     fn bytes(&self, number: u8) -> Vec<u8> {
-        vec![number; if self.heap { 12 } else { 1 }]
+        if !self.heap {
+            return vec![number];
+        }
+        let mut bytes = vec![number; 12];
+        bytes[0] = number % 16;
+        bytes
     }
 
     fn now(&self) -> u64 {
@@ -196,8 +204,9 @@ impl<R: Reclaim> World<R> {
 
     /// A key's or value's number.
     fn number(&self, bytes: &[u8]) -> u8 {
-        assert_eq!(bytes, self.bytes(bytes[0]), "torn");
-        bytes[0]
+        let number = bytes[bytes.len() - 1];
+        assert_eq!(bytes, self.bytes(number), "SHARD-3: torn");
+        number
     }
 
     fn saw(&self, caller: usize, key: u8, value: Option<u8>) {
@@ -319,7 +328,7 @@ impl<R: Reclaim> World<R> {
             for step in steps {
                 self.step(via, caller, step, history);
             }
-            assert_eq!(held.map(|held| self.number(held)), value, "what is held changed");
+            assert_eq!(held.map(|held| self.number(held)), value, "SHARD-4: what is held changed");
             value
         });
         let answer = Answer::Value(value.map(u64::from));
@@ -431,7 +440,7 @@ impl Scenario {
             let twice = left.insert(world.number(&key), world.number(&value));
             assert_eq!(twice, None, "SHARD-2: key {key:?} has two slots");
         }
-        assert_eq!(world.map.len(), left.len(), "the count of entries");
+        assert_eq!(world.map.len(), left.len(), "SHARD-1: the count of entries");
         let keys: BTreeSet<u8> = history.iter().map(|&(key, _)| key).collect();
         for &key in &keys {
             world.step(&Via::Map(&world.map), 0, &Get(key), history);

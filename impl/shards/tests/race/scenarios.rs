@@ -19,6 +19,7 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     all.extend(reclaimer_alone());
     all.extend(growth());
     all.extend(growth_under_pairs());
+    all.extend(wide_keys());
     all.extend(handles());
     all
 });
@@ -199,6 +200,25 @@ fn reclaimer_alone() -> Vec<Scenario> {
         })
     };
     alone(false).into_iter().chain(alone(true)).collect()
+}
+
+/// Tables that have grown keep keys of 12 bytes in three words; twins have the first in common.
+fn wide_keys() -> Vec<Scenario> {
+    let grown = || (0..5).map(|key| Put(key, key + 1)).collect::<Vec<Step>>();
+    let wide = |name: &str, threads: Vec<Vec<Step>>| scenario(name, true, grown(), threads);
+    vec![
+        wide("wide: put put", vec![vec![Put(16, 10), Get(16)], vec![Put(16, 11)]]),
+        wide("wide: put twin", vec![vec![Put(16, 10), Get(32)], vec![Put(32, 11), Get(16)]]),
+        wide("wide: put get", vec![vec![Put(16, 10)], vec![Get(16), Get(16)]]),
+        wide("wide: put iterate", vec![vec![Put(16, 10)], vec![Iterate]]),
+        Scenario {
+            frees: true,
+            ..wide("wide: grow put", vec![
+                vec![Put(16, 10), Put(5, 12), Put(6, 13), Put(7, 14)],
+                vec![Put(16, 11), Get(0)],
+            ])
+        },
+    ]
 }
 
 /// By way of handles.
