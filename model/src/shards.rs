@@ -29,8 +29,11 @@ fn search(line: &str) -> Result<Search<'_>, String> {
         return Err(format!("searches.txt: expected six cells: {line}"));
     };
     let count = executions.parse().map_err(|_| format!("searches.txt: no number: {line}"))?;
-    let extent =
-        if bound == "none" { format!("**{executions}**") } else { format!("{executions} ≤{bound}") };
+    let extent = if bound == "none" {
+        format!("**{executions}**")
+    } else {
+        format!("{executions} ≤{bound}")
+    };
     Ok(Search { scenario, reclaimer, kind, extent, executions: count })
 }
 
@@ -143,9 +146,9 @@ mod tests {
         let table = "# head\na | still | plain | 3 | 10 | quick\na | still | plain | none | 20 | whole\n\
                      a | still | rmw | 2 | 5 | quick\na | epoch | rmw | none | 7 | quick\n";
         searches(&mut text, table).unwrap();
-        assert!(text.ends_with(
-            "| a | still | **20** | 5 ≤2 |  |  |\n| a | epoch |  | **7** |  |  |\n"
-        ));
+        assert!(
+            text.ends_with("| a | still | **20** | 5 ≤2 |  |  |\n| a | epoch |  | **7** |  |  |\n")
+        );
         assert!(searches(&mut text, "a | still | plain | 3 | ten | quick").is_err());
     }
 

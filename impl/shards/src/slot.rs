@@ -90,7 +90,7 @@ impl<'t> Place<'t> {
     #[inline]
     pub(crate) fn value(self) -> Word {
         // Acquire: the value's bytes, and what its writer did before (SHARD-3); partner: Release in
-        // `swap` and in `copy`.
+        // `swap`. What was copied came by the current table, see `Table::copy`.
         let word = self.value_word().load(Ordering::Acquire);
         self.table.check();
         Word::from_bits(word)
@@ -188,8 +188,7 @@ impl<'t> Place<'t> {
         while !seen.is_frozen() {
             // Acquire, here and on failure and in `value`: the value's bytes and what its writer
             // did before, which the copy hands on, and which the exchange of the current table
-            // hands on for keys that are not copied (SHARD-3); partner: Release in `swap` and in
-            // `copy`. No release of its own: an exchange stays in the release sequence of the write
+            // hands on for keys that are not copied (SHARD-3); partner: Release in `swap`. No release of its own: an exchange stays in the release sequence of the write
             // that it found, so a reader of the frozen word still meets that.
             match self.value_word().compare_exchange_weak(
                 seen.bits(),

@@ -432,12 +432,14 @@ impl Table {
     fn copy(&self, value: Word, local: u64, claim: impl Fn(Place<'_>) -> bool) {
         for place in self.way(local) {
             if claim(place) {
-                // Release: the value's bytes, and what its writer did before; partner: Acquire in
-                // `value`. Relaxed: who fails is late and reads nothing.
+                // Relaxed: nobody comes to this table but by the exchange of the current one, and
+                // whoever makes that has frozen this value itself before, with acquire, so it hands
+                // on the value's bytes and what its writer did before. Relaxed on failure: who fails
+                // is late and reads nothing.
                 let _ = place.value_word().compare_exchange(
                     Word::EMPTY.bits(),
                     value.bits(),
-                    Ordering::Release,
+                    Ordering::Relaxed,
                     Ordering::Relaxed,
                 );
                 self.canary.check();

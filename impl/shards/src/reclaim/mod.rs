@@ -31,11 +31,7 @@ pub struct Garbage {
 impl Garbage {
     /// # Safety
     /// `free(pointer)` may be called once, by any thread, as soon as nobody reads it any more.
-    pub unsafe fn new(
-        pointer: *mut (),
-        bytes: usize,
-        free: unsafe fn(*mut ()) -> usize,
-    ) -> Self {
+    pub unsafe fn new(pointer: *mut (), bytes: usize, free: unsafe fn(*mut ()) -> usize) -> Self {
         Self { pointer, bytes, free }
     }
 

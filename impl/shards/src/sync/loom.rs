@@ -30,7 +30,13 @@ fn turn() -> usize {
 }
 
 // No pointer of ours has all bits set, and no count gets there.
-atomic!(AtomicPtr, ::loom::sync::atomic::AtomicPtr<T>, *mut T, without_provenance_mut(usize::MAX), T);
+atomic!(
+    AtomicPtr,
+    ::loom::sync::atomic::AtomicPtr<T>,
+    *mut T,
+    without_provenance_mut(usize::MAX),
+    T
+);
 atomic!(AtomicUsize, ::loom::sync::atomic::AtomicUsize, usize, usize::MAX);
 arithmetic!(AtomicUsize, usize);
 

@@ -30,14 +30,14 @@ mod sites;
 
 #[cfg(any(cloakroom_loom, cloakroom_shuttle))]
 pub use checked::{Canary, Fences, drain, release};
-#[cfg(any(cloakroom_loom, cloakroom_shuttle))]
-pub use sites::{seen, watch};
 #[cfg(cloakroom_loom)]
 pub use loom::*;
 #[cfg(not(any(cloakroom_loom, cloakroom_shuttle)))]
 pub use native::*;
 #[cfg(cloakroom_shuttle)]
 pub use shuttle::*;
+#[cfg(any(cloakroom_loom, cloakroom_shuttle))]
+pub use sites::{seen, watch};
 
 pub use std::sync::atomic::Ordering;
 

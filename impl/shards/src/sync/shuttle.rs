@@ -61,7 +61,8 @@ pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> Expl
     let most = plan.most.unwrap_or(usize::MAX);
     let executions = match plan.schedules {
         Schedules::DepthFirst => {
-            let scheduler = DepthFirst { preemptions: plan.preemptions, most, ..Default::default() };
+            let scheduler =
+                DepthFirst { preemptions: plan.preemptions, most, ..Default::default() };
             Runner::new(scheduler, config).run(execution)
         }
         Schedules::Random => {

@@ -44,7 +44,11 @@ pub(crate) fn scenario(name: &str) -> &'static Scenario {
 }
 
 /// One exploration: the executions, whether those were all, and what was seen.
-pub(crate) fn exploration(scenario: &'static Scenario, by: Reclaimer, plan: &Plan) -> (usize, bool, Seen) {
+pub(crate) fn exploration(
+    scenario: &'static Scenario,
+    by: Reclaimer,
+    plan: &Plan,
+) -> (usize, bool, Seen) {
     // Under weak memory, time is no order that threads could know of; when every load is an
     // exchange it sees the newest value.
     let order = match (CHECKER, plan.mode) {
@@ -52,8 +56,7 @@ pub(crate) fn exploration(scenario: &'static Scenario, by: Reclaimer, plan: &Pla
         _ => Order::RealTime,
     };
     let seen = Arc::new(Unseen::default());
-    let run =
-        Run { order, stopped: plan.stop.map(|(thread, _)| thread), seen: Arc::clone(&seen) };
+    let run = Run { order, stopped: plan.stop.map(|(thread, _)| thread), seen: Arc::clone(&seen) };
     let explored = explore(plan, move || scenario.run(by, &run));
     (explored.executions, explored.whole, seen.with(std::mem::take))
 }
@@ -174,10 +177,9 @@ pub(crate) fn stop_at_every_step() -> usize {
 pub(crate) fn pin() {
     let deepest = variable("CLOAKROOM_MOST").map_or(MOST[2].1, |most| most.parse().unwrap());
     let named = variable("CLOAKROOM_SCENARIO").unwrap_or_default();
-    let part: usize = variable("PART").map_or(2, |part| part.parse().unwrap());
     let (mut rows, others): (Vec<Row>, Vec<Row>) = (Vec::new(), searches::all());
-    for (at, scenario) in SCENARIOS.iter().enumerate() {
-        if !scenario.name.contains(&named) || at % 2 == part {
+    for scenario in SCENARIOS.iter() {
+        if !scenario.name.contains(&named) {
             let kept = |row: &&Row| row.scenario == scenario.name && searches::ours(row.search);
             rows.extend(others.iter().filter(kept).cloned());
             continue;
@@ -212,7 +214,8 @@ fn bounds(
 ) -> Vec<Row> {
     let ran = |preemptions: Option<usize>, most: usize| {
         let name = scenario.name.clone();
-        let row = Row { scenario: name, reclaimer, search, preemptions, executions: 0, set: Set::Quick };
+        let row =
+            Row { scenario: name, reclaimer, search, preemptions, executions: 0, set: Set::Quick };
         let plan = Plan { most: Some(most + 1), ..row.plan() };
         let begun = Instant::now();
         let (executions, whole, _) = exploration(scenario, reclaimer, &plan);
@@ -222,9 +225,10 @@ fn bounds(
     };
     let (mut found, mut bound): (Vec<Row>, usize) = (Vec::new(), 0);
     for (set, most) in MOST {
-        if most > deepest {
+        if set < Set::Deep && most > deepest {
             break;
         }
+        let most = most.min(deepest);
         if let Some(row) = ran(None, most) {
             found.push(Row { set, ..row });
             break;

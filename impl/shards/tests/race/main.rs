@@ -121,4 +121,3 @@ fn pin_orderings() {
         outer::pin_orderings();
     }
 }
-

@@ -146,9 +146,10 @@ fn positions(code: &[u8], wanted: &str) -> Vec<usize> {
 
 /// The function in which `at` stands.
 fn function_around(code: &[u8], at: usize) -> String {
-    let last = positions(&code[..at], "fn ").into_iter().rev().find(|&at| {
-        at == 0 || !(code[at - 1].is_ascii_alphanumeric() || code[at - 1] == b'_')
-    });
+    let last = positions(&code[..at], "fn ")
+        .into_iter()
+        .rev()
+        .find(|&at| at == 0 || !(code[at - 1].is_ascii_alphanumeric() || code[at - 1] == b'_'));
     let start = last.expect("an access stands in a function") + 3;
     let part = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
     String::from_utf8(code[start..].iter().take_while(part).copied().collect()).expect("ASCII")
@@ -186,7 +187,8 @@ fn accesses(path: &Path) -> Vec<Access> {
         last = Some(open);
         let before = &code[..start];
         let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        let column = start - before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1) + 1;
+        let column =
+            start - before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1) + 1;
         let function = function_around(&code, start);
         let same = |access: &&Access| {
             access.function == function && access.method.split(' ').next() == Some(method)

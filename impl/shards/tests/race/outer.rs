@@ -146,7 +146,8 @@ fn weakened(weakening: &Weakening, search: Option<&str>, set: Set) -> Option<Ver
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = said.lines().rev().find_map(|line| line.strip_prefix("search: "));
-    let search = last.unwrap_or_else(|| panic!("{}: nothing was searched:\n{said}", weakening.name));
+    let search =
+        last.unwrap_or_else(|| panic!("{}: nothing was searched:\n{said}", weakening.name));
     let telling = ["SHARD-", "Causality violation"];
     let how = telling.iter().find_map(|text| {
         let at = said.find(text)?;
@@ -173,7 +174,8 @@ fn by_two<A: Send, B: Send>(all: Vec<A>, f: impl Fn(A) -> B + Sync) -> Vec<B> {
                 })
             })
             .collect();
-        let joined = workers.into_iter().flat_map(|worker| worker.join().expect("a worker's panic"));
+        let joined =
+            workers.into_iter().flat_map(|worker| worker.join().expect("a worker's panic"));
         joined.collect::<Vec<_>>()
     });
     done.sort_by_key(|&(at, _)| at);
@@ -189,20 +191,27 @@ pub(crate) fn unearned() -> Vec<String> {
         .filter(|name| all.iter().all(|weakening| weakening.name != **name))
         .map(|name| format!("not in the source any more: {name}"))
         .collect();
-    wrong.extend(by_two(all, |weakening| {
-        let name = &weakening.name;
-        match known.get(name) {
-            None => Some(format!("not in the table: {name}")),
-            Some(Verdict::Survives { why }) if why.len() < 20 => Some(format!("no reason: {name}")),
-            Some(Verdict::Survives { .. }) if set() < Set::Deep => None,
-            Some(Verdict::Survives { .. }) => weakened(&weakening, None, Set::Deep)
-                .map(|verdict| format!("does not survive: {name}: {verdict:?}")),
-            Some(killed @ Verdict::Killed { search, .. }) => {
-                let got = weakened(&weakening, Some(search), Set::Deep);
-                (got.as_ref() != Some(killed)).then(|| format!("{name}: got {got:?}, not {killed:?}"))
+    wrong.extend(
+        by_two(all, |weakening| {
+            let name = &weakening.name;
+            match known.get(name) {
+                None => Some(format!("not in the table: {name}")),
+                Some(Verdict::Survives { why }) if why.len() < 20 => {
+                    Some(format!("no reason: {name}"))
+                }
+                Some(Verdict::Survives { .. }) if set() < Set::Deep => None,
+                Some(Verdict::Survives { .. }) => weakened(&weakening, None, Set::Deep)
+                    .map(|verdict| format!("does not survive: {name}: {verdict:?}")),
+                Some(killed @ Verdict::Killed { search, .. }) => {
+                    let got = weakened(&weakening, Some(search), Set::Deep);
+                    (got.as_ref() != Some(killed))
+                        .then(|| format!("{name}: got {got:?}, not {killed:?}"))
+                }
             }
-        }
-    }).into_iter().flatten());
+        })
+        .into_iter()
+        .flatten(),
+    );
     wrong
 }
 

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cloakroom_pool::Cas;
-use cloakroom_shards::{Handle, Shards};
 use cloakroom_shards::reclaim::{Epoch, Hasty, Leaking, Reclaim, Still};
 use cloakroom_shards::sync::{Arc, UnsafeCell, Unseen, resume, thread};
+use cloakroom_shards::{Handle, Shards};
 use cloakroom_specs::map::{Answer, Call, Done, Order, explainable};
 
 use crate::deeds::{self, Deed};

@@ -79,19 +79,23 @@ fn one_key() -> Vec<Scenario> {
 fn neighbours() -> Vec<Scenario> {
     vec![
         // Slot 0 is taken: the second key's way goes over it.
-        freeing("remove, put neighbour", vec![Put(0, 1)], vec![
-            vec![Remove(0, 1)],
-            vec![Put(2, 2), Get(0)],
-        ]),
-        scenario("put neighbour", true, vec![], vec![
-            vec![Put(0, 1), Get(2)],
-            vec![Put(2, 2), Get(0)],
-        ]),
+        freeing(
+            "remove, put neighbour",
+            vec![Put(0, 1)],
+            vec![vec![Remove(0, 1)], vec![Put(2, 2), Get(0)]],
+        ),
+        scenario(
+            "put neighbour",
+            true,
+            vec![],
+            vec![vec![Put(0, 1), Get(2)], vec![Put(2, 2), Get(0)]],
+        ),
         scenario("iterate, put", true, vec![Put(0, 1)], vec![vec![Put(1, 2)], vec![Iterate]]),
-        freeing("iterate, remove", vec![Put(0, 1), Put(1, 2)], vec![
-            vec![Remove(1, 2), Remove(0, 1)],
-            vec![Iterate],
-        ]),
+        freeing(
+            "iterate, remove",
+            vec![Put(0, 1), Put(1, 2)],
+            vec![vec![Remove(1, 2), Remove(0, 1)], vec![Iterate]],
+        ),
     ]
 }
 
@@ -150,11 +154,7 @@ fn reclamation() -> Vec<Scenario> {
         freeing(
             "retire, moved by a third",
             both(),
-            vec![
-                vec![Get(0)],
-                vec![Cas(1, 2, 3), Cas(1, 3, 6)],
-                vec![Cas(0, 1, 4), Cas(0, 4, 5)],
-            ],
+            vec![vec![Get(0)], vec![Cas(1, 2, 3), Cas(1, 3, 6)], vec![Cas(0, 1, 4), Cas(0, 4, 5)]],
         ),
         // The second takes over the seat of the first, with its garbage.
         Scenario {
@@ -213,10 +213,13 @@ fn wide_keys() -> Vec<Scenario> {
         wide("wide: put iterate", vec![vec![Put(16, 10)], vec![Iterate]]),
         Scenario {
             frees: true,
-            ..wide("wide: grow put", vec![
-                vec![Put(16, 10), Put(5, 12), Put(6, 13), Put(7, 14)],
-                vec![Put(16, 11), Get(0)],
-            ])
+            ..wide(
+                "wide: grow put",
+                vec![
+                    vec![Put(16, 10), Put(5, 12), Put(6, 13), Put(7, 14)],
+                    vec![Put(16, 11), Get(0)],
+                ],
+            )
         },
     ]
 }
@@ -229,8 +232,15 @@ fn handles() -> Vec<Scenario> {
         ..scenario
     };
     let by_handles = [
-        "cas remove", "churn get", "retire pin", "retire, held", "a seat taken over",
-        "retire, moved by the other", "more guards than seats, retire", "grow cas", "grow get",
+        "cas remove",
+        "churn get",
+        "retire pin",
+        "retire, held",
+        "a seat taken over",
+        "retire, moved by the other",
+        "more guards than seats, retire",
+        "grow cas",
+        "grow get",
     ];
     let all = one_key().into_iter().chain(reclamation()).chain(growth());
     all.filter(|scenario| by_handles.contains(&&*scenario.name)).map(registered).collect()
@@ -251,36 +261,34 @@ fn growth() -> Vec<Scenario> {
         freeing("grow get", full(), vec![grow(), vec![Get(0), Get(2)]]),
         freeing("grow iterate", full(), vec![grow(), vec![Iterate]]),
         freeing("grow grow", full(), vec![grow(), vec![Put(3, 4)]]),
-        freeing("removed, grown, read", full(), vec![
-            vec![Remove(0, 1), Put(2, 3)],
-            vec![Get(0)],
-        ]),
-        freeing("removed, grown, put", full(), vec![
-            vec![Remove(0, 1), Put(2, 3)],
-            vec![Put(0, 4), Get(0)],
-        ]),
-        freeing("late copier", full(), vec![
-            grow(),
-            vec![Put(3, 4), Remove(0, 1), Get(0)],
-        ]),
+        freeing("removed, grown, read", full(), vec![vec![Remove(0, 1), Put(2, 3)], vec![Get(0)]]),
+        freeing(
+            "removed, grown, put",
+            full(),
+            vec![vec![Remove(0, 1), Put(2, 3)], vec![Put(0, 4), Get(0)]],
+        ),
+        freeing("late copier", full(), vec![grow(), vec![Put(3, 4), Remove(0, 1), Get(0)]]),
         // A copier freezes a word that is equal to the one that it read, of another writer.
         Scenario {
             heap: false,
-            ..freeing("back again, grown", full(), vec![
-                vec![Cas(0, 1, 5), Back(0, 5, 1)],
-                vec![Put(2, 3), Cas(0, 1, 4)],
-            ])
+            ..freeing(
+                "back again, grown",
+                full(),
+                vec![vec![Cas(0, 1, 5), Back(0, 5, 1)], vec![Put(2, 3), Cas(0, 1, 4)]],
+            )
         },
         // A copier finds frozen what it read before it was changed.
-        freeing("changed, frozen by the other", full(), vec![
-            vec![Cas(0, 1, 5), Put(3, 4)],
-            vec![Put(2, 3), Get(0)],
-        ]),
+        freeing(
+            "changed, frozen by the other",
+            full(),
+            vec![vec![Cas(0, 1, 5), Put(3, 4)], vec![Put(2, 3), Get(0)]],
+        ),
         // The copier's successor has a successor itself before the copier goes on.
-        freeing("late copier, twice replaced", full(), vec![
-            grow(),
-            vec![Put(3, 4), Put(4, 5), Put(5, 6), Get(0)],
-        ]),
+        freeing(
+            "late copier, twice replaced",
+            full(),
+            vec![grow(), vec![Put(3, 4), Put(4, 5), Put(5, 6), Get(0)]],
+        ),
     ]
 }
 

@@ -151,6 +151,5 @@ pub(crate) fn pin(mut rows: Vec<Row>) {
     for row in rows.iter().filter(|row| order(row).is_some()) {
         text.push_str(&format!("{row}\n"));
     }
-    let to = std::env::var("TO").map_or(path(), PathBuf::from);
-    std::fs::write(to, text).expect("searches.txt");
+    std::fs::write(path(), text).expect("searches.txt");
 }
