@@ -220,7 +220,9 @@ pub(crate) fn sites_that_differ() -> Vec<String> {
     let file = folder("loom").with_extension("sites");
     run("loom", "sites", &[("CLOAKROOM_SITES", file.clone().into())]);
     let text = fs::read_to_string(file).expect("the file of sites");
-    let met: BTreeSet<String> = text.lines().map(String::from).collect();
+    // Objects of the harness have accesses too.
+    let ours = |line: &&str| line.contains("\"impl/shards/src/");
+    let met: BTreeSet<String> = text.lines().filter(ours).map(String::from).collect();
     let written: BTreeSet<String> = sites().iter().map(|site| format!("{site:?}")).collect();
     met.symmetric_difference(&written).cloned().collect()
 }
