@@ -1,7 +1,8 @@
 //! `specs/CLAIMS.md`: the table of claims, written from what has just been run.
 //!
 //! Invariants:
-//! * nothing in it is written by hand but the words around the tables;
+//! * nothing in it is written by hand but the words around the tables, and why an ordering of the
+//!   shards survives;
 //! * it has no times and no dates, so that two runs of the same sources write the same bytes, and
 //!   a check can compare them.
 
@@ -14,6 +15,7 @@ use crate::article::FAULTS;
 use crate::bounds::CHECKS;
 use crate::checks::{Check, Expected, Outcome, Tier};
 use crate::opinions::{self, Opinion, Verdict};
+use crate::shards;
 
 /// The number of states as the tables print it.
 pub fn states(outcome: &Outcome) -> String {
@@ -84,7 +86,9 @@ pub fn rewrite(
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mutants = mutants(&root.join("tests/mutants"))?;
-    let mut files = vec![(root.join("specs/CLAIMS.md"), claims(ran, opinions, &mutants))];
+    let shards = shards::sections(&root)?;
+    let text = claims(ran, opinions, &shards, &mutants);
+    let mut files = vec![(root.join("specs/CLAIMS.md"), text)];
     for fault in FAULTS {
         let path = root.join("model/traces").join(fault.name).with_extension("trace");
         files.push((path, fault.search().trace.to_string()));
@@ -141,6 +145,7 @@ fn mutants(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
 fn claims(
     ran: &[(&Check, Outcome)],
     opinions: &[Opinion],
+    shards: &str,
     mutants: &BTreeMap<String, Vec<String>>,
 ) -> String {
     let mut text = String::from(
@@ -199,6 +204,7 @@ fn claims(
         table_row(&mut text, &cells);
     }
     second_opinions(&mut text, opinions);
+    text.push_str(shards);
     text.push_str(
         "\n## Mutants that must fail\n\n\
          Each is a small plausible bug in the code that ships; its header names the check that must \

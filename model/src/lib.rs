@@ -15,5 +15,6 @@ pub mod checks;
 pub mod evidence;
 pub mod opinions;
 pub mod search;
+mod shards;
 pub mod twin;
 pub mod world;
