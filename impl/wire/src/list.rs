@@ -64,6 +64,7 @@ pub struct RecordsIter<'a>(Source<'a, OwnedRecord>);
 impl Iterator for ContactsIter<'_> {
     type Item = Contact;
 
+    #[inline]
     fn next(&mut self) -> Option<Contact> {
         match &mut self.0 {
             Source::Slice(items) => Source::split_first(items).copied(),

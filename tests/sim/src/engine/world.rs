@@ -424,6 +424,9 @@ mod tests {
     use crate::random::Chance;
     use std::collections::VecDeque;
 
+    /// Makes its receiver's next beat come later.
+    const PUT_OFF: u8 = 255;
+
     /// Counts what it hears, answers while the number is not zero, and beats every 10 ms.
     #[derive(Default)]
     struct Toy {
@@ -439,7 +442,9 @@ mod tests {
         type Disk = usize;
         fn handle_message(&mut self, now: Time, from: u8, bytes: &[u8]) {
             self.heard.push((now.0, from, bytes[0]));
-            if bytes[0] > 0 {
+            if bytes[0] == PUT_OFF {
+                self.due = now.plus_us(15_000);
+            } else if bytes[0] > 0 {
                 self.send.push_back((from, bytes[0] - 1));
             }
         }
@@ -478,7 +483,7 @@ mod tests {
 
     fn world(network: Network, seed: u64) -> World<Toy> {
         let mut world = World::new(network, seed);
-        for address in 0..2 {
+        for address in 0..3 {
             let node = world.settle(address, End::default());
             world.start(node, Toy::default());
         }
@@ -504,6 +509,18 @@ mod tests {
         assert_eq!(world.now(), Time(100_000));
         let expected = Traffic { sent: 2, sent_bytes: 2, received: 2, received_bytes: 2 };
         assert_eq!((world.traffic(Node(0)), world.lost()), (expected, 0));
+    }
+
+    #[test]
+    fn a_timer_that_was_put_off_rings_at_its_new_time() {
+        let mut world = world(one_region(), 1);
+        // It arrives at 5,876 and moves the beat of 10,000 to 20,876.
+        world.wake(Time(5000), PUT_OFF.into());
+        world.run(&mut Rally, Time(15_000));
+        assert_eq!(world.machine(Node(1)).unwrap().beats, 1);
+        world.run(&mut Rally, Time(25_000));
+        assert_eq!(world.machine(Node(1)).unwrap().beats, 2);
+        assert_eq!(world.machine(Node(0)).unwrap().beats, 3);
     }
 
     #[test]
@@ -546,6 +563,11 @@ mod tests {
         world.wake(Time(40_000_000), 0);
         world.run(&mut Rally, Time(50_000_000));
         assert_eq!((heard(&world, 1).len(), world.lost()), (1, 2));
+        // A hole for one is none for another.
+        world.command(Node(1), 0, |toy, _| toy.send.push_back((0, 0)));
+        world.command(Node(2), 0, |toy, _| toy.send.push_back((1, 0)));
+        world.run(&mut Rally, Time(51_000_000));
+        assert_eq!((heard(&world, 1).len(), world.lost()), (1, 3));
     }
 
     #[test]
