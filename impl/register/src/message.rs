@@ -1,0 +1,164 @@
+//! What replicas and coordinators say to each other, as values.
+//!
+//! Invariants:
+//! * REG-3: every message carries (slot, epoch), and each part of it is for that view alone;
+//! * a reply names the ballot of its request, and a ballot belongs to one request of one
+//!   coordinator: nothing else ties the two together, so loss, repetition and any order are harmless;
+//! * parts about several keys of one slot travel in one message.
+//!
+//! What it does not do: bytes.
+
+use alloc::vec::Vec;
+
+use crate::ballot::Ballot;
+use crate::id::{Epoch, Key, NodeId, Slot, Version};
+use crate::record::{Accepted, State};
+use crate::view::View;
+
+/// A message to a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Envelope {
+    /// To whom. Its incarnation follows from the view of the message.
+    pub to: NodeId,
+    /// What.
+    pub message: Message,
+}
+
+/// A message within one view of one slot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Message {
+    /// Which slot.
+    pub slot: Slot,
+    /// Which view of it.
+    pub epoch: Epoch,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Body {
+    /// A coordinator asks a member about keys.
+    Ask(Vec<Ask>),
+    /// The member answers.
+    Reply(Vec<Reply>),
+    /// The slot has a newer view than the message that this answers.
+    Newer(View),
+}
+
+/// What a coordinator asks about a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ask {
+    /// What have you accepted? Promises nothing.
+    Read {
+        /// Of which key.
+        key: Key,
+        /// Names this request.
+        ballot: Ballot,
+    },
+    /// Promise this ballot; what have you accepted?
+    Prepare {
+        /// For which key.
+        key: Key,
+        /// The ballot.
+        ballot: Ballot,
+    },
+    /// Accept this state, and promise `next` with it.
+    Accept {
+        /// For which key.
+        key: Key,
+        /// The ballot, promised by a majority.
+        ballot: Ballot,
+        /// The state.
+        state: State,
+        /// The ballot of the coordinator's next accept, whose prepare this one takes the place of.
+        next: Option<Ballot>,
+    },
+}
+
+/// What a member answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reply {
+    /// To a read: this is accepted.
+    Held {
+        /// Of which key.
+        key: Key,
+        /// Of the request.
+        ballot: Ballot,
+        /// What.
+        found: Found,
+    },
+    /// Promised; and this is accepted.
+    Promised {
+        /// For which key.
+        key: Key,
+        /// Of the request.
+        ballot: Ballot,
+        /// What.
+        found: Found,
+    },
+    /// Accepted, and `next` promised if it was asked for.
+    Accepted {
+        /// For which key.
+        key: Key,
+        /// Of the request.
+        ballot: Ballot,
+        /// What is promised with it.
+        next: Option<Ballot>,
+    },
+    /// A higher ballot is promised.
+    Refused {
+        /// For which key.
+        key: Key,
+        /// Of the request.
+        ballot: Ballot,
+        /// The higher one.
+        promise: Ballot,
+    },
+}
+
+/// What one member, or a majority of them, has of a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Found {
+    /// What is accepted under the highest ballot, if anything.
+    pub accepted: Option<Accepted>,
+    /// The version floor of the slot.
+    pub floor: Version,
+}
+
+impl Found {
+    /// Nothing, of a slot in which nothing was ever dropped.
+    pub const NOTHING: Self = Self { accepted: None, floor: Version(0) };
+
+    /// REG-10: the version that the next write must be above: the record's or, without a record,
+    /// the floor's.
+    pub fn version(&self) -> Version {
+        self.accepted.as_ref().map_or(self.floor, |accepted| accepted.state.version)
+    }
+
+    /// The ballot, if anything is accepted.
+    pub fn ballot(&self) -> Option<Ballot> {
+        self.accepted.as_ref().map(|accepted| accepted.ballot)
+    }
+
+    /// What both together show: the highest *ballot* counts, not the first answer nor the highest
+    /// version.
+    pub fn join(&mut self, other: &Self) {
+        if other.ballot() > self.ballot() {
+            self.accepted.clone_from(&other.accepted);
+        }
+        self.floor = self.floor.max(other.floor);
+    }
+}
+
+impl Reply {
+    /// The ballot of the request that it answers.
+    pub fn ballot(&self) -> Ballot {
+        match self {
+            Self::Held { ballot, .. }
+            | Self::Promised { ballot, .. }
+            | Self::Accepted { ballot, .. }
+            | Self::Refused { ballot, .. } => *ballot,
+        }
+    }
+}
