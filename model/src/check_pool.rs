@@ -24,6 +24,7 @@ use cloakroom_pool::{
 };
 use cloakroom_specs::pool::{self as spec, Objection};
 
+use crate::complaint::{Complaint, POOL};
 use crate::search::{Event, Explore};
 use crate::world::{self, Ground, Late, Ranks, World, name, plain, tag};
 
@@ -331,6 +332,9 @@ impl Explore for CheckPool {
     type State = State;
     type Action = Action;
 
+    const PROPERTIES: &'static [&'static str] = &POOL;
+    const CYCLE: &'static str = "POOL-5: a cycle on which no call returns";
+
     fn start(&self) -> State {
         let caller = |&calls| Caller { calls, holds: Vec::new(), freed: None, life: Life::Idle };
         State {
@@ -383,7 +387,7 @@ impl Explore for CheckPool {
         actions.extend(late.map(Action::Arrive));
     }
 
-    fn follow(&self, before: &State, action: Action) -> (State, Option<Event>) {
+    fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
         let mut state = before.clone();
         let event = self.act(&mut state, action);
         self.judge(&mut state);
@@ -398,7 +402,7 @@ impl Explore for CheckPool {
             }
         };
         Ranks::renumber(&self.ground, world, &mut memory);
-        (state, event)
+        Some((state, event))
     }
 
     fn tell(&self, state: &State, action: Action) -> String {
@@ -436,8 +440,8 @@ impl Explore for CheckPool {
         }
     }
 
-    fn objection(&self, state: &State) -> Option<Objection> {
-        state.objection
+    fn objection(&self, state: &State) -> Option<Complaint> {
+        state.objection.map(Complaint::from)
     }
 
     fn callers(&self) -> usize {
@@ -451,9 +455,10 @@ impl Explore for CheckPool {
         (active && state.objection.is_none()).then_some(Action::Step(name))
     }
 
-    fn solo_bound(&self, _caller: usize) -> u64 {
+    fn took_alone(&self, _caller: usize, steps: u64) -> Option<Complaint> {
         // Each other caller may have stopped, and each cut stopped a call.
         let others = self.callers() as u64 - 1 + u64::from(self.bounds.cuts);
-        spec::solo_bound(u64::from(self.ground.tree.height()), others)
+        let bound = spec::solo_bound(u64::from(self.ground.tree.height()), others);
+        spec::returns_alone(steps, bound).err().map(Complaint::from)
     }
 }

@@ -27,6 +27,7 @@ use cloakroom_pool::{
 };
 use cloakroom_specs::pool::{self as spec, Objection};
 
+use crate::complaint::{Complaint, POOL};
 use crate::search::{Event, Explore};
 use crate::world::{self, Ground, Ranks, World, name, plain, tag};
 
@@ -191,6 +192,9 @@ impl Explore for CheckRecovery {
     type State = State;
     type Action = Action;
 
+    const PROPERTIES: &'static [&'static str] = &POOL;
+    const CYCLE: &'static str = "POOL-5: a cycle on which no call returns";
+
     fn start(&self) -> State {
         let caller = Caller { session: 0, written: false, life: Life::Idle };
         State {
@@ -270,7 +274,7 @@ impl Explore for CheckRecovery {
         actions.extend(late.map(Action::Arrive));
     }
 
-    fn follow(&self, before: &State, action: Action) -> (State, Option<Event>) {
+    fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
         let mut state = before.clone();
         let event = self.act(&mut state, action);
         self.judge(&mut state);
@@ -288,7 +292,7 @@ impl Explore for CheckRecovery {
             }
         };
         Ranks::renumber(&self.ground, world, &mut memory);
-        (state, event)
+        Some((state, event))
     }
 
     fn tell(&self, state: &State, action: Action) -> String {
@@ -327,8 +331,8 @@ impl Explore for CheckRecovery {
         }
     }
 
-    fn objection(&self, state: &State) -> Option<Objection> {
-        state.objection
+    fn objection(&self, state: &State) -> Option<Complaint> {
+        state.objection.map(Complaint::from)
     }
 
     /// The callers, and the recovery as the last.
@@ -347,9 +351,9 @@ impl Explore for CheckRecovery {
         state.objection.is_none().then_some(action)
     }
 
-    fn solo_bound(&self, caller: usize) -> u64 {
+    fn took_alone(&self, caller: usize, steps: u64) -> Option<Complaint> {
         let tree = &self.ground.tree;
-        if caller < self.bounds.sessions.len() {
+        let bound = if caller < self.bounds.sessions.len() {
             // Each other caller and each recovery may have stopped, and each death stopped a call.
             let others = self.bounds.sessions.len() as u64 - 1
                 + u64::from(self.bounds.recoveries)
@@ -358,6 +362,7 @@ impl Explore for CheckRecovery {
         } else {
             let block = u64::from(tree.shape().block());
             spec::solo_recovery_bound(tree.all().count() as u64, tree.size(), block)
-        }
+        };
+        spec::returns_alone(steps, bound).err().map(Complaint::from)
     }
 }

@@ -10,6 +10,7 @@ pub mod bounds;
 pub mod check_pool;
 pub mod check_recovery;
 pub mod checks;
+pub mod complaint;
 pub mod evidence;
 pub mod opinions;
 pub mod search;

@@ -20,8 +20,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use cloakroom_specs::pool::{self as spec, Objection};
 use stateright::{Checker, Model, Property};
+
+use crate::complaint::Complaint;
 
 /// A finite system that can be explored.
 pub trait Explore: Clone + Send + Sync + 'static {
@@ -30,22 +31,39 @@ pub trait Explore: Clone + Send + Sync + 'static {
     /// A transition.
     type Action: Copy + Debug + PartialEq + Send + Sync + 'static;
 
+    /// The properties that a state can break.
+    const PROPERTIES: &'static [&'static str];
+    /// What a cycle of states would break.
+    const CYCLE: &'static str;
+
     /// Where it begins.
     fn start(&self) -> Self::State;
     /// What can happen next.
     fn offers(&self, state: &Self::State, actions: &mut Vec<Self::Action>);
-    /// What follows, and what a witness would call it.
-    fn follow(&self, state: &Self::State, action: Self::Action) -> (Self::State, Option<Event>);
+    /// What follows, and what a witness would call it; `None` when the action changes nothing, and is
+    /// no transition.
+    fn follow(
+        &self,
+        state: &Self::State,
+        action: Self::Action,
+    ) -> Option<(Self::State, Option<Event>)>;
     /// The transition in words, for counterexamples.
     fn tell(&self, state: &Self::State, action: Self::Action) -> String;
     /// What is wrong with a state.
-    fn objection(&self, state: &Self::State) -> Option<Objection>;
-    /// How many callers there are.
-    fn callers(&self) -> usize;
+    fn objection(&self, state: &Self::State) -> Option<Complaint>;
+
+    /// How many callers there are whose steps alone are counted.
+    fn callers(&self) -> usize {
+        0
+    }
     /// How a caller with a call under way goes on when it is left alone.
-    fn alone(&self, state: &Self::State, caller: usize) -> Option<Self::Action>;
-    /// The most steps that a call of this caller may take alone.
-    fn solo_bound(&self, caller: usize) -> u64;
+    fn alone(&self, _state: &Self::State, _caller: usize) -> Option<Self::Action> {
+        None
+    }
+    /// What is wrong with a call of this caller that took so many steps alone.
+    fn took_alone(&self, _caller: usize, _steps: u64) -> Option<Complaint> {
+        None
+    }
 }
 
 /// What a witness may have seen on the way. A check that never saw what it is about shows nothing.
@@ -124,22 +142,47 @@ impl<E: Explore> Model for Stateright<E> {
     }
 
     fn next_state(&self, state: &Self::State, action: Self::Action) -> Option<Self::State> {
-        Some(self.0.follow(state, action).0)
+        Some(self.0.follow(state, action)?.0)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        fn keeps<E: Explore>(model: &Stateright<E>, state: &E::State, property: u8) -> bool {
-            model.0.objection(state).is_none_or(|objection| objection.property != property)
-        }
-        vec![
-            Property::always("POOL-1", |model, state| keeps(model, state, 1)),
-            Property::always("POOL-2", |model, state| keeps(model, state, 2)),
-            Property::always("POOL-3", |model, state| keeps(model, state, 3)),
-            Property::always("POOL-4", |model, state| keeps(model, state, 4)),
-            Property::always("POOL-6", |model, state| keeps(model, state, 6)),
-            Property::always("POOL-7", |model, state| keeps(model, state, 7)),
-        ]
+        assert!(E::PROPERTIES.len() <= KEEPS, "at most {KEEPS} properties");
+        let all = E::PROPERTIES.iter().zip(keeps::<E>());
+        all.map(|(name, keeps)| Property::always(name, keeps)).collect()
     }
+}
+
+/// Whether a state keeps a property.
+type Keeps<E> = fn(&Stateright<E>, &<E as Explore>::State) -> bool;
+
+/// The most properties of a model.
+const KEEPS: usize = 16;
+
+/// For each number, whether a state keeps the property of that number: stateright takes functions
+/// that know nothing but model and state.
+fn keeps<E: Explore>() -> [Keeps<E>; KEEPS] {
+    fn keep<E: Explore, const NUMBER: usize>(model: &Stateright<E>, state: &E::State) -> bool {
+        let complaint = model.0.objection(state);
+        complaint.is_none_or(|complaint| complaint.property != E::PROPERTIES[NUMBER])
+    }
+    [
+        keep::<E, 0>,
+        keep::<E, 1>,
+        keep::<E, 2>,
+        keep::<E, 3>,
+        keep::<E, 4>,
+        keep::<E, 5>,
+        keep::<E, 6>,
+        keep::<E, 7>,
+        keep::<E, 8>,
+        keep::<E, 9>,
+        keep::<E, 10>,
+        keep::<E, 11>,
+        keep::<E, 12>,
+        keep::<E, 13>,
+        keep::<E, 14>,
+        keep::<E, 15>,
+    ]
 }
 
 /// Visits every state with stateright. Returns the number of unique states and the names of the
@@ -154,6 +197,9 @@ pub fn with_stateright<E: Explore>(model: &E, threads: usize) -> (u64, Vec<&'sta
 /// The shortest counterexample, and how many unique states were seen until it was found. Breadth
 /// first and of our own, since stateright goes on to the end of a block of states after a discovery,
 /// and keeps the last.
+///
+/// # Panics
+/// When a model does not follow an action twice in the same way.
 pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
     let start = model.start();
     let mut seen = HashSet::<u64, BuildHasherDefault<Keyed>>::default();
@@ -175,13 +221,13 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
             let mut trace = Vec::new();
             for action in path {
                 trace.push(model.tell(&state, action));
-                state = model.follow(&state, action).0;
+                state = model.follow(&state, action).expect("it was followed before").0;
             }
             return Some((Wrong { what: objection.to_string(), trace }, seen.len() as u64));
         }
         model.offers(&state, &mut actions);
         for action in actions.drain(..) {
-            let (next, _) = model.follow(&state, action);
+            let Some((next, _)) = model.follow(&state, action) else { continue };
             if seen.insert(key(&next)) {
                 waiting.push_back((came.len(), next));
                 came.push((number, Some(action)));
@@ -192,7 +238,7 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
 }
 
 /// Keeps the first objection.
-pub fn object(objection: &mut Option<Objection>, judged: Result<(), Objection>) {
+pub fn object<O>(objection: &mut Option<O>, judged: Result<(), O>) {
     if let Err(found) = judged {
         objection.get_or_insert(found);
     }
@@ -300,7 +346,7 @@ impl<E: Explore> Search<'_, E> {
             return true;
         };
         top.next += 1;
-        let (state, event) = self.model.follow(&top.state, action);
+        let Some((state, event)) = self.model.follow(&top.state, action) else { return true };
         self.found.transitions += 1;
         if let Some(event) = event {
             *self.found.events.entry(event).or_default() += 1;
@@ -312,7 +358,7 @@ impl<E: Explore> Search<'_, E> {
                 self.edge(stack, &alone, number);
             }
             // Every returned call uses up one of finitely many, so none returns on a cycle.
-            Some(_) => self.object(stack, "POOL-5: a cycle on which no call returns".into()),
+            Some(_) => self.object(stack, E::CYCLE.into()),
         }
         true
     }
@@ -349,9 +395,8 @@ impl<E: Explore> Search<'_, E> {
                 _ => continue,
             }
             self.found.solo = self.found.solo.max(u32::from(steps));
-            let bound = self.model.solo_bound(caller);
-            if let Err(objection) = spec::returns_alone(steps.into(), bound) {
-                self.object(stack, objection.to_string());
+            if let Some(complaint) = self.model.took_alone(caller, steps.into()) {
+                self.object(stack, complaint.to_string());
             }
         }
     }
