@@ -6,7 +6,7 @@
 
 use crate::article::Fault;
 use crate::search::{self, Event, Explore, Explored};
-use crate::{check_pool, check_recovery};
+use crate::{check_pool, check_recovery, check_register};
 
 /// One check.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,8 @@ pub enum Object {
     Recovery(check_recovery::Bounds),
     /// The same with a rule broken: must fail.
     Broken(check_recovery::Bounds),
+    /// The real replicas and coordinators of one view.
+    Register(check_register::Bounds),
     /// A fault of the published algorithm: must be found.
     Fault(&'static Fault),
 }
@@ -98,6 +100,9 @@ impl Check {
             Object::Broken(bounds) => {
                 let model = check_recovery::CheckRecovery::new(*bounds);
                 self.counterexample(search::shortest(&model))
+            }
+            Object::Register(bounds) => {
+                self.explore(&check_register::CheckRegister::new(*bounds), progress)
             }
             Object::Fault(fault) => self.fault(fault),
         }
@@ -212,6 +217,10 @@ pub fn explore(check: &Check, address: &str) -> Result<(), String> {
         }
         Object::Recovery(bounds) | Object::Broken(bounds) => {
             let model = check_recovery::CheckRecovery::new(bounds);
+            search::Stateright(model).checker().serve(address);
+        }
+        Object::Register(bounds) => {
+            let model = check_register::CheckRegister::new(bounds);
             search::Stateright(model).checker().serve(address);
         }
         Object::Fault(fault) => {

@@ -9,6 +9,7 @@ pub mod article;
 pub mod bounds;
 pub mod check_pool;
 pub mod check_recovery;
+pub mod check_register;
 pub mod checks;
 pub mod complaint;
 pub mod evidence;

@@ -97,6 +97,16 @@ pub enum Event {
     Died,
     /// A recovery freed something.
     Recovered,
+    /// A get returned what a register holds.
+    Got,
+    /// A compare-and-set of a register returned that it is done.
+    Set,
+    /// A compare-and-set of a register returned that it failed.
+    Missed,
+    /// An operation on a register returned that it was not and will not be done.
+    Unavailable,
+    /// A coordinator began another round.
+    Retried,
 }
 
 /// What both searches found.

@@ -286,6 +286,18 @@ pub fn happened(chain: &[State], operation: u64, version: u64) -> Result<(), Obj
     judge(chain.iter().any(there), 8, What::Lost { operation })
 }
 
+/// REG-9: a compare-and-set that failed answers something else than it expected: this version and
+/// value, or absence.
+///
+/// # Errors
+/// REG-9.
+pub fn differs(expected: Expected, answered: Option<(u64, u64)>) -> Result<(), Objection> {
+    let state = |(version, value)| State { version, content: Some(value), operation: 0 };
+    let met = expected.is_met_by(answered.map(state));
+    let version = answered.map_or(0, |(version, _)| version);
+    judge(!met, 9, What::NotLinearizable { least: 0, answered: version })
+}
+
 /// What calls on one key have answered: their real-time order, as far as it matters.
 ///
 /// The chain already is an order of all states; a call's place in it is the version that it answers

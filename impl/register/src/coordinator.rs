@@ -108,6 +108,11 @@ impl Coordinator {
         self.running.values().map(|running| &running.operation)
     }
 
+    /// Whether answers under this ballot still count.
+    pub fn awaits(&self, ballot: Ballot) -> bool {
+        self.running.contains_key(&ballot)
+    }
+
     /// Begins operations, on whatever keys of the slot: each with an id that is not under way here.
     pub fn begin(&mut self, operations: impl IntoIterator<Item = Operation>) -> Steps {
         let mut steps = Steps::default();
@@ -187,6 +192,21 @@ impl Coordinator {
         self.run(operation, ballot, Round::Prepare { found: Found::NOTHING, agreed: true });
     }
 
+    /// With the promise that came with an accept, if any did, step 3; else step 2.
+    fn go_on(
+        &mut self,
+        operation: Operation,
+        promised: Option<Ballot>,
+        found: &Found,
+        asks: &mut Vec<Ask>,
+        steps: &mut Steps,
+    ) {
+        match promised {
+            Some(ballot) => self.decide(operation, ballot, found, true, asks, steps),
+            None => self.prepare(operation, asks, steps),
+        }
+    }
+
     /// Step 3: a majority has promised `ballot` and has `found`.
     fn decide(
         &mut self,
@@ -254,7 +274,7 @@ impl Coordinator {
         asks: &mut Vec<Ask>,
         steps: &mut Steps,
     ) {
-        let Running { operation, round, .. } = running;
+        let Running { mut operation, round, .. } = running;
         match round {
             Round::Read { found, agreed } => {
                 if self.is_chosen(&found, agreed) {
@@ -269,9 +289,19 @@ impl Coordinator {
                 self.decide(operation, ballot, &found, chosen, asks, steps);
             }
             Round::Accept { state, next } => {
-                steps.ended.push((operation.id, operation.outcome(Some(&state))));
+                let outcome = operation.outcome(Some(&state));
                 let accepted = Some(Accepted { ballot, state });
-                self.keep(operation.key, next, Found { accepted, ..Found::NOTHING });
+                let found = Found { accepted, ..Found::NOTHING };
+                if matches!(outcome, Outcome::Mismatch(_)) && operation.applies_to(&found) {
+                    // Buried; and what buries it is what it expects, made anew. So it has not failed
+                    // but never begun.
+                    operation.bound = None;
+                    self.kept.remove(&operation.key);
+                    self.go_on(operation, next, &found, asks, steps);
+                    return;
+                }
+                steps.ended.push((operation.id, outcome));
+                self.keep(operation.key, next, found);
             }
         }
     }

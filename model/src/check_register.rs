@@ -1,0 +1,593 @@
+//! `check_register`: the real replicas and coordinators of one view, one key, every loss, repetition
+//! and order of messages, crashes included.
+//!
+//! Three members, coordinators in some of the seats, a script of calls for each. What has been asked
+//! stays on its way for ever: an ask is delivered at any time, any number of times, or never. Its
+//! answer arrives at once or never. That is no loss of generality: an answer changes its coordinator
+//! alone, what that sends may come at any time, and to hear an answer later is to have the other
+//! answers first, whose asks may be delivered first too. (An answer that comes after its round is
+//! over is dropped by the first line of `Coordinator::count`; a test there holds that.)
+//!
+//! Two more things are left out because they only take away what could be chosen: a read or prepare
+//! is not delivered when its coordinator no longer waits for the answer, and its answer is not lost.
+//! To refuse an accept for the sake of a promise that nobody counts is not to deliver the accept; and
+//! until then the same answer can be had again. (What is lost by it: rounds that jump over a promise
+//! of which only a refusal tells.)
+//!
+//! A crash takes a member back to what was persisted, and its coordinator with it; the client of a
+//! lost coordinator never learns more. A crash between persisting and sending is a lost answer and
+//! then a crash; a crash before persisting is a lost ask and then a crash.
+//!
+//! Judges REG-3 and REG-5 to REG-10 in every state. REG-4 is assumed of where it begins: bounds may
+//! begin with records that were copied from an earlier view, in any way that REG-4 allows. Why the
+//! parts make the whole is in `specs/register.md`.
+//!
+//! Ghosts: which ballot each proposal was made from, who voted for it, what each member has told, the
+//! place of what was answered, the operations that definitely failed.
+
+mod ghosts;
+mod packet;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use cloakroom_register::{
+    Ask, Ballot, Body, Boot, Call, Coordinator, Durable, Epoch, Expected, Floor, Key, Life,
+    Operation, OperationId, Outcome, Replica, Reply, Seat, Slot, Steps, Value, Version, View,
+    Write,
+};
+use cloakroom_specs::register::{self as spec, Objection};
+
+use crate::complaint::{Complaint, REG};
+use crate::search::{Event, Explore, object};
+
+use ghosts::{Ghosts, plain};
+
+use packet::{Packet, member, node};
+
+/// What is explored.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// What the members begin with: nothing, or copies of states of the view before.
+    pub begin: Begin,
+    /// The calls of each coordinator, by seat.
+    pub scripts: &'static [&'static [Do]],
+    /// How many times a coordinator may begin a new round of its own accord.
+    pub retries: u8,
+    /// How many members may crash.
+    pub crashes: u8,
+    /// How many operations may be given up and taken to the next coordinator.
+    pub handed: u8,
+}
+
+/// What the members have of the key when the view begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Begin {
+    /// Nothing.
+    Empty,
+    /// By seat, which of two states that were proposed in the view before, each by a put; none of
+    /// them was chosen. The second has the higher ballot.
+    Copied([Option<u8>; 3]),
+    /// The first of the two was chosen in the view before, so that everybody has it or the second,
+    /// which was made from it.
+    Chosen([u8; 3]),
+}
+
+/// A call of a script. Each writes its own number as its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Do {
+    /// Get.
+    Get,
+    /// Put if absent.
+    Put,
+    /// Put in the place of the value of this operation.
+    Swap(u64),
+    /// Put in the place of this version.
+    SwapVersion(u64),
+    /// Remove the value of this operation.
+    Remove(u64),
+}
+
+/// The operations of the view before, by number.
+const EARLIER: [u64; 2] = [101, 102];
+
+/// The number of a script's operation.
+pub const fn number(seat: usize, at: usize) -> u64 {
+    10 * (seat as u64 + 1) + at as u64
+}
+
+/// The model.
+#[derive(Clone, Debug)]
+pub struct CheckRegister {
+    bounds: Bounds,
+    view: View,
+    key: Key,
+}
+
+/// A state of the whole system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    members: [Seated; 3],
+    clients: Vec<Client>,
+    /// What was asked, in the order of packets.
+    asks: Arc<Vec<Arc<Packet>>>,
+    /// An operation that was given up, and may be taken up by the coordinator of this seat.
+    given_up: Option<(u8, Current)>,
+    retries: u8,
+    crashes: u8,
+    handed: u8,
+    ghosts: Ghosts,
+    objection: Option<Objection>,
+}
+
+/// A replica, and what its disk has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seated {
+    replica: Arc<Replica>,
+    /// When it is not what the replica has in memory.
+    disk: Option<Arc<Durable>>,
+}
+
+impl Hash for Seated {
+    /// Without what is the same in all states: view and seat.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let part = |durable: &Durable, hasher: &mut H| {
+            (&durable.records, durable.floor).hash(hasher);
+        };
+        part(self.replica.durable(), hasher);
+        self.disk.is_some().hash(hasher);
+        if let Some(disk) = &self.disk {
+            part(disk, hasher);
+        }
+    }
+}
+
+/// A coordinator with its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Client {
+    coordinator: Arc<Coordinator>,
+    boot: u32,
+    /// How many calls of its script it has begun.
+    begun: u8,
+    current: Option<Current>,
+}
+
+impl Hash for Client {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (&self.coordinator, self.boot, self.begun, &self.current).hash(hasher);
+    }
+}
+
+/// A call under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Current {
+    operation: Operation,
+    number: u64,
+    /// Its place must not be below this.
+    least: u64,
+}
+
+/// One transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The client of this seat begins its next call.
+    Begin(u8),
+    /// An ask is delivered; whether its answer is too.
+    Deliver(u8, bool),
+    /// A coordinator has waited long enough.
+    Retry(u8),
+    /// A client gives its call up, to try it through another coordinator.
+    GiveUp(u8),
+    /// A coordinator begins what another's client gave up.
+    TakeUp,
+    /// A member crashes and comes back.
+    Crash(u8),
+}
+
+/// The view in which all of it happens.
+pub const EPOCH: Epoch = Epoch(1);
+
+impl CheckRegister {
+    /// The model within these bounds.
+    ///
+    /// # Panics
+    /// When three members are no view.
+    pub fn new(bounds: Bounds) -> Self {
+        let members: Vec<_> = (0..3).map(member).collect();
+        let view = View::new(Slot(0), EPOCH, &members).expect("three nodes");
+        Self { bounds, view, key: Key::from(&b"k"[..]) }
+    }
+
+    fn call(&self, number: u64) -> (spec::Expected, Option<u64>, Do) {
+        if EARLIER.contains(&number) {
+            let expected = match self.bounds.begin {
+                Begin::Chosen(_) if number == EARLIER[1] => spec::Expected::Value(EARLIER[0]),
+                _ => spec::Expected::Absent,
+            };
+            return (expected, Some(number), Do::Put);
+        }
+        let (seat, at) = (number / 10 - 1, number % 10);
+        let script = self.bounds.scripts[usize::try_from(seat).expect("a seat")];
+        let call = script[usize::try_from(at).expect("small")];
+        match call {
+            Do::Get | Do::Put => (spec::Expected::Absent, Some(number), call),
+            Do::Swap(from) => (spec::Expected::Value(from), Some(number), call),
+            Do::SwapVersion(from) => (spec::Expected::Version(from), Some(number), call),
+            Do::Remove(from) => (spec::Expected::Value(from), None, call),
+        }
+    }
+
+    fn operation(&self, number: u64) -> Operation {
+        let value = |number: u64| Value::from(&number.to_be_bytes()[6..]);
+        let (expected, new, call) = self.call(number);
+        let call = if call == Do::Get {
+            Call::Get
+        } else {
+            let expected = match expected {
+                spec::Expected::Absent => Expected::Absent,
+                spec::Expected::Value(from) => Expected::Value(value(from)),
+                spec::Expected::Version(from) => Expected::Version(Version(from)),
+            };
+            Call::CompareAndSet { expected, new: new.map(value) }
+        };
+        Operation {
+            id: OperationId(u128::from(number).to_be_bytes()),
+            key: self.key.clone(),
+            call,
+            bound: None,
+        }
+    }
+
+    /// The records that members begin with, by number of the earlier state.
+    fn copied(&self, which: u8) -> cloakroom_register::Accepted {
+        let from_first = matches!(self.bounds.begin, Begin::Chosen(_)) && which == 1;
+        let number = EARLIER[usize::from(which)];
+        let operation = self.operation(number);
+        let Call::CompareAndSet { new, .. } = operation.call else { unreachable!("a put") };
+        let version = Version(if from_first { 2 } else { 1 });
+        let ballot = Ballot {
+            epoch: Epoch(EPOCH.0 - 1),
+            round: u32::from(which) + 1,
+            seat: Seat(which),
+            boot: Boot(0),
+        };
+        let state = cloakroom_register::State { version, content: new, operation: operation.id };
+        cloakroom_register::Accepted { ballot, state }
+    }
+
+    fn begins_with(&self, seat: usize) -> Option<u8> {
+        match self.bounds.begin {
+            Begin::Empty => None,
+            Begin::Copied(which) => which[seat],
+            Begin::Chosen(which) => Some(which[seat]),
+        }
+    }
+
+    fn seated(&self, seat: usize) -> Seated {
+        let record = self.begins_with(seat).map(|which| {
+            let accepted = self.copied(which);
+            let promise = accepted.ballot;
+            (self.key.clone(), cloakroom_register::Record { promise, accepted: Some(accepted) })
+        });
+        let durable = Durable {
+            me: member(seat),
+            view: self.view.clone(),
+            life: Life::Active,
+            floor: Floor::ZERO,
+            records: record.into_iter().collect(),
+        };
+        let replica = Arc::new(Replica::restore(durable).expect("a member"));
+        Seated { replica, disk: None }
+    }
+
+    fn begin(&self, state: &mut State, seat: u8) -> Option<Event> {
+        let client = &mut state.clients[usize::from(seat)];
+        let number = number(seat.into(), client.begun.into());
+        client.begun += 1;
+        let least = state.ghosts.line.begin();
+        let current = Current { operation: self.operation(number), number, least };
+        self.run(state, seat, current)
+    }
+
+    fn run(&self, state: &mut State, seat: u8, current: Current) -> Option<Event> {
+        let client = &mut state.clients[usize::from(seat)];
+        let coordinator = Arc::make_mut(&mut client.coordinator);
+        let steps = coordinator.begin([current.operation.clone()]);
+        client.current = Some(current);
+        self.steps(state, seat, steps)
+    }
+
+    /// What a coordinator has done.
+    fn steps(&self, state: &mut State, seat: u8, steps: Steps) -> Option<Event> {
+        for envelope in steps.send {
+            let Body::Ask(asks) = &envelope.message.body else { unreachable!("it only asks") };
+            for ask in asks {
+                if let Ask::Accept { ballot, state: proposed, next, .. } = ask {
+                    state.ghosts.propose(seat, *ballot, plain(proposed), *next);
+                }
+            }
+            let packet = Packet::new(seat, envelope);
+            let asks = Arc::make_mut(&mut state.asks);
+            if let Err(at) = asks.binary_search_by(|other| (**other).cmp(&packet)) {
+                asks.insert(at, Arc::new(packet));
+            }
+        }
+        let mut event = None;
+        for (id, outcome) in steps.ended {
+            event = Some(self.ended(state, seat, id, &outcome));
+        }
+        event
+    }
+
+    fn ended(&self, state: &mut State, seat: u8, id: OperationId, outcome: &Outcome) -> Event {
+        let current = state.clients[usize::from(seat)].current.take();
+        let current = current.expect("an operation that was begun");
+        assert_eq!(current.operation.id, id, "one at a time");
+        let (expected, _, _) = self.call(current.number);
+        let (judged, event) = state.ghosts.ended(current.number, current.least, expected, outcome);
+        object(&mut state.objection, judged);
+        event
+    }
+
+    /// An ask is delivered; `None` when nothing changes.
+    fn deliver(&self, state: &mut State, which: u8, answered: bool) -> Option<Option<Event>> {
+        let packet = state.asks[usize::from(which)].clone();
+        let to = packet.to;
+        let seated = &mut state.members[to];
+        let mut replica = (*seated.replica).clone();
+        let effects = replica.handle(node(packet.from.into()), &packet.message);
+        let replies = effects.send.into_iter().filter_map(|envelope| match envelope.message.body {
+            Body::Reply(_) => Some(envelope.message),
+            _ => None,
+        });
+        let replies: Vec<_> = replies.collect();
+        let changed = replica != *seated.replica;
+        if changed {
+            seated.change(replica, &effects.persist);
+        }
+        let mut told = false;
+        let votes = state.ghosts.votes();
+        for reply in &replies {
+            let Body::Reply(replies) = &reply.body else { unreachable!("filtered") };
+            for reply in replies {
+                let judged = state.ghosts.tell(to, reply, &packet);
+                told |= judged.is_err();
+                object(&mut state.objection, judged);
+            }
+        }
+        if state.ghosts.votes() != votes {
+            let judged = state.ghosts.judge(|number| {
+                let (expected, new, _) = self.call(number);
+                Some((expected, new))
+            });
+            object(&mut state.objection, judged);
+        }
+        let seat = packet.from;
+        let client = &state.clients[usize::from(seat)];
+        let before = client.coordinator.clone();
+        let mut event = None;
+        if answered {
+            for reply in replies {
+                let mut coordinator = (*state.clients[usize::from(seat)].coordinator).clone();
+                let steps = coordinator.handle(node(to), &reply);
+                if coordinator == *before {
+                    continue;
+                }
+                state.ghosts.hear(seat, &reply);
+                state.clients[usize::from(seat)].coordinator = Arc::new(coordinator);
+                event = self.steps(state, seat, steps);
+            }
+        }
+        let heard = state.clients[usize::from(seat)].coordinator != before;
+        (changed || told || heard).then_some(event)
+    }
+
+    fn crash(&self, state: &mut State, seat: u8) {
+        let seated = &mut state.members[usize::from(seat)];
+        let disk = seated.disk.take();
+        let durable = disk.map_or_else(|| seated.replica.durable().clone(), |disk| (*disk).clone());
+        seated.replica = Arc::new(Replica::restore(durable).expect("a member"));
+        if let Some(client) = state.clients.get_mut(usize::from(seat)) {
+            client.boot += 1;
+            let boot = Boot(client.boot);
+            let new = Coordinator::new(self.view.clone(), Seat(seat), boot);
+            client.coordinator = Arc::new(new);
+            client.current = None;
+            state.ghosts.forget(seat);
+        }
+    }
+
+    fn act(&self, state: &mut State, action: Action) -> Option<Option<Event>> {
+        Some(match action {
+            Action::Begin(seat) => self.begin(state, seat),
+            Action::Deliver(which, answered) => return self.deliver(state, which, answered),
+            Action::Retry(seat) => {
+                state.retries -= 1;
+                let client = &mut state.clients[usize::from(seat)];
+                let id = client.current.as_ref().expect("offered only then").operation.id;
+                let steps = Arc::make_mut(&mut client.coordinator).retry(id);
+                self.steps(state, seat, steps).or(Some(Event::Retried))
+            }
+            Action::GiveUp(seat) => {
+                state.handed -= 1;
+                let client = &mut state.clients[usize::from(seat)];
+                let mut current = client.current.take().expect("offered only then");
+                let coordinator = Arc::make_mut(&mut client.coordinator);
+                let outcome = coordinator.give_up(current.operation.id).expect("under way");
+                if let Outcome::Unknown(bound) = outcome {
+                    current.operation.bound = Some(bound);
+                    let to = (seat + 1) % u8::try_from(state.clients.len()).expect("few");
+                    state.given_up = Some((to, current));
+                    return Some(Some(Event::Unknown));
+                }
+                let (expected, _, _) = self.call(current.number);
+                let ghosts = &mut state.ghosts;
+                let (judged, event) =
+                    ghosts.ended(current.number, current.least, expected, &outcome);
+                object(&mut state.objection, judged);
+                Some(event)
+            }
+            Action::TakeUp => {
+                let (seat, current) = state.given_up.take().expect("offered only then");
+                self.run(state, seat, current)
+            }
+            Action::Crash(seat) => {
+                state.crashes -= 1;
+                self.crash(state, seat);
+                Some(Event::Died)
+            }
+        })
+    }
+
+    /// What must hold in every state.
+    fn judge(&self, state: &mut State) {
+        for (seat, seated) in state.members.iter().enumerate() {
+            let record = seated.replica.durable().records.get(&self.key);
+            let promise = record.map_or(Ballot::ZERO, |record| record.promise);
+            let accepted = record.and_then(|record| record.accepted.as_ref());
+            let accepted = accepted.map(|accepted| accepted.ballot);
+            let judged = state.ghosts.remembers(seat, promise, accepted);
+            object(&mut state.objection, judged);
+        }
+    }
+}
+
+impl Seated {
+    /// A step in memory, and what of it was persisted.
+    fn change(&mut self, replica: Replica, persist: &[Write]) {
+        let disk = self.disk.as_deref().unwrap_or(self.replica.durable());
+        let mut disk = disk.clone();
+        for write in persist {
+            disk.apply(write);
+        }
+        self.disk = (disk != *replica.durable()).then(|| Arc::new(disk));
+        self.replica = Arc::new(replica);
+    }
+}
+
+impl Explore for CheckRegister {
+    type State = State;
+    type Action = Action;
+
+    const PROPERTIES: &'static [&'static str] = &REG;
+    const CYCLE: &'static str = "a cycle of states, where every step should leave a trace";
+
+    fn start(&self) -> State {
+        let client = |seat| Client {
+            coordinator: Arc::new(Coordinator::new(self.view.clone(), Seat(seat), Boot(0))),
+            boot: 0,
+            begun: 0,
+            current: None,
+        };
+        let seats = u8::try_from(self.bounds.scripts.len()).expect("few");
+        let chosen = matches!(self.bounds.begin, Begin::Chosen(_));
+        let mut ghosts = Ghosts::new(usize::from(seats));
+        for which in [0, 1] {
+            if (0..3).any(|seat| self.begins_with(seat) == Some(which)) || chosen && which == 0 {
+                let copied = self.copied(which);
+                ghosts.earlier(copied.ballot, plain(&copied.state), chosen && which == 0);
+            }
+        }
+        State {
+            members: [0, 1, 2].map(|seat| self.seated(seat)),
+            clients: (0..seats).map(client).collect(),
+            asks: Arc::default(),
+            given_up: None,
+            retries: self.bounds.retries,
+            crashes: self.bounds.crashes,
+            handed: self.bounds.handed,
+            ghosts,
+            objection: None,
+        }
+    }
+
+    fn offers(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.objection.is_some() {
+            return;
+        }
+        for (seat, client) in (0..).zip(&state.clients) {
+            let script = self.bounds.scripts[usize::from(seat)];
+            if client.current.is_some() {
+                if state.retries > 0 {
+                    actions.push(Action::Retry(seat));
+                }
+                if state.handed > 0 {
+                    actions.push(Action::GiveUp(seat));
+                }
+            } else {
+                if usize::from(client.begun) < script.len() {
+                    actions.push(Action::Begin(seat));
+                }
+                if state.given_up.as_ref().is_some_and(|(to, _)| *to == seat) {
+                    actions.push(Action::TakeUp);
+                }
+            }
+        }
+        for (which, packet) in (0..).zip(state.asks.iter()) {
+            let coordinator = &state.clients[usize::from(packet.from)].coordinator;
+            if coordinator.awaits(packet.ballot()) {
+                actions.push(Action::Deliver(which, true));
+            }
+            if packet.accepts().is_some() {
+                actions.push(Action::Deliver(which, false));
+            }
+        }
+        if state.crashes > 0 {
+            let loses = |seat: &u8| {
+                let seat = usize::from(*seat);
+                seat < state.clients.len() || state.members[seat].disk.is_some()
+            };
+            actions.extend((0..3).filter(loses).map(Action::Crash));
+        }
+    }
+
+    fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
+        let mut state = before.clone();
+        let event = self.act(&mut state, action)?;
+        self.judge(&mut state);
+        Some((state, event))
+    }
+
+    fn tell(&self, state: &State, action: Action) -> String {
+        let current = |seat: u8| state.clients[usize::from(seat)].current.as_ref();
+        let words = |number: u64| format!("{:?} (operation {number})", self.call(number).2);
+        match action {
+            Action::Begin(seat) => {
+                let begun = state.clients[usize::from(seat)].begun;
+                format!("seat {seat} begins {}", words(number(seat.into(), begun.into())))
+            }
+            Action::Deliver(which, answered) => {
+                let end = if answered { "" } else { ", and its answer is lost" };
+                format!("{}{end}", state.asks[usize::from(which)])
+            }
+            Action::Retry(seat) => {
+                let number = current(seat).map_or(0, |current| current.number);
+                format!("seat {seat} tries operation {number} again")
+            }
+            Action::GiveUp(seat) => {
+                let number = current(seat).map_or(0, |current| current.number);
+                format!("seat {seat} gives operation {number} up")
+            }
+            Action::TakeUp => match &state.given_up {
+                Some((seat, current)) => {
+                    format!("seat {seat} takes operation {} up", current.number)
+                }
+                None => String::new(),
+            },
+            Action::Crash(seat) => format!("seat {seat} crashes and comes back"),
+        }
+    }
+
+    fn objection(&self, state: &State) -> Option<Complaint> {
+        state.objection.map(Complaint::from)
+    }
+}
+
+/// What a reply says of its member: what it has promised, and what it has accepted.
+fn told(reply: &Reply) -> (Option<Ballot>, Option<Ballot>) {
+    match reply {
+        Reply::Promised { ballot, .. } => (Some(*ballot), None),
+        Reply::Accepted { ballot, next, .. } => (next.or(Some(*ballot)), Some(*ballot)),
+        Reply::Held { .. } | Reply::Refused { .. } => (None, None),
+    }
+}
