@@ -28,22 +28,24 @@
 mod ghosts;
 mod packet;
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use cloakroom_register::{
-    Ask, Ballot, Body, Boot, Call, Coordinator, Durable, Epoch, Expected, Floor, Key, Life,
-    Operation, OperationId, Outcome, Replica, Reply, Seat, Slot, Steps, Value, Version, View,
-    Write,
+    Ask, Ballot, Body, Boot, Call, Collector, Coordinator, Durable, Effects, Envelope, Epoch,
+    Expected, Floor, Key, Life, Operation, OperationId, Outcome, Replica, Reply, Seat, Slot, Steps,
+    Value, Version, View, Vote, Write,
 };
 use cloakroom_specs::register::{self as spec, Objection};
 
 use crate::complaint::{Complaint, REG};
+use crate::hashed::Hashed;
 use crate::search::{Event, Explore, object};
+use crate::seated::Seated;
 
 use ghosts::{Ghosts, plain};
 
-use packet::{Packet, member, node};
+pub(crate) use ghosts::order;
+pub(crate) use packet::{Packet, member, node};
 
 /// What is explored.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +60,8 @@ pub struct Bounds {
     pub crashes: u8,
     /// How many operations may be given up and taken to the next coordinator.
     pub handed: u8,
+    /// How many times the member in the last seat may begin to collect a tombstone that it has.
+    pub collections: u8,
 }
 
 /// What the members have of the key when the view begins.
@@ -71,6 +75,8 @@ pub enum Begin {
     /// The first of the two was chosen in the view before, so that everybody has it or the second,
     /// which was made from it.
     Chosen([u8; 3]),
+    /// The same, where the second state is a tombstone.
+    Removed([u8; 3]),
 }
 
 /// A call of a script. Each writes its own number as its value.
@@ -87,6 +93,9 @@ pub enum Do {
     /// Remove the value of this operation.
     Remove(u64),
 }
+
+/// The seat that collects.
+const COLLECTOR: u8 = 2;
 
 /// The operations of the view before, by number.
 const EARLIER: [u64; 2] = [101, 102];
@@ -110,52 +119,26 @@ pub struct State {
     members: [Seated; 3],
     clients: Vec<Client>,
     /// What was asked, in the order of packets.
-    asks: Arc<Vec<Arc<Packet>>>,
+    asks: Hashed<Vec<Arc<Packet>>>,
     /// An operation that was given up, and may be taken up by the coordinator of this seat.
-    given_up: Option<(u8, Current)>,
+    given_up: Option<(u8, Hashed<Current>)>,
     retries: u8,
     crashes: u8,
     handed: u8,
-    ghosts: Ghosts,
+    collections: u8,
+    collector: Option<Hashed<Collector>>,
+    ghosts: Hashed<Ghosts>,
     objection: Option<Objection>,
 }
 
-/// A replica, and what its disk has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seated {
-    replica: Arc<Replica>,
-    /// When it is not what the replica has in memory.
-    disk: Option<Arc<Durable>>,
-}
-
-impl Hash for Seated {
-    /// Without what is the same in all states: view and seat.
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let part = |durable: &Durable, hasher: &mut H| {
-            (&durable.records, durable.floor).hash(hasher);
-        };
-        part(self.replica.durable(), hasher);
-        self.disk.is_some().hash(hasher);
-        if let Some(disk) = &self.disk {
-            part(disk, hasher);
-        }
-    }
-}
-
 /// A coordinator with its client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Client {
-    coordinator: Arc<Coordinator>,
+    coordinator: Hashed<Coordinator>,
     boot: u32,
     /// How many calls of its script it has begun.
     begun: u8,
-    current: Option<Current>,
-}
-
-impl Hash for Client {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        (&self.coordinator, self.boot, self.begun, &self.current).hash(hasher);
-    }
+    current: Option<Hashed<Current>>,
 }
 
 /// A call under way.
@@ -182,6 +165,8 @@ pub enum Action {
     TakeUp,
     /// A member crashes and comes back.
     Crash(u8),
+    /// A collection begins.
+    Collect,
 }
 
 /// The view in which all of it happens.
@@ -200,11 +185,16 @@ impl CheckRegister {
 
     fn call(&self, number: u64) -> (spec::Expected, Option<u64>, Do) {
         if EARLIER.contains(&number) {
-            let expected = match self.bounds.begin {
-                Begin::Chosen(_) if number == EARLIER[1] => spec::Expected::Value(EARLIER[0]),
-                _ => spec::Expected::Absent,
+            let second = number == EARLIER[1];
+            return match self.bounds.begin {
+                Begin::Chosen(_) if second => {
+                    (spec::Expected::Value(EARLIER[0]), Some(number), Do::Swap(EARLIER[0]))
+                }
+                Begin::Removed(_) if second => {
+                    (spec::Expected::Value(EARLIER[0]), None, Do::Remove(EARLIER[0]))
+                }
+                _ => (spec::Expected::Absent, Some(number), Do::Put),
             };
-            return (expected, Some(number), Do::Put);
         }
         let (seat, at) = (number / 10 - 1, number % 10);
         let script = self.bounds.scripts[usize::try_from(seat).expect("a seat")];
@@ -240,7 +230,7 @@ impl CheckRegister {
 
     /// The records that members begin with, by number of the earlier state.
     fn copied(&self, which: u8) -> cloakroom_register::Accepted {
-        let from_first = matches!(self.bounds.begin, Begin::Chosen(_)) && which == 1;
+        let from_first = self.first_is_chosen() && which == 1;
         let number = EARLIER[usize::from(which)];
         let operation = self.operation(number);
         let Call::CompareAndSet { new, .. } = operation.call else { unreachable!("a put") };
@@ -255,11 +245,15 @@ impl CheckRegister {
         cloakroom_register::Accepted { ballot, state }
     }
 
+    fn first_is_chosen(&self) -> bool {
+        matches!(self.bounds.begin, Begin::Chosen(_) | Begin::Removed(_))
+    }
+
     fn begins_with(&self, seat: usize) -> Option<u8> {
         match self.bounds.begin {
             Begin::Empty => None,
             Begin::Copied(which) => which[seat],
-            Begin::Chosen(which) => Some(which[seat]),
+            Begin::Chosen(which) | Begin::Removed(which) => Some(which[seat]),
         }
     }
 
@@ -275,9 +269,9 @@ impl CheckRegister {
             life: Life::Active,
             floor: Floor::ZERO,
             records: record.into_iter().collect(),
+            vote: Vote::NONE,
         };
-        let replica = Arc::new(Replica::restore(durable).expect("a member"));
-        Seated { replica, disk: None }
+        Seated::new(Replica::restore(durable).expect("a member"))
     }
 
     fn begin(&self, state: &mut State, seat: u8) -> Option<Event> {
@@ -286,13 +280,13 @@ impl CheckRegister {
         client.begun += 1;
         let least = state.ghosts.line.begin();
         let current = Current { operation: self.operation(number), number, least };
-        self.run(state, seat, current)
+        self.run(state, seat, Hashed::new(current))
     }
 
-    fn run(&self, state: &mut State, seat: u8, current: Current) -> Option<Event> {
+    fn run(&self, state: &mut State, seat: u8, current: Hashed<Current>) -> Option<Event> {
         let client = &mut state.clients[usize::from(seat)];
-        let coordinator = Arc::make_mut(&mut client.coordinator);
-        let steps = coordinator.begin([current.operation.clone()]);
+        let operation = current.operation.clone();
+        let steps = client.coordinator.change(|coordinator| coordinator.begin([operation]));
         client.current = Some(current);
         self.steps(state, seat, steps)
     }
@@ -303,14 +297,11 @@ impl CheckRegister {
             let Body::Ask(asks) = &envelope.message.body else { unreachable!("it only asks") };
             for ask in asks {
                 if let Ask::Accept { ballot, state: proposed, next, .. } = ask {
-                    state.ghosts.propose(seat, *ballot, plain(proposed), *next);
+                    let ghosts = &mut state.ghosts;
+                    ghosts.change(|ghosts| ghosts.propose(seat, *ballot, plain(proposed), *next));
                 }
             }
-            let packet = Packet::new(seat, envelope);
-            let asks = Arc::make_mut(&mut state.asks);
-            if let Err(at) = asks.binary_search_by(|other| (**other).cmp(&packet)) {
-                asks.insert(at, Arc::new(packet));
-            }
+            Self::send(state, seat, envelope);
         }
         let mut event = None;
         for (id, outcome) in steps.ended {
@@ -319,12 +310,21 @@ impl CheckRegister {
         event
     }
 
+    fn send(state: &mut State, seat: u8, envelope: Envelope) {
+        let packet = Packet::new(seat, envelope);
+        if let Err(at) = state.asks.binary_search_by(|other| (**other).cmp(&packet)) {
+            state.asks.change(|asks| asks.insert(at, Arc::new(packet)));
+        }
+    }
+
     fn ended(&self, state: &mut State, seat: u8, id: OperationId, outcome: &Outcome) -> Event {
         let current = state.clients[usize::from(seat)].current.take();
         let current = current.expect("an operation that was begun");
         assert_eq!(current.operation.id, id, "one at a time");
         let (expected, _, _) = self.call(current.number);
-        let (judged, event) = state.ghosts.ended(current.number, current.least, expected, outcome);
+        let ended =
+            |ghosts: &mut Ghosts| ghosts.ended(current.number, current.least, expected, outcome);
+        let (judged, event) = state.ghosts.change(ended);
         object(&mut state.objection, judged);
         event
     }
@@ -336,22 +336,25 @@ impl CheckRegister {
         let seated = &mut state.members[to];
         let mut replica = (*seated.replica).clone();
         let effects = replica.handle(node(packet.from.into()), &packet.message);
+        let changed = replica != *seated.replica;
+        if changed {
+            seated.change(replica, &effects.persist);
+        }
+        if packet.is_collection() {
+            return self.collect(state, &packet, &effects, changed, answered);
+        }
         let replies = effects.send.into_iter().filter_map(|envelope| match envelope.message.body {
             Body::Reply(_) => Some(envelope.message),
             _ => None,
         });
         let replies: Vec<_> = replies.collect();
-        let changed = replica != *seated.replica;
-        if changed {
-            seated.change(replica, &effects.persist);
-        }
-        let mut told = false;
+        let mut objects = false;
         let votes = state.ghosts.votes();
         for reply in &replies {
             let Body::Reply(replies) = &reply.body else { unreachable!("filtered") };
-            for reply in replies {
-                let judged = state.ghosts.tell(to, reply, &packet);
-                told |= judged.is_err();
+            for reply in replies.iter().filter(|reply| told(reply) != (None, None)) {
+                let judged = state.ghosts.change(|ghosts| ghosts.tell(to, reply, &packet));
+                objects |= judged.is_err();
                 object(&mut state.objection, judged);
             }
         }
@@ -373,27 +376,65 @@ impl CheckRegister {
                 if coordinator == *before {
                     continue;
                 }
-                state.ghosts.hear(seat, &reply);
-                state.clients[usize::from(seat)].coordinator = Arc::new(coordinator);
+                state.ghosts.change(|ghosts| ghosts.hear(seat, &reply));
+                state.clients[usize::from(seat)].coordinator = Hashed::new(coordinator);
                 event = self.steps(state, seat, steps);
             }
         }
         let heard = state.clients[usize::from(seat)].coordinator != before;
-        (changed || told || heard).then_some(event)
+        (changed || objects || heard).then_some(event)
+    }
+
+    /// A member was asked about a tombstone; `None` when nothing changes.
+    fn collect(
+        &self,
+        state: &mut State,
+        packet: &Packet,
+        effects: &Effects,
+        changed: bool,
+        answered: bool,
+    ) -> Option<Option<Event>> {
+        let dropped = effects.persist.iter().any(|write| matches!(write, Write::Drop(_)));
+        if dropped {
+            let tombstone = packet.tombstone();
+            let members = state.members.each_ref().map(|seated| {
+                let record = seated.replica.durable().record(&self.key);
+                let holds = record.accepted.map_or(0, |accepted| order(accepted.ballot));
+                (holds, order(record.promise))
+            });
+            object(&mut state.objection, spec::may_drop(order(tombstone), members));
+            state.ghosts.change(|ghosts| ghosts.dropped(tombstone));
+        }
+        let mut heard = false;
+        if let Some(collector) = state.collector.as_mut().filter(|_| answered) {
+            let before = collector.clone();
+            for envelope in &effects.send {
+                let to = packet.to;
+                let send = collector.change(|c| c.handle(node(to), &envelope.message));
+                heard |= *collector != before;
+                for envelope in send {
+                    let packet = Packet::new(COLLECTOR, envelope);
+                    if let Err(at) = state.asks.binary_search_by(|other| (**other).cmp(&packet)) {
+                        state.asks.change(|asks| asks.insert(at, Arc::new(packet)));
+                    }
+                }
+            }
+        }
+        (changed || heard).then_some(dropped.then_some(Event::Collected))
     }
 
     fn crash(&self, state: &mut State, seat: u8) {
-        let seated = &mut state.members[usize::from(seat)];
-        let disk = seated.disk.take();
-        let durable = disk.map_or_else(|| seated.replica.durable().clone(), |disk| (*disk).clone());
-        seated.replica = Arc::new(Replica::restore(durable).expect("a member"));
+        state.members[usize::from(seat)].crash();
+        if seat == COLLECTOR {
+            state.collector = None;
+        }
         if let Some(client) = state.clients.get_mut(usize::from(seat)) {
             client.boot += 1;
             let boot = Boot(client.boot);
             let new = Coordinator::new(self.view.clone(), Seat(seat), boot);
-            client.coordinator = Arc::new(new);
+            client.coordinator = Hashed::new(new);
             client.current = None;
-            state.ghosts.forget(seat);
+            state.ghosts.change(|ghosts| ghosts.forget(seat));
         }
     }
 
@@ -405,25 +446,26 @@ impl CheckRegister {
                 state.retries -= 1;
                 let client = &mut state.clients[usize::from(seat)];
                 let id = client.current.as_ref().expect("offered only then").operation.id;
-                let steps = Arc::make_mut(&mut client.coordinator).retry(id);
+                let steps = client.coordinator.change(|coordinator| coordinator.retry(id));
                 self.steps(state, seat, steps).or(Some(Event::Retried))
             }
             Action::GiveUp(seat) => {
                 state.handed -= 1;
                 let client = &mut state.clients[usize::from(seat)];
                 let mut current = client.current.take().expect("offered only then");
-                let coordinator = Arc::make_mut(&mut client.coordinator);
-                let outcome = coordinator.give_up(current.operation.id).expect("under way");
+                let id = current.operation.id;
+                let outcome = client.coordinator.change(|coordinator| coordinator.give_up(id));
+                let outcome = outcome.expect("under way");
                 if let Outcome::Unknown(bound) = outcome {
-                    current.operation.bound = Some(bound);
+                    current.change(|current| current.operation.bound = Some(bound));
                     let to = (seat + 1) % u8::try_from(state.clients.len()).expect("few");
                     state.given_up = Some((to, current));
                     return Some(Some(Event::Unknown));
                 }
                 let (expected, _, _) = self.call(current.number);
-                let ghosts = &mut state.ghosts;
-                let (judged, event) =
-                    ghosts.ended(current.number, current.least, expected, &outcome);
+                let (judged, event) = state.ghosts.change(|ghosts| {
+                    ghosts.ended(current.number, current.least, expected, &outcome)
+                });
                 object(&mut state.objection, judged);
                 Some(event)
             }
@@ -436,32 +478,37 @@ impl CheckRegister {
                 self.crash(state, seat);
                 Some(Event::Died)
             }
+            Action::Collect => {
+                state.collections -= 1;
+                let record =
+                    state.members[usize::from(COLLECTOR)].replica.durable().record(&self.key);
+                let accepted = record.accepted?;
+                let begun = Collector::begin(self.view.clone(), self.key.clone(), &accepted);
+                let (collector, send) = begun?;
+                state.collector = Some(Hashed::new(collector));
+                for envelope in send {
+                    Self::send(state, COLLECTOR, envelope);
+                }
+                None
+            }
         })
     }
 
     /// What must hold in every state.
     fn judge(&self, state: &mut State) {
         for (seat, seated) in state.members.iter().enumerate() {
-            let record = seated.replica.durable().records.get(&self.key);
-            let promise = record.map_or(Ballot::ZERO, |record| record.promise);
+            let durable = seated.replica.durable();
+            let record = durable.records.get(&self.key);
             let accepted = record.and_then(|record| record.accepted.as_ref());
             let accepted = accepted.map(|accepted| accepted.ballot);
+            let floor = durable.floor.ballot;
+            let promise = record.map_or(floor, |record| record.promise);
+            let promise = if accepted.is_none() { promise.max(floor) } else { promise };
+            // What was dropped is in the floor.
+            let accepted = accepted.or(Some(floor));
             let judged = state.ghosts.remembers(seat, promise, accepted);
             object(&mut state.objection, judged);
         }
-    }
-}
-
-impl Seated {
-    /// A step in memory, and what of it was persisted.
-    fn change(&mut self, replica: Replica, persist: &[Write]) {
-        let disk = self.disk.as_deref().unwrap_or(self.replica.durable());
-        let mut disk = disk.clone();
-        for write in persist {
-            disk.apply(write);
-        }
-        self.disk = (disk != *replica.durable()).then(|| Arc::new(disk));
-        self.replica = Arc::new(replica);
     }
 }
 
@@ -474,13 +521,13 @@ impl Explore for CheckRegister {
 
     fn start(&self) -> State {
         let client = |seat| Client {
-            coordinator: Arc::new(Coordinator::new(self.view.clone(), Seat(seat), Boot(0))),
+            coordinator: Hashed::new(Coordinator::new(self.view.clone(), Seat(seat), Boot(0))),
             boot: 0,
             begun: 0,
             current: None,
         };
         let seats = u8::try_from(self.bounds.scripts.len()).expect("few");
-        let chosen = matches!(self.bounds.begin, Begin::Chosen(_));
+        let chosen = self.first_is_chosen();
         let mut ghosts = Ghosts::new(usize::from(seats));
         for which in [0, 1] {
             if (0..3).any(|seat| self.begins_with(seat) == Some(which)) || chosen && which == 0 {
@@ -491,12 +538,14 @@ impl Explore for CheckRegister {
         State {
             members: [0, 1, 2].map(|seat| self.seated(seat)),
             clients: (0..seats).map(client).collect(),
-            asks: Arc::default(),
+            asks: Hashed::new(Vec::new()),
             given_up: None,
             retries: self.bounds.retries,
             crashes: self.bounds.crashes,
             handed: self.bounds.handed,
-            ghosts,
+            collections: self.bounds.collections,
+            collector: None,
+            ghosts: Hashed::new(ghosts),
             objection: None,
         }
     }
@@ -523,7 +572,14 @@ impl Explore for CheckRegister {
                 }
             }
         }
+        if state.collections > 0 {
+            actions.push(Action::Collect);
+        }
         for (which, packet) in (0..).zip(state.asks.iter()) {
+            if packet.is_collection() {
+                actions.push(Action::Deliver(which, true));
+                continue;
+            }
             let coordinator = &state.clients[usize::from(packet.from)].coordinator;
             if coordinator.awaits(packet.ballot()) {
                 actions.push(Action::Deliver(which, true));
@@ -535,7 +591,9 @@ impl Explore for CheckRegister {
         if state.crashes > 0 {
             let loses = |seat: &u8| {
                 let seat = usize::from(*seat);
-                seat < state.clients.len() || state.members[seat].disk.is_some()
+                seat < state.clients.len()
+                    || state.members[seat].disk.is_some()
+                    || state.collector.is_some()
             };
             actions.extend((0..3).filter(loses).map(Action::Crash));
         }
@@ -574,6 +632,7 @@ impl Explore for CheckRegister {
                 }
                 None => String::new(),
             },
+            Action::Collect => format!("seat {COLLECTOR} begins to collect"),
             Action::Crash(seat) => format!("seat {seat} crashes and comes back"),
         }
     }

@@ -5,6 +5,7 @@
 //! pinned ones has changed its meaning, and fails until somebody has looked at why.
 
 use crate::article::Fault;
+use crate::check_views::{decree, handover};
 use crate::search::{self, Event, Explore, Explored};
 use crate::{check_pool, check_recovery, check_register};
 
@@ -47,6 +48,10 @@ pub enum Object {
     Broken(check_recovery::Bounds),
     /// The real replicas and coordinators of one view.
     Register(check_register::Bounds),
+    /// The decree of the next view.
+    Decree(decree::Bounds),
+    /// The handover from view to view.
+    Handover(handover::Bounds),
     /// A fault of the published algorithm: must be found.
     Fault(&'static Fault),
 }
@@ -103,6 +108,10 @@ impl Check {
             }
             Object::Register(bounds) => {
                 self.explore(&check_register::CheckRegister::new(*bounds), progress)
+            }
+            Object::Decree(bounds) => self.explore(&decree::CheckDecree::new(*bounds), progress),
+            Object::Handover(bounds) => {
+                self.explore(&handover::CheckHandover::new(*bounds), progress)
             }
             Object::Fault(fault) => self.fault(fault),
         }
@@ -222,6 +231,12 @@ pub fn explore(check: &Check, address: &str) -> Result<(), String> {
         Object::Register(bounds) => {
             let model = check_register::CheckRegister::new(bounds);
             search::Stateright(model).checker().serve(address);
+        }
+        Object::Decree(bounds) => {
+            search::Stateright(decree::CheckDecree::new(bounds)).checker().serve(address);
+        }
+        Object::Handover(bounds) => {
+            search::Stateright(handover::CheckHandover::new(bounds)).checker().serve(address);
         }
         Object::Fault(fault) => {
             return Err(format!(

@@ -107,6 +107,18 @@ pub enum Event {
     Unavailable,
     /// A coordinator began another round.
     Retried,
+    /// A tombstone was dropped.
+    Collected,
+    /// A view was decided.
+    Decided,
+    /// A member of a view was sealed.
+    Sealed,
+    /// A member of a view became active.
+    Activated,
+    /// A member of a view dropped its snapshot.
+    Retired,
+    /// A member voted.
+    Voted,
 }
 
 /// What both searches found.
@@ -422,7 +434,13 @@ impl<E: Explore> Search<'_, E> {
 }
 
 /// A 64-bit hash: for each word one multiplication, and SplitMix64's finish; stateright uses another.
-struct Folded(u64);
+pub(crate) struct Folded(u64);
+
+impl Default for Folded {
+    fn default() -> Self {
+        Self(0x2545_f491_4f6c_dd1d)
+    }
+}
 
 impl Folded {
     fn fold(&mut self, word: u64) {
@@ -471,7 +489,7 @@ impl Hasher for Folded {
 }
 
 fn key(state: &impl Hash) -> u64 {
-    let mut hasher = Folded(0x2545_f491_4f6c_dd1d);
+    let mut hasher = Folded::default();
     state.hash(&mut hasher);
     hasher.finish()
 }

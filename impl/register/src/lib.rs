@@ -14,6 +14,9 @@
 //! | `durable.rs` | what survives |
 //! | `replica.rs`, `acceptor.rs` | a member's part in one view |
 //! | `operation.rs`, `coordinator.rs` | get and compare-and-set |
+//! | `decree.rs` | the next view |
+//! | `handover.rs` | from one view to the next: pull, seal, merge, activate, retire |
+//! | `collection.rs` | tombstones go |
 //!
 //! What it does not do: bytes, routing, time. Members may crash and forget what was not durable;
 //! they do not lie. An admitted malicious member can break atomicity.
@@ -57,8 +60,11 @@ extern crate alloc;
 
 mod acceptor;
 mod ballot;
+mod collection;
 mod coordinator;
+mod decree;
 mod durable;
+mod handover;
 mod id;
 mod message;
 mod operation;
@@ -67,10 +73,14 @@ mod replica;
 mod view;
 
 pub use ballot::Ballot;
+pub use collection::Collector;
 pub use coordinator::{Coordinator, MAX_KEPT, Steps};
-pub use durable::{Durable, Life, Write};
+pub use decree::{Change, Decree};
+pub use durable::{Durable, Life, Pulled, Vote, Write};
 pub use id::{Boot, Epoch, Incarnation, Key, Member, NodeId, OperationId, Slot, Value, Version};
-pub use message::{Ask, Body, Envelope, Found, Message, Reply};
+pub use message::{
+    Ask, Body, Collect, DecreeAsk, DecreeReply, Envelope, Found, Message, Page, Reply,
+};
 pub use operation::{Call, Expected, Held, Operation, Outcome};
 pub use record::{Accepted, Floor, Record, State};
 pub use replica::{Effects, Replica, ReplicaError};

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use crate::ballot::Ballot;
 use crate::id::{Epoch, Key, NodeId, Slot, Version};
-use crate::record::{Accepted, State};
+use crate::record::{Accepted, Floor, State};
 use crate::view::View;
 
 /// A message to a node.
@@ -44,6 +44,96 @@ pub enum Body {
     Reply(Vec<Reply>),
     /// The slot has a newer view than the message that this answers.
     Newer(View),
+    /// A member of `e` asks another about the decree of the next view.
+    Decree(DecreeAsk),
+    /// It answers.
+    Decreed(DecreeReply),
+    /// The view after `previous` is decided.
+    Decided {
+        /// Whose members decided.
+        previous: View,
+        /// What.
+        next: View,
+    },
+    /// A member of the next view wants the snapshot of a member of this one, which is sealed by it.
+    Pull {
+        /// The next view, which is decided.
+        next: View,
+        /// From behind this key.
+        after: Option<Key>,
+    },
+    /// A learner wants what an active member of its own view has.
+    Copy {
+        /// From behind this key.
+        after: Option<Key>,
+    },
+    /// Answers both.
+    Page(Page),
+    /// A sealed member asks a member of the next view, in that view, whether it is active.
+    AreYouActive,
+    /// It answers, in the view of the sealed member: it is, or was.
+    IsActive,
+    /// Collection of tombstones: asks a member about keys.
+    Collect(Vec<Collect>),
+    /// The member agrees that these tombstones, by key, are what it has.
+    Agreed(Vec<(Key, Ballot)>),
+}
+
+/// What is asked in a decree. Its ballots are ordered like those of keys and have nothing else to do
+/// with them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DecreeAsk {
+    /// Promise this ballot; what have you accepted?
+    Prepare(Ballot),
+    /// Accept this view.
+    Accept(Ballot, View),
+}
+
+/// What is answered in a decree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DecreeReply {
+    /// Promised; and this is accepted.
+    Promised(Ballot, Option<(Ballot, View)>),
+    /// Accepted.
+    Accepted(Ballot),
+    /// A higher ballot is promised.
+    Refused(Ballot, Ballot),
+}
+
+/// A part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Page {
+    /// In which view its sender voted.
+    pub source: Epoch,
+    /// It begins behind this key.
+    pub after: Option<Key>,
+    /// What is accepted, by ascending keys.
+    pub records: Vec<(Key, Accepted)>,
+    /// Of the keys that are not there.
+    pub floor: Floor,
+    /// Whether nothing follows.
+    pub is_last: bool,
+}
+
+/// What is asked about a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Collect {
+    /// Is exactly this accepted, or nothing, below a floor that is not below it?
+    Check {
+        /// Of which key.
+        key: Key,
+        /// The ballot of the tombstone.
+        tombstone: Ballot,
+        /// Its version.
+        version: Version,
+    },
+    /// Every member agrees: drop it.
+    Drop {
+        /// Of which key.
+        key: Key,
+        /// The ballot of the tombstone.
+        tombstone: Ballot,
+    },
 }
 
 /// What a coordinator asks about a key.

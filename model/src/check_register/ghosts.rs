@@ -20,6 +20,8 @@ pub(crate) struct Ghosts {
     /// By coordinator: the ballot that it has prepared last, and the highest accepted ballot that the
     /// promises showed which it counted.
     prepared: Vec<Option<(Ballot, Option<Ballot>)>>,
+    /// The highest tombstone that was dropped anywhere.
+    dropped: Option<Ballot>,
     /// Operations that have definitely failed, ascending.
     failed: Vec<u64>,
     /// What was answered.
@@ -57,7 +59,7 @@ pub(crate) fn plain(state: &State) -> spec::State {
 }
 
 /// A ballot in the order of ballots.
-fn order(ballot: Ballot) -> u128 {
+pub(crate) fn order(ballot: Ballot) -> u128 {
     let Ballot { epoch, round, seat, boot } = ballot;
     u128::from(epoch.0) << 96
         | u128::from(round) << 64
@@ -71,6 +73,7 @@ impl Ghosts {
             proposals: Vec::new(),
             told: [(Ballot::ZERO, Ballot::ZERO); MEMBERS],
             prepared: vec![None; coordinators],
+            dropped: None,
             failed: Vec::new(),
             line: Line::default(),
         }
@@ -113,6 +116,8 @@ impl Ghosts {
                 before.map(|before| before.ballot)
             }
         };
+        // To find nothing is to find a tombstone that was dropped.
+        let from = from.or(self.dropped);
         let (votes, chosen_before) = (0, false);
         let proposal = Proposal { ballot, state, from, next, votes, chosen_before };
         self.proposals.insert(at, proposal);
@@ -159,6 +164,11 @@ impl Ghosts {
                 *prepared = Some((*ballot, before.and_then(|(_, from)| from).max(found.ballot())));
             }
         }
+    }
+
+    /// A member has dropped a tombstone.
+    pub(crate) fn dropped(&mut self, tombstone: Ballot) {
+        self.dropped = self.dropped.max(Some(tombstone));
     }
 
     /// A coordinator is gone.

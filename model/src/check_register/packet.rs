@@ -1,28 +1,26 @@
-//! Asks on their way, hashed once.
+//! Asks on their way.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use cloakroom_register::{
-    Ask, Ballot, Body, Envelope, Incarnation, Member, Message, NodeId, State,
+    Ask, Ballot, Body, Collect, Envelope, Incarnation, Member, Message, NodeId, State,
 };
 
 /// The node in a seat.
 ///
 /// # Panics
 /// Beyond 255 seats.
-pub fn node(seat: usize) -> NodeId {
+pub(crate) fn node(seat: usize) -> NodeId {
     NodeId([u8::try_from(seat).expect("few") + 1; 32])
 }
 
 /// The member in a seat.
-pub fn member(seat: usize) -> Member {
+pub(crate) fn member(seat: usize) -> Member {
     Member { node: node(seat), incarnation: Incarnation(0) }
 }
 
-/// A message from a coordinator to a member. Its hash stands for its content in the hash of a state.
-#[derive(Clone, Debug)]
+/// A message from a coordinator to a member.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Packet {
     /// From the coordinator of this seat.
     pub(crate) from: u8,
@@ -30,7 +28,6 @@ pub(crate) struct Packet {
     pub(crate) to: usize,
     /// What.
     pub(crate) message: Message,
-    hash: u64,
 }
 
 impl Packet {
@@ -40,10 +37,8 @@ impl Packet {
     /// When it is for nobody.
     pub(crate) fn new(from: u8, envelope: Envelope) -> Self {
         let Envelope { to, message } = envelope;
-        let to = (0..3).position(|seat| node(seat) == to).expect("a member");
-        let mut hasher = DefaultHasher::new();
-        (from, to, &message).hash(&mut hasher);
-        Self { from, to, hash: hasher.finish(), message }
+        let to = (0..3).find(|&seat| node(seat) == to).expect("a member");
+        Self { from, to, message }
     }
 
     /// The ballot that it is about.
@@ -55,6 +50,22 @@ impl Packet {
         asks[0].ballot()
     }
 
+    /// Whether it is about a collection.
+    pub(crate) fn is_collection(&self) -> bool {
+        matches!(self.message.body, Body::Collect(_))
+    }
+
+    /// The tombstone that it is about.
+    ///
+    /// # Panics
+    /// When it is about no collection.
+    pub(crate) fn tombstone(&self) -> Ballot {
+        let Body::Collect(asks) = &self.message.body else { panic!("a collection") };
+        match &asks[0] {
+            Collect::Check { tombstone, .. } | Collect::Drop { tombstone, .. } => *tombstone,
+        }
+    }
+
     /// The state that it asks to accept.
     pub(crate) fn accepts(&self) -> Option<&State> {
         let Body::Ask(asks) = &self.message.body else { return None };
@@ -63,42 +74,15 @@ impl Packet {
             _ => None,
         })
     }
-
-    fn content(&self) -> (u8, usize, &Message) {
-        (self.from, self.to, &self.message)
-    }
-}
-
-impl PartialEq for Packet {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.content() == other.content()
-    }
-}
-
-impl Eq for Packet {}
-
-impl PartialOrd for Packet {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Packet {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.content().cmp(&other.content())
-    }
-}
-
-impl Hash for Packet {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(self.hash);
-    }
 }
 
 impl fmt::Display for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to, .. } = self;
-        let Body::Ask(asks) = &self.message.body else { return write!(f, "{:?}", self.message) };
+        let asks = match &self.message.body {
+            Body::Ask(asks) => asks,
+            body => return write!(f, "seat {to} hears from seat {from}: {body:?}"),
+        };
         for ask in asks {
             match ask {
                 Ask::Read { ballot, .. } => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cloakroom_register::{
     Accepted, Ballot, Boot, Call, Coordinator, Durable, Effects, Envelope, Epoch, Expected, Floor,
     Incarnation, Key, Life, Member, NodeId, Operation, OperationId, Outcome, Record, Replica, Seat,
-    Slot, State, Steps, Value, Version, View,
+    Slot, State, Steps, Value, Version, View, Vote,
 };
 
 /// The view that all tests run in.
@@ -79,6 +79,7 @@ impl Cluster {
                 life: Life::Active,
                 floor: Floor::ZERO,
                 records: record.iter().map(|record| (key(), record.clone())).collect(),
+                vote: Vote::NONE,
             })
         };
         let replicas = members.iter().zip(records).map(replica);
