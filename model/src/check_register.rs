@@ -25,85 +25,34 @@
 //! Ghosts: which ballot each proposal was made from, who voted for it, what each member has told, the
 //! place of what was answered, the operations that definitely failed.
 
+mod bounds;
+mod collection;
 mod ghosts;
 mod packet;
+mod script;
 
 use std::sync::Arc;
 
 use cloakroom_register::{
-    Ask, Ballot, Body, Boot, Call, Collector, Coordinator, Durable, Effects, Envelope, Epoch,
-    Expected, Floor, Key, Life, Operation, OperationId, Outcome, Replica, Reply, Seat, Slot, Steps,
-    Value, Version, View, Vote, Write,
+    Ask, Ballot, Body, Boot, Collector, Coordinator, Envelope, Epoch, Key, Operation, OperationId,
+    Outcome, Reply, Seat, Slot, Steps, View,
 };
-use cloakroom_specs::register::{self as spec, Objection};
+use cloakroom_specs::register::Objection;
 
 use crate::complaint::{Complaint, REG};
 use crate::hashed::Hashed;
 use crate::search::{Event, Explore, object};
 use crate::seated::Seated;
 
+use bounds::number;
+pub use bounds::{Begin, Bounds, Do};
 use ghosts::{Ghosts, plain};
 
 pub(crate) use ghosts::order;
 pub(crate) use packet::{Packet, member, node};
 
-/// What is explored.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// What the members begin with: nothing, or copies of states of the view before.
-    pub begin: Begin,
-    /// The calls of each coordinator, by seat.
-    pub scripts: &'static [&'static [Do]],
-    /// How many times a coordinator may begin a new round of its own accord.
-    pub retries: u8,
-    /// How many members may crash.
-    pub crashes: u8,
-    /// How many operations may be given up and taken to the next coordinator.
-    pub handed: u8,
-    /// How many times the member in the last seat may begin to collect a tombstone that it has.
-    pub collections: u8,
-}
-
-/// What the members have of the key when the view begins.
-#[derive(Clone, Copy, Debug)]
-pub enum Begin {
-    /// Nothing.
-    Empty,
-    /// By seat, which of two states that were proposed in the view before, each by a put; none of
-    /// them was chosen. The second has the higher ballot.
-    Copied([Option<u8>; 3]),
-    /// The first of the two was chosen in the view before, so that everybody has it or the second,
-    /// which was made from it.
-    Chosen([u8; 3]),
-    /// The same, where the second state is a tombstone.
-    Removed([u8; 3]),
-}
-
-/// A call of a script. Each writes its own number as its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Do {
-    /// Get.
-    Get,
-    /// Put if absent.
-    Put,
-    /// Put in the place of the value of this operation.
-    Swap(u64),
-    /// Put in the place of this version.
-    SwapVersion(u64),
-    /// Remove the value of this operation.
-    Remove(u64),
-}
-
 /// The seat that collects.
 const COLLECTOR: u8 = 2;
-
-/// The operations of the view before, by number.
-const EARLIER: [u64; 2] = [101, 102];
-
-/// The number of a script's operation.
-pub const fn number(seat: usize, at: usize) -> u64 {
-    10 * (seat as u64 + 1) + at as u64
-}
 
 /// The model.
 #[derive(Clone, Debug)]
@@ -181,97 +130,6 @@ impl CheckRegister {
         let members: Vec<_> = (0..3).map(member).collect();
         let view = View::new(Slot(0), EPOCH, &members).expect("three nodes");
         Self { bounds, view, key: Key::from(&b"k"[..]) }
-    }
-
-    fn call(&self, number: u64) -> (spec::Expected, Option<u64>, Do) {
-        if EARLIER.contains(&number) {
-            let second = number == EARLIER[1];
-            return match self.bounds.begin {
-                Begin::Chosen(_) if second => {
-                    (spec::Expected::Value(EARLIER[0]), Some(number), Do::Swap(EARLIER[0]))
-                }
-                Begin::Removed(_) if second => {
-                    (spec::Expected::Value(EARLIER[0]), None, Do::Remove(EARLIER[0]))
-                }
-                _ => (spec::Expected::Absent, Some(number), Do::Put),
-            };
-        }
-        let (seat, at) = (number / 10 - 1, number % 10);
-        let script = self.bounds.scripts[usize::try_from(seat).expect("a seat")];
-        let call = script[usize::try_from(at).expect("small")];
-        match call {
-            Do::Get | Do::Put => (spec::Expected::Absent, Some(number), call),
-            Do::Swap(from) => (spec::Expected::Value(from), Some(number), call),
-            Do::SwapVersion(from) => (spec::Expected::Version(from), Some(number), call),
-            Do::Remove(from) => (spec::Expected::Value(from), None, call),
-        }
-    }
-
-    fn operation(&self, number: u64) -> Operation {
-        let value = |number: u64| Value::from(&number.to_be_bytes()[6..]);
-        let (expected, new, call) = self.call(number);
-        let call = if call == Do::Get {
-            Call::Get
-        } else {
-            let expected = match expected {
-                spec::Expected::Absent => Expected::Absent,
-                spec::Expected::Value(from) => Expected::Value(value(from)),
-                spec::Expected::Version(from) => Expected::Version(Version(from)),
-            };
-            Call::CompareAndSet { expected, new: new.map(value) }
-        };
-        Operation {
-            id: OperationId(u128::from(number).to_be_bytes()),
-            key: self.key.clone(),
-            call,
-            bound: None,
-        }
-    }
-
-    /// The records that members begin with, by number of the earlier state.
-    fn copied(&self, which: u8) -> cloakroom_register::Accepted {
-        let from_first = self.first_is_chosen() && which == 1;
-        let number = EARLIER[usize::from(which)];
-        let operation = self.operation(number);
-        let Call::CompareAndSet { new, .. } = operation.call else { unreachable!("a put") };
-        let version = Version(if from_first { 2 } else { 1 });
-        let ballot = Ballot {
-            epoch: Epoch(EPOCH.0 - 1),
-            round: u32::from(which) + 1,
-            seat: Seat(which),
-            boot: Boot(0),
-        };
-        let state = cloakroom_register::State { version, content: new, operation: operation.id };
-        cloakroom_register::Accepted { ballot, state }
-    }
-
-    fn first_is_chosen(&self) -> bool {
-        matches!(self.bounds.begin, Begin::Chosen(_) | Begin::Removed(_))
-    }
-
-    fn begins_with(&self, seat: usize) -> Option<u8> {
-        match self.bounds.begin {
-            Begin::Empty => None,
-            Begin::Copied(which) => which[seat],
-            Begin::Chosen(which) | Begin::Removed(which) => Some(which[seat]),
-        }
-    }
-
-    fn seated(&self, seat: usize) -> Seated {
-        let record = self.begins_with(seat).map(|which| {
-            let accepted = self.copied(which);
-            let promise = accepted.ballot;
-            (self.key.clone(), cloakroom_register::Record { promise, accepted: Some(accepted) })
-        });
-        let durable = Durable {
-            me: member(seat),
-            view: self.view.clone(),
-            life: Life::Active,
-            floor: Floor::ZERO,
-            records: record.into_iter().collect(),
-            vote: Vote::NONE,
-        };
-        Seated::new(Replica::restore(durable).expect("a member"))
     }
 
     fn begin(&self, state: &mut State, seat: u8) -> Option<Event> {
@@ -383,44 +241,6 @@ impl CheckRegister {
         }
         let heard = state.clients[usize::from(seat)].coordinator != before;
         (changed || objects || heard).then_some(event)
-    }
-
-    /// A member was asked about a tombstone; `None` when nothing changes.
-    fn collect(
-        &self,
-        state: &mut State,
-        packet: &Packet,
-        effects: &Effects,
-        changed: bool,
-        answered: bool,
-    ) -> Option<Option<Event>> {
-        let dropped = effects.persist.iter().any(|write| matches!(write, Write::Drop(_)));
-        if dropped {
-            let tombstone = packet.tombstone();
-            let members = state.members.each_ref().map(|seated| {
-                let record = seated.replica.durable().record(&self.key);
-                let holds = record.accepted.map_or(0, |accepted| order(accepted.ballot));
-                (holds, order(record.promise))
-            });
-            object(&mut state.objection, spec::may_drop(order(tombstone), members));
-            state.ghosts.change(|ghosts| ghosts.dropped(tombstone));
-        }
-        let mut heard = false;
-        if let Some(collector) = state.collector.as_mut().filter(|_| answered) {
-            let before = collector.clone();
-            for envelope in &effects.send {
-                let to = packet.to;
-                let send = collector.change(|c| c.handle(node(to), &envelope.message));
-                heard |= *collector != before;
-                for envelope in send {
-                    let packet = Packet::new(COLLECTOR, envelope);
-                    if let Err(at) = state.asks.binary_search_by(|other| (**other).cmp(&packet)) {
-                        state.asks.change(|asks| asks.insert(at, Arc::new(packet)));
-                    }
-                }
-            }
-        }
-        (changed || heard).then_some(dropped.then_some(Event::Collected))
     }
 
     fn crash(&self, state: &mut State, seat: u8) {

@@ -32,8 +32,12 @@ const LAYERS: &[Layer] = &[
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
-    // Pure: registers know nothing of who keeps, sends or times them.
-    Layer { member: "cloakroom-register", may: &[], may_in_tests: &["cloakroom-specs"] },
+    // Pure: registers know nothing of who keeps, sends or times them, and of the pool its map trait.
+    Layer {
+        member: "cloakroom-register",
+        may: &["cloakroom-pool"],
+        may_in_tests: &["cloakroom-specs"],
+    },
     // Stores implement the pool's map trait and know nothing else of it.
     Layer {
         member: "cloakroom-stores",

@@ -7,7 +7,7 @@ use cloakroom_tests::Repository;
 use cloakroom_tests::register::Register;
 
 /// Where a file that names a property must be a site of it.
-const UPHOLDING: [&str; 2] = ["impl/pool/src", "impl/shards/src"];
+const UPHOLDING: [&str; 3] = ["impl/pool/src", "impl/register/src", "impl/shards/src"];
 
 fn register(repository: &Repository) -> Register {
     Register::parse(&repository.read("specs/README.md")).unwrap_or_else(|error| panic!("{error}"))
@@ -139,7 +139,9 @@ fn every_property_has_a_site_that_names_it_and_a_check() {
     let register = register(&repository);
     let ids: Vec<&str> = register.properties.iter().map(|property| &*property.id).collect();
     let pool = (1..=7).map(|number| format!("POOL-{number}"));
-    for id in pool.chain((1..=6).map(|number| format!("SHARD-{number}"))) {
+    let shards = (1..=6).map(|number| format!("SHARD-{number}"));
+    let registers = (1..=14).map(|number| format!("REG-{number}"));
+    for id in pool.chain(shards).chain(registers) {
         assert!(ids.contains(&&*id), "specs/README.md: expected a row for {id}, got {ids:?}");
     }
     assert_none(&sites(&repository, &register));

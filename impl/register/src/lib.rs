@@ -17,6 +17,7 @@
 //! | `decree.rs` | the next view |
 //! | `handover.rs` | from one view to the next: pull, seal, merge, activate, retire |
 //! | `collection.rs` | tombstones go |
+//! | `map.rs` | the pool's atomic map |
 //!
 //! What it does not do: bytes, routing, time. Members may crash and forget what was not durable;
 //! they do not lie. An admitted malicious member can break atomicity.
@@ -66,6 +67,7 @@ mod decree;
 mod durable;
 mod handover;
 mod id;
+mod map;
 mod message;
 mod operation;
 mod record;
@@ -78,6 +80,7 @@ pub use coordinator::{Coordinator, MAX_KEPT, Steps};
 pub use decree::{Change, Decree};
 pub use durable::{Durable, Life, Pulled, Vote, Write};
 pub use id::{Boot, Epoch, Incarnation, Key, Member, NodeId, OperationId, Slot, Value, Version};
+pub use map::{RegisterMap, Registers};
 pub use message::{
     Ask, Body, Collect, DecreeAsk, DecreeReply, Envelope, Found, Message, Page, Reply,
 };

@@ -252,3 +252,28 @@ impl Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Boot, OperationId};
+    use crate::view::Seat;
+
+    #[test]
+    fn of_two_answers_the_higher_ballot_counts_and_of_two_floors_the_higher() {
+        let found = |round, version, floor| {
+            let ballot = Ballot { epoch: Epoch(0), round, seat: Seat(0), boot: Boot(0) };
+            let version = Version(version);
+            let state = State { version, content: None, operation: OperationId([0; 16]) };
+            Found { accepted: Some(Accepted { ballot, state }), floor: Version(floor) }
+        };
+        let (low, high) = (found(1, 9, 3), found(2, 4, 1));
+        for (mut one, other) in [(low.clone(), high.clone()), (high, low)] {
+            one.join(&other);
+            assert_eq!(one, found(2, 4, 3));
+        }
+        let mut nothing = Found::NOTHING;
+        nothing.join(&found(1, 9, 3));
+        assert_eq!(nothing.version(), Version(9));
+    }
+}

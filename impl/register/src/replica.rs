@@ -117,7 +117,8 @@ impl Replica {
     pub fn handle(&mut self, from: NodeId, message: &Message) -> Effects {
         let mut effects = Effects::default();
         let Message { slot, epoch, body } = message;
-        // REG-3, the gate: (slot, epoch) first, whatever the message says.
+        // REG-3, the gate: (slot, epoch) first, whatever the message says. REG-14: whoever was led here
+        // by a wrong hint is told the truth or nothing.
         if *slot != self.view().slot() || *epoch > self.view().epoch() {
             return effects;
         }

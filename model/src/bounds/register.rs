@@ -1,4 +1,4 @@
-//! The bounds of the checks of registers.
+//! The bounds of the checks of registers: `check_register`, `check_collection` and `check_views`.
 
 use crate::check_register::{self as register, Begin, Do};
 use crate::check_views::{decree, handover};

@@ -4,7 +4,8 @@
 mod cluster;
 
 use cloakroom_register::{
-    Ask, Body, Call, Epoch, Expected, Held, Key, Message, Operation, Outcome, Reply, Slot, Version,
+    Ask, Body, Call, Envelope, Epoch, Expected, Held, Key, Message, Operation, Outcome, Reply,
+    Slot, Version,
 };
 
 use cluster::{Cluster, EPOCH, ballot, copied, id, key, node, put, remove, swap, value};
@@ -211,4 +212,48 @@ fn several_keys_travel_in_one_message() {
     assert_eq!(steps.send.len(), 3);
     let steps = cluster.round_trip(0, &steps.send);
     assert_eq!(steps.ended.len(), 20);
+}
+
+/// What the member in a seat answers to its part of what a coordinator has sent.
+fn answer(cluster: &mut Cluster, from: u8, asked: &[Envelope], to: u8) -> Message {
+    let ask = asked.iter().find(|ask| ask.to == node(to)).expect("asked");
+    cluster.deliver(from, ask).send.remove(0).message
+}
+
+#[test]
+fn an_answer_that_comes_twice_counts_once() {
+    let mut cluster = Cluster::empty();
+    let asked = cluster.coordinator(0).begin([operation(1, put("a"))]).send;
+    let promise = answer(&mut cluster, 0, &asked, 1);
+    for _ in 0..3 {
+        assert!(cluster.coordinator(0).handle(node(1), &promise).send.is_empty());
+    }
+    let other = answer(&mut cluster, 0, &asked, 2);
+    assert_eq!(cluster.coordinator(0).handle(node(2), &other).send.len(), 3);
+    assert!(cluster.coordinator(0).handle(node(9), &promise).send.is_empty(), "a stranger's");
+}
+
+#[test]
+fn an_answer_to_an_earlier_round_counts_for_nothing() {
+    let mut cluster = Cluster::empty();
+    let asked = cluster.coordinator(0).begin([operation(1, put("a"))]).send;
+    let late = [0, 1, 2].map(|seat| answer(&mut cluster, 0, &asked, seat));
+    let _ = cluster.coordinator(0).retry(id(1));
+    for (seat, late) in (0..).zip(&late) {
+        let steps = cluster.coordinator(0).handle(node(seat), late);
+        assert!(steps.send.is_empty() && steps.ended.is_empty());
+    }
+}
+
+#[test]
+fn a_promise_is_used_for_one_state() {
+    let mut cluster = Cluster::empty();
+    cluster.call(0, put("a"));
+    let mut ballots = Vec::new();
+    for (number, text) in [(50, "b"), (51, "c")] {
+        let steps = cluster.coordinator(0).begin([operation(number, swap("a", text))]);
+        let Body::Ask(asks) = &steps.send[0].message.body else { panic!("it asks") };
+        ballots.push(asks[0].ballot());
+    }
+    assert_ne!(ballots[0], ballots[1]);
 }
