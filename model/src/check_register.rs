@@ -41,7 +41,7 @@ use cloakroom_specs::register::Objection;
 
 use crate::complaint::{Complaint, REG};
 use crate::hashed::Hashed;
-use crate::search::{Event, Explore, object};
+use crate::search::{Event, Explore, Named, object};
 use crate::seated::Seated;
 
 use bounds::number;
@@ -188,7 +188,7 @@ impl CheckRegister {
     }
 
     /// An ask is delivered; `None` when nothing changes.
-    fn deliver(&self, state: &mut State, which: u8, answered: bool) -> Option<Option<Event>> {
+    fn deliver(&self, state: &mut State, which: u8, answered: bool) -> Option<Named> {
         let packet = state.asks[usize::from(which)].clone();
         let to = packet.to;
         let seated = &mut state.members[to];
@@ -240,7 +240,7 @@ impl CheckRegister {
             }
         }
         let heard = state.clients[usize::from(seat)].coordinator != before;
-        (changed || objects || heard).then_some(event)
+        (changed || objects || heard).then_some(Named(event))
     }
 
     fn crash(&self, state: &mut State, seat: u8) {
@@ -258,8 +258,8 @@ impl CheckRegister {
         }
     }
 
-    fn act(&self, state: &mut State, action: Action) -> Option<Option<Event>> {
-        Some(match action {
+    fn act(&self, state: &mut State, action: Action) -> Option<Named> {
+        let event = match action {
             Action::Begin(seat) => self.begin(state, seat),
             Action::Deliver(which, answered) => return self.deliver(state, which, answered),
             Action::Retry(seat) => {
@@ -280,7 +280,7 @@ impl CheckRegister {
                     current.change(|current| current.operation.bound = Some(bound));
                     let to = (seat + 1) % u8::try_from(state.clients.len()).expect("few");
                     state.given_up = Some((to, current));
-                    return Some(Some(Event::Unknown));
+                    return Some(Named(Some(Event::Unknown)));
                 }
                 let (expected, _, _) = self.call(current.number);
                 let (judged, event) = state.ghosts.change(|ghosts| {
@@ -311,7 +311,8 @@ impl CheckRegister {
                 }
                 None
             }
-        })
+        };
+        Some(Named(event))
     }
 
     /// What must hold in every state.
@@ -421,7 +422,7 @@ impl Explore for CheckRegister {
 
     fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
         let mut state = before.clone();
-        let event = self.act(&mut state, action)?;
+        let Named(event) = self.act(&mut state, action)?;
         self.judge(&mut state);
         Some((state, event))
     }

@@ -121,6 +121,9 @@ pub enum Event {
     Voted,
 }
 
+/// What a step that changes something is called, if it has a name.
+pub(crate) struct Named(pub(crate) Option<Event>);
+
 /// What both searches found.
 #[derive(Clone, Debug)]
 pub struct Explored {

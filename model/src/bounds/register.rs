@@ -93,7 +93,7 @@ pub(super) const CHECKS: &[Check] = &[
         "register-two-puts",
         "nothing there; 2 coordinators x 1 put",
         REGISTER,
-        (0, 0),
+        (17_676, 22),
         &[Set, Missed],
     ),
     register(
@@ -101,7 +101,7 @@ pub(super) const CHECKS: &[Check] = &[
         "register-next",
         "nothing there; put and swap through one coordinator, get through another",
         register::Bounds { scripts: &[&[Do::Put, Do::Swap(10)], &[Do::Get]], ..REGISTER },
-        (0, 0),
+        (54_687, 30),
         &[Set, Got],
     ),
     register(
@@ -113,7 +113,7 @@ pub(super) const CHECKS: &[Check] = &[
             scripts: &[&[Do::Get], &[Do::Get]],
             ..REGISTER
         },
-        (0, 0),
+        (37_442, 26),
         &[Got],
     ),
     register(
@@ -121,7 +121,7 @@ pub(super) const CHECKS: &[Check] = &[
         "register-handed",
         "nothing there; 2 coordinators x 1 put, 1 given up and tried again through the other",
         register::Bounds { handed: 1, ..REGISTER },
-        (0, 0),
+        (27_766, 35),
         &[Set, Missed, Unknown],
     ),
     register(
@@ -129,7 +129,7 @@ pub(super) const CHECKS: &[Check] = &[
         "register-crash",
         "nothing there; put and get, 1 crash",
         register::Bounds { scripts: &[&[Do::Put], &[Do::Get]], crashes: 1, ..REGISTER },
-        (0, 0),
+        (96_858, 27),
         &[Set, Got, Died],
     ),
     register(
@@ -137,7 +137,7 @@ pub(super) const CHECKS: &[Check] = &[
         "register-two-puts-crash",
         "nothing there; 2 coordinators x 1 put, 1 crash",
         register::Bounds { crashes: 1, ..REGISTER },
-        (0, 0),
+        (56_842, 23),
         &[Set, Missed, Died],
     ),
     register(
@@ -150,36 +150,28 @@ pub(super) const CHECKS: &[Check] = &[
             crashes: 1,
             ..REGISTER
         },
-        (0, 0),
+        (363_639, 27),
         &[Set, Missed, Got, Died],
     ),
     register(
-        Tier::Push,
+        Tier::Deep,
         "register-put-get",
         "nothing there; put and get, 1 round begun again",
         register::Bounds { scripts: &[&[Do::Put], &[Do::Get]], retries: 1, ..REGISTER },
         (1_022_973, 38),
         &[Set, Got, Retried],
     ),
-    register(
-        Tier::Deep,
-        "register-two-puts-retry",
-        "nothing there; 2 coordinators x 1 put, 1 round begun again",
-        register::Bounds { retries: 1, ..REGISTER },
-        (0, 0),
-        &[Set, Missed, Retried],
-    ),
     collection(
         Tier::Quick,
         "collection-put",
-        "a tombstone at all members; put and get beside 1 collection",
+        "a tombstone at all members; put and then get beside 1 collection",
         register::Bounds {
             begin: Begin::Removed([1, 1, 1]),
-            scripts: &[&[Do::Put], &[Do::Get]],
+            scripts: &[&[Do::Put, Do::Get], &[]],
             collections: 1,
             ..REGISTER
         },
-        (0, 0),
+        (32_650, 38),
         &[Set, Got, Collected],
     ),
     collection(
@@ -192,7 +184,7 @@ pub(super) const CHECKS: &[Check] = &[
             collections: 1,
             ..REGISTER
         },
-        (0, 0),
+        (1_411, 17),
         &[Set],
     ),
     collection(
@@ -206,15 +198,23 @@ pub(super) const CHECKS: &[Check] = &[
             crashes: 1,
             ..REGISTER
         },
-        (0, 0),
+        (286_281, 30),
         &[Set, Collected, Died],
     ),
     decree(
         Tier::Quick,
         "views-decree",
+        "2 members propose different views",
+        DECREE,
+        (6_669, 21),
+        &[Decided, Sealed],
+    ),
+    decree(
+        Tier::Push,
+        "views-decree-again",
         "2 members propose different views, 1 round begun again",
         decree::Bounds { retries: 1, ..DECREE },
-        (0, 0),
+        (305_985, 30),
         &[Decided, Retried, Sealed],
     ),
     decree(
@@ -222,15 +222,43 @@ pub(super) const CHECKS: &[Check] = &[
         "views-decree-crash",
         "2 members propose different views, 1 crash",
         decree::Bounds { crashes: 1, ..DECREE },
-        (0, 0),
+        (363_304, 31),
         &[Decided, Died, Sealed],
     ),
     handover(
         Tier::Quick,
+        "views-handover",
+        "2 views of 5 nodes with one in both; 1 accept on its way in the first",
+        handover::Bounds { accepts: &[1, 0], ..HANDOVER },
+        (46_451, 21),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Quick,
+        "views-replaced",
+        "2 views with no node in both; 1 accept on its way in the first",
+        handover::Bounds { views: &[[0, 1, 2], [3, 4, 5]], accepts: &[1, 0], crashes: 0 },
+        (46_451, 21),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Deep,
+        "views-twice",
+        "3 views of 4 nodes, each with two of the one before; 1 accept on its way in the first",
+        handover::Bounds {
+            views: &[[0, 1, 2], [1, 2, 3], [2, 3, 0]],
+            accepts: &[1, 0, 0],
+            crashes: 0,
+        },
+        (0, 0),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Push,
         "views-one-stays",
         "2 views of 5 nodes with one in both; 2 accepts on their way in the first",
         handover::Bounds { accepts: &[2, 0], ..HANDOVER },
-        (0, 0),
+        (389_251, 24),
         &[Voted, Sealed, Activated, Retired],
     ),
     handover(
@@ -238,27 +266,7 @@ pub(super) const CHECKS: &[Check] = &[
         "views-crash",
         "2 views of 4 nodes with two in both; 1 accept on its way in each, 1 crash",
         handover::Bounds { views: &[[0, 1, 2], [1, 2, 3]], accepts: &[1, 1], crashes: 1 },
-        (0, 0),
+        (529_379, 26),
         &[Voted, Sealed, Activated, Retired, Died],
-    ),
-    handover(
-        Tier::Push,
-        "views-replaced",
-        "2 views with no node in both; 2 accepts on their way in the first, 1 in the second",
-        handover::Bounds { views: &[[0, 1, 2], [3, 4, 5]], ..HANDOVER },
-        (0, 0),
-        &[Voted, Sealed, Activated, Retired],
-    ),
-    handover(
-        Tier::Deep,
-        "views-twice",
-        "3 views of 5 nodes, each with two of the one before; 1 accept on its way in the first two",
-        handover::Bounds {
-            views: &[[0, 1, 2], [1, 2, 3], [2, 3, 4]],
-            accepts: &[1, 1, 0],
-            crashes: 0,
-        },
-        (0, 0),
-        &[Voted, Sealed, Activated, Retired],
     ),
 ];

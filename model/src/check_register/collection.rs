@@ -6,7 +6,7 @@ use cloakroom_register::{Effects, Write};
 use cloakroom_specs::register as spec;
 
 use super::{COLLECTOR, CheckRegister, Packet, State, node, order};
-use crate::search::{Event, object};
+use crate::search::{Event, Named, object};
 
 impl CheckRegister {
     /// A member was asked about a tombstone; `None` when nothing changes.
@@ -17,7 +17,7 @@ impl CheckRegister {
         effects: &Effects,
         changed: bool,
         answered: bool,
-    ) -> Option<Option<Event>> {
+    ) -> Option<Named> {
         let dropped = effects.persist.iter().any(|write| matches!(write, Write::Drop(_)));
         if dropped {
             let tombstone = packet.tombstone();
@@ -44,6 +44,6 @@ impl CheckRegister {
                 }
             }
         }
-        (changed || heard).then_some(dropped.then_some(Event::Collected))
+        (changed || heard).then_some(Named(dropped.then_some(Event::Collected)))
     }
 }

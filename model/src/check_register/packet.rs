@@ -86,7 +86,7 @@ impl fmt::Display for Packet {
         for ask in asks {
             match ask {
                 Ask::Read { ballot, .. } => {
-                    write!(f, "seat {to} is read by seat {from}, {ballot}")?
+                    write!(f, "seat {to} is read by seat {from}, {ballot}")?;
                 }
                 Ask::Prepare { ballot, .. } => write!(f, "seat {to} hears prepare {ballot}")?,
                 Ask::Accept { ballot, state, next, .. } => {

@@ -18,7 +18,7 @@ use cloakroom_specs::register::{self as spec, Objection};
 use crate::check_register::{Packet, member, node, order};
 use crate::complaint::{Complaint, REG};
 use crate::hashed::Hashed;
-use crate::search::{Event, Explore, object};
+use crate::search::{Event, Explore, Named, object};
 use crate::seated::Seated;
 
 /// What is explored.
@@ -100,7 +100,7 @@ impl CheckDecree {
         View::new(Slot(0), Epoch(EPOCH.0 + 1), &members).expect("three nodes")
     }
 
-    fn change(&self, state: &mut State, seat: u8, change: Change) -> Option<Event> {
+    fn change(state: &mut State, seat: u8, change: Change) -> Option<Event> {
         for envelope in change.send {
             let packet = Packet::new(seat, envelope);
             if let Err(at) = state.asks.binary_search_by(|other| (**other).cmp(&packet)) {
@@ -117,7 +117,7 @@ impl CheckDecree {
         Some(Event::Decided)
     }
 
-    fn deliver(&self, state: &mut State, which: u8, answered: bool) -> Option<Option<Event>> {
+    fn deliver(state: &mut State, which: u8, answered: bool) -> Option<Named> {
         let packet = state.asks[usize::from(which)].clone();
         let (from, to) = (packet.from, packet.to);
         let seated = &mut state.members[to];
@@ -146,10 +146,10 @@ impl CheckDecree {
             if after != **decree {
                 heard = true;
                 state.proposers[usize::from(from)].decree = Some(Hashed::new(after));
-                event = self.change(state, from, change);
+                event = Self::change(state, from, change);
             }
         }
-        (changed || heard || state.objection.is_some()).then_some(event)
+        (changed || heard || state.objection.is_some()).then_some(Named(event))
     }
 
     fn vote(state: &mut State, seat: usize, packet: &Packet, ballot: Ballot) {
@@ -161,9 +161,10 @@ impl CheckDecree {
         if at.is_some_and(|at| state.votes[at].2 >> seat & 1 == 1) {
             return;
         }
-        state.votes.change(|votes| match at {
-            Some(at) => votes[at].2 |= 1 << seat,
-            None => {
+        state.votes.change(|votes| {
+            if let Some(at) = at {
+                votes[at].2 |= 1 << seat;
+            } else {
                 votes.push((ballot, view.clone(), 1 << seat));
                 votes.sort_unstable();
             }
@@ -249,9 +250,9 @@ impl Explore for CheckDecree {
                 let (decree, change) =
                     Decree::begin(self.view.clone(), Seat(seat), boot, candidate);
                 state.proposers[usize::from(seat)].decree = Some(Hashed::new(decree));
-                self.change(&mut state, seat, change)
+                Self::change(&mut state, seat, change)
             }
-            Action::Deliver(which, answered) => self.deliver(&mut state, which, answered)?,
+            Action::Deliver(which, answered) => Self::deliver(&mut state, which, answered)?.0,
             Action::Retry(seat) => {
                 let decree = state.proposers[usize::from(seat)].decree.as_mut()?;
                 let before = decree.clone();
@@ -260,7 +261,7 @@ impl Explore for CheckDecree {
                     return None;
                 }
                 state.retries -= 1;
-                self.change(&mut state, seat, change).or(Some(Event::Retried))
+                Self::change(&mut state, seat, change).or(Some(Event::Retried))
             }
             Action::Pull(seat) => {
                 let next = state.known.clone()?;

@@ -22,7 +22,7 @@ use cloakroom_specs::register::{self as spec, Objection};
 use super::decree::plain;
 use crate::check_register::{member, node, order};
 use crate::complaint::{Complaint, REG};
-use crate::search::{Event, Explore, object};
+use crate::search::{Event, Explore, Named, object};
 use crate::seated::Seated;
 
 /// What is explored.
@@ -115,7 +115,7 @@ impl CheckHandover {
     }
 
     /// Whether a majority of a view is, or was, active.
-    fn is_active(&self, state: &State, epoch: usize) -> bool {
+    fn is_active(state: &State, epoch: usize) -> bool {
         let active = state.members[epoch].iter().flatten();
         let active = active.filter(|seated| was_active(&seated.disk().life)).count();
         active >= spec::majority(3)
@@ -149,7 +149,7 @@ impl CheckHandover {
         state: &mut State,
         (epoch, number): (u8, u8),
         (to_epoch, seat): (u8, u8),
-    ) -> Option<Option<Event>> {
+    ) -> Option<Named> {
         let (from, message) = self.accept(epoch, number);
         let life = |state: &State| {
             let seated = state.members[at(to_epoch)][at(seat)].as_ref();
@@ -166,14 +166,14 @@ impl CheckHandover {
                     let own = u32::from(to_epoch);
                     let judged = spec::may_vote(active, sealed, u32::from(epoch), own);
                     object(&mut state.objection, judged);
-                    let votes = &mut state.votes[at(epoch)][at(number)];
+                    let cast = &mut state.votes[at(epoch)][at(number)];
                     // Its seat in the view of the message.
-                    voted |= *votes >> seat & 1 == 0;
-                    *votes |= 1 << seat;
+                    voted |= *cast >> seat & 1 == 0;
+                    *cast |= 1 << seat;
                 }
             }
         }
-        (changed || voted).then_some(voted.then_some(Event::Voted))
+        (changed || voted).then_some(Named(voted.then_some(Event::Voted)))
     }
 
     fn pull(
@@ -182,7 +182,7 @@ impl CheckHandover {
         (epoch, seat): (u8, u8),
         which: u8,
         answered: bool,
-    ) -> Option<Option<Event>> {
+    ) -> Option<Named> {
         let learner = state.members[at(epoch)][at(seat)].as_ref()?;
         let me = at(self.bounds.views[at(epoch)][at(seat)]);
         let asked = learner.replica.pull();
@@ -203,15 +203,10 @@ impl CheckHandover {
             (_, true) => Some(Event::Sealed),
             _ => None,
         };
-        (sealed || merged).then_some(event)
+        (sealed || merged).then_some(Named(event))
     }
 
-    fn ask_active(
-        &self,
-        state: &mut State,
-        (epoch, seat): (u8, u8),
-        which: u8,
-    ) -> Option<Option<Event>> {
+    fn ask_active(&self, state: &mut State, (epoch, seat): (u8, u8), which: u8) -> Option<Named> {
         let sealed = state.members[at(epoch)][at(seat)].as_ref()?;
         let me = at(self.bounds.views[at(epoch)][at(seat)]);
         let asked = sealed.replica.ask_active();
@@ -226,7 +221,7 @@ impl CheckHandover {
         }
         let sealed = state.members[at(epoch)][at(seat)].as_ref()?;
         let retired = matches!(sealed.replica.durable().life, Life::Retired { .. });
-        changed.then_some(retired.then_some(Event::Retired))
+        changed.then_some(Named(retired.then_some(Event::Retired)))
     }
 
     /// What must hold in every state.
@@ -262,8 +257,8 @@ impl CheckHandover {
         let holds = accepted.as_ref().map_or(0, |accepted: &Accepted| order(accepted.ballot));
         if was_active(&durable.life) && epoch > 0 {
             let before = state.members[epoch - 1].iter().flatten();
-            let sealed = before.filter(|other| is_sealed(&other.disk().life)).count();
-            spec::sealed_before_active(sealed, 3)?;
+            let count = before.filter(|other| is_sealed(&other.disk().life)).count();
+            spec::sealed_before_active(count, 3)?;
         }
         let retired = matches!(durable.life, Life::Retired { .. });
         if retired {
@@ -312,7 +307,7 @@ impl Explore for CheckHandover {
         for (epoch, members) in (0..).zip(&state.members) {
             for (seat, seated) in (0..).zip(members) {
                 let Some(seated) = seated else {
-                    if self.is_active(state, at(epoch) - 1) {
+                    if Self::is_active(state, at(epoch) - 1) {
                         actions.push(Action::Appoint(epoch, seat));
                     }
                     continue;
@@ -352,13 +347,13 @@ impl Explore for CheckHandover {
                 None
             }
             Action::Accept(epoch, number, to, seat) => {
-                self.deliver_accept(&mut state, (epoch, number), (to, seat))?
+                self.deliver_accept(&mut state, (epoch, number), (to, seat))?.0
             }
             Action::Pull(epoch, seat, which, answered) => {
-                self.pull(&mut state, (epoch, seat), which, answered)?
+                self.pull(&mut state, (epoch, seat), which, answered)?.0
             }
             Action::AskActive(epoch, seat, which) => {
-                self.ask_active(&mut state, (epoch, seat), which)?
+                self.ask_active(&mut state, (epoch, seat), which)?.0
             }
             Action::Crash(crashed) => {
                 for (members, nodes) in state.members.iter_mut().zip(self.bounds.views) {

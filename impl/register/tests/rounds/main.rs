@@ -142,6 +142,19 @@ fn what_lies_behind_the_version_leaves_the_outcome_unknown() {
 }
 
 #[test]
+fn a_retry_does_not_happen_again_when_its_state_is_gone() {
+    let mut cluster = Cluster::empty();
+    half_done(&mut cluster, "a", 1);
+    // Adopted and removed: what the retry expects is there, again.
+    cluster.down = vec![2];
+    assert_eq!(cluster.run(1, operation(98, remove("a"))), None, "one refuses, one is down");
+    assert_eq!(cluster.retry(1, id(98)).unwrap().0, Outcome::Set(Version(2)));
+    cluster.down = vec![];
+    assert_eq!(cluster.retry(0, id(99)).unwrap().0, Outcome::Unknown(Version(0)));
+    assert_eq!(cluster.call(2, GET).0, Outcome::Got(None));
+}
+
+#[test]
 fn unanimity_on_a_copied_ballot_is_not_taken_for_chosen() {
     // In the view before, `a` had one vote and `b`, under a higher ballot, another; both were copied
     // from sealed majorities, and nothing was chosen.
