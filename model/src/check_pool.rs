@@ -24,7 +24,6 @@ use cloakroom_pool::{
 };
 use cloakroom_specs::pool::{self as spec, Objection};
 
-use crate::complaint::{Complaint, POOL};
 use crate::search::{Event, Explore};
 use crate::world::{self, Ground, Late, Ranks, World, name, plain, tag};
 
@@ -331,9 +330,10 @@ fn dead_allocating(state: &State, caller: u8, tag: u8) -> Life {
 impl Explore for CheckPool {
     type State = State;
     type Action = Action;
-
-    const PROPERTIES: &'static [&'static str] = &POOL;
-    const CYCLE: &'static str = "POOL-5: a cycle on which no call returns";
+    type Objection = Objection;
+    const PROPERTIES: &'static [(&'static str, u8)] =
+        &[("POOL-1", 1), ("POOL-2", 2), ("POOL-3", 3), ("POOL-4", 4), ("POOL-6", 6), ("POOL-7", 7)];
+    const CYCLE: Option<&'static str> = Some("POOL-5: a cycle on which no call returns");
 
     fn start(&self) -> State {
         let caller = |&calls| Caller { calls, holds: Vec::new(), freed: None, life: Life::Idle };
@@ -440,8 +440,8 @@ impl Explore for CheckPool {
         }
     }
 
-    fn objection(&self, state: &State) -> Option<Complaint> {
-        state.objection.map(Complaint::from)
+    fn objection(&self, state: &State) -> Option<Objection> {
+        state.objection
     }
 
     fn callers(&self) -> usize {
@@ -455,10 +455,9 @@ impl Explore for CheckPool {
         (active && state.objection.is_none()).then_some(Action::Step(name))
     }
 
-    fn took_alone(&self, _caller: usize, steps: u64) -> Option<Complaint> {
+    fn solo_bound(&self, _caller: usize) -> u64 {
         // Each other caller may have stopped, and each cut stopped a call.
         let others = self.callers() as u64 - 1 + u64::from(self.bounds.cuts);
-        let bound = spec::solo_bound(u64::from(self.ground.tree.height()), others);
-        spec::returns_alone(steps, bound).err().map(Complaint::from)
+        spec::solo_bound(u64::from(self.ground.tree.height()), others)
     }
 }

@@ -39,9 +39,8 @@ use cloakroom_register::{
 };
 use cloakroom_specs::register::Objection;
 
-use crate::complaint::{Complaint, REG};
 use crate::hashed::Hashed;
-use crate::search::{Event, Explore, Named, object};
+use crate::search::{Event, Explore, Named, REGISTERS, object};
 use crate::seated::Seated;
 
 use bounds::number;
@@ -336,9 +335,10 @@ impl CheckRegister {
 impl Explore for CheckRegister {
     type State = State;
     type Action = Action;
-
-    const PROPERTIES: &'static [&'static str] = &REG;
-    const CYCLE: &'static str = "a cycle of states, where every step should leave a trace";
+    type Objection = Objection;
+    const PROPERTIES: &'static [(&'static str, u8)] = &REGISTERS;
+    const CYCLE: Option<&'static str> =
+        Some("a cycle of states, where every step should leave a trace");
 
     fn start(&self) -> State {
         let client = |seat| Client {
@@ -458,8 +458,8 @@ impl Explore for CheckRegister {
         }
     }
 
-    fn objection(&self, state: &State) -> Option<Complaint> {
-        state.objection.map(Complaint::from)
+    fn objection(&self, state: &State) -> Option<Objection> {
+        state.objection
     }
 }
 

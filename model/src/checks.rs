@@ -7,7 +7,7 @@
 use crate::article::Fault;
 use crate::check_views::{decree, handover};
 use crate::search::{self, Event, Explore, Explored};
-use crate::{check_pool, check_recovery, check_register};
+use crate::{check_lookup, check_pool, check_recovery, check_register, check_table};
 
 /// One check.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,12 @@ pub enum Object {
     Decree(decree::Bounds),
     /// The handover from view to view.
     Handover(handover::Bounds),
+    /// The routing table under any sequence of what can happen to it.
+    Table(check_table::Bounds),
+    /// One lookup in a small network.
+    Lookup(check_lookup::Bounds),
+    /// The same with too little against its liar: must fail.
+    Misled(check_lookup::Bounds),
     /// A fault of the published algorithm: must be found.
     Fault(&'static Fault),
 }
@@ -102,6 +108,10 @@ impl Check {
             Object::Recovery(bounds) => {
                 self.explore(&check_recovery::CheckRecovery::new(*bounds), progress)
             }
+            Object::Table(bounds) => self.explore(&check_table::CheckTable::new(*bounds), progress),
+            Object::Lookup(bounds) => {
+                self.explore(&check_lookup::CheckLookup::new(*bounds), progress)
+            }
             Object::Broken(bounds) => {
                 let model = check_recovery::CheckRecovery::new(*bounds);
                 self.counterexample(search::shortest(&model))
@@ -112,6 +122,10 @@ impl Check {
             Object::Decree(bounds) => self.explore(&decree::CheckDecree::new(*bounds), progress),
             Object::Handover(bounds) => {
                 self.explore(&handover::CheckHandover::new(*bounds), progress)
+            }
+            Object::Misled(bounds) => {
+                let model = check_lookup::CheckLookup::new(*bounds);
+                self.counterexample(search::shortest(&model))
             }
             Object::Fault(fault) => self.fault(fault),
         }
@@ -237,6 +251,12 @@ pub fn explore(check: &Check, address: &str) -> Result<(), String> {
         }
         Object::Handover(bounds) => {
             search::Stateright(handover::CheckHandover::new(bounds)).checker().serve(address);
+        }
+        Object::Table(bounds) => {
+            search::Stateright(check_table::CheckTable::new(bounds)).checker().serve(address);
+        }
+        Object::Lookup(bounds) | Object::Misled(bounds) => {
+            search::Stateright(check_lookup::CheckLookup::new(bounds)).checker().serve(address);
         }
         Object::Fault(fault) => {
             return Err(format!(

@@ -1,7 +1,8 @@
 //! `specs/CLAIMS.md`: the table of claims, written from what has just been run.
 //!
 //! Invariants:
-//! * nothing in it is written by hand but the words around the tables;
+//! * nothing in it is written by hand but the words around the tables, and why an ordering of the
+//!   shards survives;
 //! * it has no times and no dates, so that two runs of the same sources write the same bytes, and
 //!   a check can compare them.
 
@@ -14,6 +15,7 @@ use crate::article::FAULTS;
 use crate::bounds::CHECKS;
 use crate::checks::{Check, Expected, Outcome, Tier};
 use crate::opinions::{self, Opinion, Verdict};
+use crate::shards;
 
 /// The number of states as the tables print it.
 pub fn states(outcome: &Outcome) -> String {
@@ -84,7 +86,9 @@ pub fn rewrite(
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mutants = mutants(&root.join("tests/mutants"))?;
-    let mut files = vec![(root.join("specs/CLAIMS.md"), claims(ran, opinions, &mutants))];
+    let shards = shards::sections(&root)?;
+    let text = claims(ran, opinions, &shards, &mutants);
+    let mut files = vec![(root.join("specs/CLAIMS.md"), text)];
     for fault in FAULTS {
         let path = root.join("model/traces").join(fault.name).with_extension("trace");
         files.push((path, fault.search().trace.to_string()));
@@ -141,6 +145,7 @@ fn mutants(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
 fn claims(
     ran: &[(&Check, Outcome)],
     opinions: &[Opinion],
+    shards: &str,
     mutants: &BTreeMap<String, Vec<String>>,
 ) -> String {
     let mut text = String::from(
@@ -200,6 +205,7 @@ fn claims(
         table_row(&mut text, &cells);
     }
     second_opinions(&mut text, opinions);
+    text.push_str(shards);
     text.push_str(
         "\n## Mutants that must fail\n\n\
          Each is a small plausible bug in the code that ships; its header names the check that must \
@@ -235,7 +241,7 @@ fn table_row(text: &mut String, cells: &[&str]) {
 const NOT_VERIFIED: &str = "
 ## Not verified
 
-- Two recoveries at once, `list`, `find` and `repair` in a model; see README.md, *Not verified*.
+- `list`, `find` and `repair` in a model, and more; see README.md, *Not verified*.
 - Larger bounds than above, except by SMT (uniqueness, the refresh argument, the arithmetic), by
   sampling (`sequential`, `schedules`) and by argument (`pool.md`, section 5).
 - Registers: that the checked parts make the whole (register.md, section 7), more than one key, more

@@ -16,13 +16,17 @@
 //! Symmetry is not used: callers differ by their tags, which stand in the map and, under the policy
 //! *spread*, choose the slot.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fmt::Debug;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+mod hash;
 
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fmt::{Debug, Display};
+use std::hash::{BuildHasherDefault, Hash};
+
+use cloakroom_specs::{kademlia, pool as spec, register};
 use stateright::{Checker, Model, Property};
 
-use crate::complaint::Complaint;
+pub(crate) use hash::Folded;
+use hash::{Keyed, key};
 
 /// A finite system that can be explored.
 pub trait Explore: Clone + Send + Sync + 'static {
@@ -30,11 +34,12 @@ pub trait Explore: Clone + Send + Sync + 'static {
     type State: Clone + Debug + PartialEq + Eq + Hash + Send + Sync + 'static;
     /// A transition.
     type Action: Copy + Debug + PartialEq + Send + Sync + 'static;
-
-    /// The properties that a state can break.
-    const PROPERTIES: &'static [&'static str];
-    /// What a cycle of states would break.
-    const CYCLE: &'static str;
+    /// What can be wrong with a state.
+    type Objection: Objection;
+    /// The properties that are judged: names, and the numbers that objections have, from 1 on.
+    const PROPERTIES: &'static [(&'static str, u8)];
+    /// What a cycle of states breaks; `None` where the system may go round for ever.
+    const CYCLE: Option<&'static str>;
 
     /// Where it begins.
     fn start(&self) -> Self::State;
@@ -50,9 +55,8 @@ pub trait Explore: Clone + Send + Sync + 'static {
     /// The transition in words, for counterexamples.
     fn tell(&self, state: &Self::State, action: Self::Action) -> String;
     /// What is wrong with a state.
-    fn objection(&self, state: &Self::State) -> Option<Complaint>;
-
-    /// How many callers there are whose steps alone are counted.
+    fn objection(&self, state: &Self::State) -> Option<Self::Objection>;
+    /// How many callers there are.
     fn callers(&self) -> usize {
         0
     }
@@ -60,9 +64,50 @@ pub trait Explore: Clone + Send + Sync + 'static {
     fn alone(&self, _state: &Self::State, _caller: usize) -> Option<Self::Action> {
         None
     }
-    /// What is wrong with a call of this caller that took so many steps alone.
-    fn took_alone(&self, _caller: usize, _steps: u64) -> Option<Complaint> {
-        None
+    /// The most steps that a call of this caller may take alone.
+    fn solo_bound(&self, _caller: usize) -> u64 {
+        0
+    }
+}
+
+/// The properties of registers that a state can break. REG-14 is that none asks routing.
+pub const REGISTERS: [(&str, u8); 13] = [
+    ("REG-1", 1),
+    ("REG-2", 2),
+    ("REG-3", 3),
+    ("REG-4", 4),
+    ("REG-5", 5),
+    ("REG-6", 6),
+    ("REG-7", 7),
+    ("REG-8", 8),
+    ("REG-9", 9),
+    ("REG-10", 10),
+    ("REG-11", 11),
+    ("REG-12", 12),
+    ("REG-13", 13),
+];
+
+/// What is wrong, with the number of the property that it breaks.
+pub trait Objection: Copy + Display {
+    /// The property's number.
+    fn property(&self) -> u8;
+}
+
+impl Objection for spec::Objection {
+    fn property(&self) -> u8 {
+        self.property
+    }
+}
+
+impl Objection for kademlia::Objection {
+    fn property(&self) -> u8 {
+        self.property
+    }
+}
+
+impl Objection for register::Objection {
+    fn property(&self) -> u8 {
+        self.property
     }
 }
 
@@ -97,6 +142,22 @@ pub enum Event {
     Died,
     /// A recovery freed something.
     Recovered,
+    /// A contact got a place in the table.
+    Added,
+    /// A contact waits for room.
+    Waits,
+    /// A contact got no place because of its subnet.
+    Crowded,
+    /// A dead contact's place went to one that waited.
+    Promoted,
+    /// A sender is to be pinged, because it may get a place.
+    Greeted,
+    /// A message was lost.
+    Lost,
+    /// A request takes long.
+    Slow,
+    /// A lookup has ended.
+    Ended,
     /// A get returned what a register holds.
     Got,
     /// A compare-and-set of a register returned that it is done.
@@ -171,43 +232,34 @@ impl<E: Explore> Model for Stateright<E> {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        assert!(E::PROPERTIES.len() <= KEEPS, "at most {KEEPS} properties");
-        let all = E::PROPERTIES.iter().zip(keeps::<E>());
-        all.map(|(name, keeps)| Property::always(name, keeps)).collect()
+        let property = |&(name, number): &(&'static str, u8)| {
+            Property::always(name, keeps::<E>(usize::from(number)))
+        };
+        E::PROPERTIES.iter().map(property).collect()
     }
 }
 
-/// Whether a state keeps a property.
-type Keeps<E> = fn(&Stateright<E>, &<E as Explore>::State) -> bool;
-
-/// The most properties of a model.
-const KEEPS: usize = 16;
-
-/// For each number, whether a state keeps the property of that number: stateright takes functions
-/// that know nothing but model and state.
-fn keeps<E: Explore>() -> [Keeps<E>; KEEPS] {
-    fn keep<E: Explore, const NUMBER: usize>(model: &Stateright<E>, state: &E::State) -> bool {
-        let complaint = model.0.objection(state);
-        complaint.is_none_or(|complaint| complaint.property != E::PROPERTIES[NUMBER])
+/// Judges one property. A function for each number, since stateright takes no closures.
+fn keeps<E: Explore>(number: usize) -> fn(&Stateright<E>, &E::State) -> bool {
+    fn keeps<E: Explore, const N: u8>(model: &Stateright<E>, state: &E::State) -> bool {
+        model.0.objection(state).is_none_or(|objection| objection.property() != N)
     }
-    [
-        keep::<E, 0>,
-        keep::<E, 1>,
-        keep::<E, 2>,
-        keep::<E, 3>,
-        keep::<E, 4>,
-        keep::<E, 5>,
-        keep::<E, 6>,
-        keep::<E, 7>,
-        keep::<E, 8>,
-        keep::<E, 9>,
-        keep::<E, 10>,
-        keep::<E, 11>,
-        keep::<E, 12>,
-        keep::<E, 13>,
-        keep::<E, 14>,
-        keep::<E, 15>,
-    ]
+    let all = [
+        keeps::<E, 1>,
+        keeps::<E, 2>,
+        keeps::<E, 3>,
+        keeps::<E, 4>,
+        keeps::<E, 5>,
+        keeps::<E, 6>,
+        keeps::<E, 7>,
+        keeps::<E, 8>,
+        keeps::<E, 9>,
+        keeps::<E, 10>,
+        keeps::<E, 11>,
+        keeps::<E, 12>,
+        keeps::<E, 13>,
+    ];
+    all[number - 1]
 }
 
 /// Visits every state with stateright. Returns the number of unique states and the names of the
@@ -269,24 +321,6 @@ pub fn object<O>(objection: &mut Option<O>, judged: Result<(), O>) {
     }
 }
 
-/// A hash that is a key already.
-#[derive(Default)]
-struct Keyed(u64);
-
-impl Hasher for Keyed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only 64-bit keys are hashed")
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
 /// Our own depth-first search.
 struct Search<'a, E: Explore> {
     model: &'a E,
@@ -335,7 +369,9 @@ pub fn with_our_own<E: Explore>(model: &E, mut progress: impl FnMut(u64)) -> Exp
             progress(search.found.states);
         }
     }
-    search.found.depth = search.depth.first().copied().map_or(0, u32::from);
+    // Where runs may go round there is no longest one.
+    let longest = search.depth.first().filter(|_| E::CYCLE.is_some());
+    search.found.depth = longest.copied().map_or(0, u32::from);
     search.found
 }
 
@@ -383,7 +419,11 @@ impl<E: Explore> Search<'_, E> {
                 self.edge(stack, &alone, number);
             }
             // Every returned call uses up one of finitely many, so none returns on a cycle.
-            Some(_) => self.object(stack, E::CYCLE.into()),
+            Some(_) => {
+                if let Some(what) = E::CYCLE {
+                    self.object(stack, what.into());
+                }
+            }
         }
         true
     }
@@ -420,8 +460,9 @@ impl<E: Explore> Search<'_, E> {
                 _ => continue,
             }
             self.found.solo = self.found.solo.max(u32::from(steps));
-            if let Some(complaint) = self.model.took_alone(caller, steps.into()) {
-                self.object(stack, complaint.to_string());
+            let bound = self.model.solo_bound(caller);
+            if let Err(objection) = spec::returns_alone(steps.into(), bound) {
+                self.object(stack, objection.to_string());
             }
         }
     }
@@ -434,65 +475,4 @@ impl<E: Explore> Search<'_, E> {
         let trace = trace.collect();
         self.found.wrong.get_or_insert(Wrong { what, trace });
     }
-}
-
-/// A 64-bit hash: for each word one multiplication, and SplitMix64's finish; stateright uses another.
-pub(crate) struct Folded(u64);
-
-impl Default for Folded {
-    fn default() -> Self {
-        Self(0x2545_f491_4f6c_dd1d)
-    }
-}
-
-impl Folded {
-    fn fold(&mut self, word: u64) {
-        // For each word a permutation of all 64-bit numbers: what differs stays different until a
-        // word differs again.
-        let mixed = (self.0 ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
-impl Hasher for Folded {
-    fn finish(&self) -> u64 {
-        let mixed = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.fold(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.fold(number.into());
-    }
-
-    fn write_u16(&mut self, number: u16) {
-        self.fold(number.into());
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.fold(number.into());
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.fold(number);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.fold(number as u64);
-    }
-}
-
-fn key(state: &impl Hash) -> u64 {
-    let mut hasher = Folded::default();
-    state.hash(&mut hasher);
-    hasher.finish()
 }

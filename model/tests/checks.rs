@@ -43,6 +43,16 @@ fn check_views() {
 }
 
 #[test]
+fn check_table() {
+    run("table");
+}
+
+#[test]
+fn check_lookup() {
+    run("lookup");
+}
+
+#[test]
 fn check_article() {
     run("article");
 }

@@ -38,6 +38,14 @@ const LAYERS: &[Layer] = &[
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
+    // Pure: the words that nodes use. Knows no protocol.
+    Layer { member: "cloakroom-wire", may: &[], may_in_tests: &[] },
+    // Speaks in the wire's words, and knows no bytes.
+    Layer {
+        member: "cloakroom-kademlia",
+        may: &["cloakroom-wire"],
+        may_in_tests: &["cloakroom-specs"],
+    },
     // Stores implement the pool's map trait and know nothing else of it.
     Layer {
         member: "cloakroom-stores",
@@ -45,16 +53,23 @@ const LAYERS: &[Layer] = &[
         may_in_tests: &["cloakroom-specs"],
     },
     // The command runs a pool on a store. It ships the oracle too: `replay` answers the user's
-    // question whether the pool did right, and its judge must not be the pool's own code.
+    // question whether the pool did right, and its judge must not be the pool's own code. And it
+    // ships the simulator: `sim` answers how a network would behave before it is built.
     Layer {
         member: "cloakroom-cli",
-        may: &["cloakroom-pool", "cloakroom-stores", "cloakroom-specs"],
+        may: &["cloakroom-pool", "cloakroom-stores", "cloakroom-specs", "sim"],
         may_in_tests: &[],
     },
     // Checks look at everything and nothing looks at them.
     Layer {
         member: "cloakroom-model",
-        may: &["cloakroom-pool", "cloakroom-register", "cloakroom-specs"],
+        may: &[
+            "cloakroom-pool",
+            "cloakroom-kademlia",
+            "cloakroom-register",
+            "cloakroom-wire",
+            "cloakroom-specs",
+        ],
         may_in_tests: &[],
     },
     Layer {
@@ -62,6 +77,10 @@ const LAYERS: &[Layer] = &[
         may: &[],
         may_in_tests: &["cloakroom-pool", "cloakroom-stores", "cloakroom-specs"],
     },
+    // A judge shares nothing with what it judges. The oracle judges the judge.
+    Layer { member: "cloakroom-lincheck", may: &[], may_in_tests: &["cloakroom-specs"] },
+    // Whole networks of the real machines over the real bytes; its engine knows neither.
+    Layer { member: "sim", may: &["cloakroom-kademlia", "cloakroom-wire"], may_in_tests: &[] },
     // Reads patches, runs cargo; links nothing of the house.
     Layer { member: "mutants", may: &[], may_in_tests: &[] },
 ];

@@ -12,15 +12,22 @@ pub(crate) const CHECKED: bool = !matches!(CHECKER, Checker::None);
 pub(crate) const SEATS: usize = if CHECKED { 3 } else { 16 };
 
 /// Retired objects that are sealed together, with one fence.
-pub(crate) const BATCH: usize = if CHECKED { 1 } else { 32 };
+pub(crate) const BATCH: usize = if CHECKED { 1 } else { 256 };
+
+/// Or fewer, when they take so many bytes.
+pub(crate) const BATCH_BYTES: usize = 16 * 1024;
 
 /// Slots of a shard's first table: a power of two.
 pub(crate) const FIRST_SLOTS: usize = if CHECKED { 2 } else { 16 };
+
+/// Slots that are looked at together: a power of two, not more than any table has. What ships fills a
+/// cache line with the first key words and the values of one group.
+pub(crate) const GROUP: usize = if CHECKED { 2 } else { 4 };
 
 /// Shards, where the caller does not say: a power of two for each core.
 pub(crate) const SHARDS_PER_CORE: usize = if CHECKED { 1 } else { 16 };
 
 /// How many keys a table takes before it is replaced.
 pub(crate) const fn most_used(slots: usize) -> usize {
-    if CHECKED { slots } else { slots / 4 * 3 }
+    if CHECKED { slots } else { slots / 16 * 13 }
 }

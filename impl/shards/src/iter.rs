@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use crate::error::ShardsError;
 use crate::map::{Shards, copied};
 use crate::reclaim::Reclaim;
+use crate::slot::Place;
 use crate::table::Table;
 
 type Entry = (Vec<u8>, Vec<u8>);
@@ -24,6 +25,8 @@ pub struct Iter<'a, R: Reclaim> {
 }
 
 struct Walk<'a, R: Reclaim + 'a> {
+    map: &'a Shards<R>,
+    shard: usize,
     table: NonNull<Table>,
     /// The next slot.
     at: usize,
@@ -48,12 +51,13 @@ impl<R: Reclaim> Iterator for Iter<'_, R> {
                 }
                 self.walk = None;
             }
-            let shard = self.map.shards().get(self.shard)?;
+            let (map, shard) = (self.map, self.shard);
+            let current = map.shards().get(shard)?;
             self.shard += 1;
             match self.map.pin() {
                 Ok(guard) => {
-                    let table = shard.current(&guard);
-                    self.walk = Some(Walk { table, at: 0, _guard: guard });
+                    let table = current.current(&guard);
+                    self.walk = Some(Walk { map, shard, table, at: 0, _guard: guard });
                 }
                 // The shard cannot be seen: say so, and go on to the next one.
                 Err(error) => return Some(Err(error)),
@@ -67,23 +71,58 @@ impl<R: Reclaim> Walk<'_, R> {
         // SAFETY: read from its shard under the guard that stands beside it.
         let table = unsafe { self.table.as_ref() };
         while self.at < table.len() {
-            let at = self.at;
+            let place = table.place(self.at);
             self.at += 1;
-            let value = table.value(at);
-            if !value.is_present() {
-                continue;
-            }
-            // SAFETY: both acquired under the guard. Where a value is, its key was before.
+            // SAFETY: `table` was read from its shard under the guard that stands beside it.
             let entry = unsafe {
-                value.read(|value| {
-                    table.key(at).read(|key| {
-                        let key = key.expect("SHARD-6: where a value is, its key was before");
-                        Ok((copied(key)?, copied(value.unwrap_or_default())?))
-                    })
+                entry_at(self.map, self.shard, place, |key, value| {
+                    Ok((copied(key)?, copied(value)?))
                 })
             };
-            return Some(entry);
+            if entry.is_some() {
+                return entry;
+            }
         }
         None
+    }
+}
+
+/// See [`Shards::for_each`].
+pub(crate) fn for_each<R: Reclaim>(
+    map: &Shards<R>,
+    mut f: impl FnMut(&[u8], &[u8]),
+) -> Result<(), ShardsError> {
+    for (number, shard) in map.shards().iter().enumerate() {
+        let guard = map.pin()?;
+        // SAFETY: read under `guard`, which outlives the reference.
+        let table = unsafe { shard.current(&guard).as_ref() };
+        for place in table.places() {
+            // SAFETY: as above.
+            unsafe { entry_at(map, number, place, &mut f) };
+        }
+    }
+    Ok(())
+}
+
+/// Hands the entry of a slot to `f`, if it has one.
+///
+/// # Safety
+/// The slot's table was read from its shard under a guard that is held.
+unsafe fn entry_at<R: Reclaim, A>(
+    map: &Shards<R>,
+    shard: usize,
+    place: Place<'_>,
+    f: impl FnOnce(&[u8], &[u8]) -> A,
+) -> Option<A> {
+    let value = place.value();
+    if !value.is_present() {
+        return None;
+    }
+    // SAFETY: both acquired under the caller's guard. Where a value is, its key was before.
+    unsafe {
+        value.read(|value| {
+            let value = value.unwrap_or_default();
+            Some(place.read_key(map.hasher(), shard, |key| f(key, value)))
+        })
     }
 }

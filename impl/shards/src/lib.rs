@@ -1,17 +1,19 @@
 //! A lock-free map in memory: the layer below every node, and the pool's store within one process.
 //!
 //! The only crate with `unsafe` and atomics. Its real source compiles against std, loom and shuttle
-//! through [`sync`]; `tests/race.rs` explores it under both.
+//! through [`sync`]; `tests/race/` explores it under both.
 //!
 //! | file | what |
 //! |---|---|
-//! | `map.rs` | [`Shards`]: the operations |
-//! | `table.rs` | slots, their states, freezing and copying |
-//! | `word.rs`, `blob.rs` | keys and values in one word, or on the heap |
+//! | `map.rs` | [`Shards`] |
+//! | `operation.rs` | one operation, under a guard |
+//! | `table.rs`, `slot.rs` | slots, their states, freezing and copying |
+//! | `key.rs`, `word.rs`, `blob.rs` | keys and values in the words of a slot, or on the heap |
+//! | `handle.rs` | [`Handle`]: the operations for a thread that has registered |
 //! | [`reclaim`] | when memory is given back |
 //! | [`sync`], `bounds.rs` | the only files that know of a checker |
 //!
-//! Properties: SHARD-1 to SHARD-6, in `specs/README.md`.
+//! Properties: SHARD-1 to SHARD-7, in `specs/README.md`.
 //!
 //! What it does not do: keep anything after the process. Keys have at most [`MAX_KEY_BYTES`],
 //! values at most [`MAX_VALUE_BYTES`].
@@ -21,14 +23,19 @@
 mod blob;
 mod bounds;
 mod error;
+mod handle;
 mod hash;
 mod iter;
+mod key;
 mod map;
+mod operation;
 pub mod reclaim;
+mod slot;
 pub mod sync;
 mod table;
 mod word;
 
 pub use error::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardsError};
+pub use handle::Handle;
 pub use iter::Iter;
 pub use map::{MAX_SHARDS, Shards};

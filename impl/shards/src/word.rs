@@ -1,18 +1,18 @@
-//! One word that stands for a key or a value: the byte string itself when it is short, else its
-//! address.
+//! One word that stands for a value: the byte string itself when it is short, else its address.
 //!
 //! | low bits | means |
 //! |---|---|
-//! | all 64 are 0 | empty: no key yet, no value ever |
+//! | all 64 are 0 | empty: no value ever |
 //! | `00` | address of a [`Blob`] |
-//! | `01` | 0 to 7 bytes: length in bits 4 to 6, bytes from bit 8 |
+//! | `01`, bit 3 is 0 | 0 to 7 bytes: length in bits 4 to 6, bytes from bit 8 |
+//! | `01`, bit 3 is 1 | 8 bytes that, big-endian, are below 2^60: from bit 4 |
 //! | `10` | 8 bytes that, little-endian, are below 2^61: from bit 3 |
 //! | `11` | removed: no value any more |
-//! | bit 2 | frozen, beside any of them in a value: the word never changes again |
+//! | bit 2 | frozen, beside any of them: the word never changes again |
 //!
 //! Invariants:
-//! * a byte string has one representation only: short ones are never on the heap, so two words of
-//!   short strings are equal exactly when the strings are;
+//! * a byte string has one representation only: two words of short strings are equal exactly when
+//!   the strings are, and no string on the heap equals a short one;
 //! * `EMPTY` is never written over another word: a copier that comes late finds that it is late
 //!   (SHARD-5).
 //!
@@ -24,7 +24,7 @@ use std::ptr::{self, NonNull};
 use crate::blob::Blob;
 use crate::error::ShardsError;
 
-/// The payload needs 61 bits beside the tag.
+/// The payload needs 61 bits beside the tag, and keys 62.
 const _: () = assert!(usize::BITS == 64, "the words of this map are 64 bits wide");
 
 /// What an atomic of a slot holds; a pointer, so that provenance is kept.
@@ -36,8 +36,10 @@ const SHORT: usize = 0b01;
 const EIGHT: usize = 0b10;
 const GONE: usize = 0b11;
 const FROZEN: usize = 0b100;
+/// Beside [`SHORT`]: 8 bytes, big-endian.
+const BIG: u64 = 0b1000;
 
-/// A key or value, or the lack of one.
+/// A value, or the lack of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(Bits);
 
@@ -47,60 +49,66 @@ impl Word {
     /// Nothing any more.
     pub(crate) const REMOVED: Self = Self(ptr::without_provenance_mut(GONE));
 
+    #[inline]
     pub(crate) fn from_bits(bits: Bits) -> Self {
         Self(bits)
     }
 
+    #[inline]
     pub(crate) fn bits(self) -> Bits {
         self.0
     }
 
     /// The word of a byte string that needs no heap.
+    #[inline]
     pub(crate) fn inline(bytes: &[u8]) -> Option<Self> {
-        let mut eight = [0; 8];
-        let bits = match bytes.len() {
-            length @ 0..=7 => {
-                eight[1..=length].copy_from_slice(bytes);
-                u64::from_le_bytes(eight) | (length as u64) << 4 | SHORT as u64
-            }
-            8 => {
-                eight.copy_from_slice(bytes);
-                let number = u64::from_le_bytes(eight);
-                if number >> 61 != 0 {
-                    return None;
+        let number = match bytes.len() {
+            // The length is below 8.
+            0..=7 => number_of(bytes) << 8 | (bytes.len() as u64) << 4 | SHORT as u64,
+            8 => match number_of(bytes) {
+                little if little >> 61 == 0 => little << 3 | EIGHT as u64,
+                little if little.swap_bytes() >> 60 == 0 => {
+                    little.swap_bytes() << 4 | BIG | SHORT as u64
                 }
-                number << 3 | EIGHT as u64
-            }
+                _ => return None,
+            },
             _ => return None,
         };
         // 64 bits, as asserted above.
-        Some(Self(ptr::without_provenance_mut(usize::try_from(bits).ok()?)))
+        #[allow(clippy::cast_possible_truncation)]
+        Some(Self(ptr::without_provenance_mut(number as usize)))
     }
 
+    #[inline]
     pub(crate) fn is_frozen(self) -> bool {
         self.0.addr() & FROZEN != 0
     }
 
+    #[inline]
     pub(crate) fn frozen(self) -> Self {
         Self(self.0.map_addr(|bits| bits | FROZEN))
     }
 
+    #[inline]
     pub(crate) fn thawed(self) -> Self {
         Self(self.0.map_addr(|bits| bits & !FROZEN))
     }
 
     /// Neither empty nor removed, frozen or not.
+    #[inline]
     pub(crate) fn is_present(self) -> bool {
         let bits = self.thawed().0.addr();
         bits != 0 && bits & KIND != GONE
     }
 
     /// Whether it was never written, frozen or not.
+    #[inline]
     pub(crate) fn is_empty(self) -> bool {
         self.thawed() == Self::EMPTY
     }
 
     /// The blob that it is the address of.
+    #[inline]
     pub(crate) fn blob(self) -> Option<NonNull<Blob>> {
         let bits = self.thawed().0;
         if bits.addr() & KIND != ADDRESS {
@@ -113,31 +121,96 @@ impl Word {
     ///
     /// # Safety
     /// If it is the address of a blob: as [`Blob::read`].
+    #[inline]
     pub(crate) unsafe fn read<A>(self, f: impl FnOnce(Option<&[u8]>) -> A) -> A {
-        let bits = self.thawed().0.addr() as u64;
-        match self.thawed().0.addr() & KIND {
-            SHORT => {
-                // The mask is 3 bits wide.
-                let length = (bits >> 4 & 0b111) as usize;
-                f(Some(&(bits >> 8).to_le_bytes()[..length]))
-            }
-            EIGHT => f(Some(&(bits >> 3).to_le_bytes())),
-            GONE => f(None),
-            _ => match self.blob() {
-                None => f(None),
-                // SAFETY: the caller's promise.
-                Some(blob) => unsafe { Blob::read(blob, |bytes| f(Some(bytes))) },
-            },
+        let bits = self.0.addr() as u64;
+        let kind = self.0.addr() & KIND;
+        if kind == EIGHT {
+            return f(Some(&(bits >> 3).to_le_bytes()));
+        }
+        if kind == SHORT {
+            // The mask is 3 bits wide.
+            let (eight, length) = match bits & BIG {
+                0 => ((bits >> 8).to_le_bytes(), (bits >> 4 & 0b111) as usize),
+                _ => ((bits >> 4).to_be_bytes(), 8),
+            };
+            return f(Some(&eight[..length]));
+        }
+        match self.blob() {
+            None => f(None),
+            // SAFETY: the caller's promise.
+            Some(blob) => unsafe { Blob::read(blob, |bytes| f(Some(bytes))) },
         }
     }
+}
 
-    /// Whether it stands for this byte string, or for none.
+/// Bytes as a little-endian number; at most 8.
+#[inline]
+pub(crate) fn number_of(bytes: &[u8]) -> u64 {
+    if let Some(eight) = bytes.first_chunk() {
+        return u64::from_le_bytes(*eight);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        // 4 to 7 bytes: the two halves may overlap, where they agree.
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4));
+    }
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// A byte string, or absence, that a value is compared with.
+pub(crate) trait Wanted {
+    fn is_absence(&self) -> bool;
+
+    /// Whether `word`, frozen or not, stands for it.
     ///
     /// # Safety
     /// As [`Word::read`].
-    pub(crate) unsafe fn is(self, wanted: Option<&[u8]>) -> bool {
+    unsafe fn is(&self, word: Word) -> bool;
+}
+
+/// Absence, or the word of a string that needs no heap.
+impl Wanted for Option<Word> {
+    #[inline]
+    fn is_absence(&self) -> bool {
+        self.is_none()
+    }
+
+    #[inline]
+    unsafe fn is(&self, word: Word) -> bool {
+        self.map_or(!word.is_present(), |wanted| word.thawed() == wanted)
+    }
+}
+
+impl Wanted for Option<&[u8]> {
+    fn is_absence(&self) -> bool {
+        self.is_none()
+    }
+
+    unsafe fn is(&self, word: Word) -> bool {
         // SAFETY: the caller's promise.
-        unsafe { self.read(|bytes| bytes == wanted) }
+        unsafe { word.read(|value| value == *self) }
+    }
+}
+
+/// What shall stand in a table.
+pub(crate) trait New {
+    fn word(&self) -> Word;
+
+    /// It now stands in a table, which owns it. Answers what it takes on the heap.
+    fn share(&mut self) -> usize;
+}
+
+/// Nothing on the heap.
+impl New for Word {
+    #[inline]
+    fn word(&self) -> Word {
+        *self
+    }
+
+    #[inline]
+    fn share(&mut self) -> usize {
+        0
     }
 }
 
@@ -156,6 +229,14 @@ impl Owned {
         if let Some(word) = Word::inline(bytes) {
             return Ok(Self { word, footprint: 0 });
         }
+        Self::on_heap(bytes)
+    }
+
+    /// On the heap, also when it is short.
+    ///
+    /// # Errors
+    /// [`ShardsError::OutOfMemory`].
+    pub(crate) fn on_heap(bytes: &[u8]) -> Result<Self, ShardsError> {
         let word = Word(Blob::new(bytes)?.as_ptr().cast());
         Ok(Self { word, footprint: Blob::footprint(bytes.len()) })
     }
@@ -164,13 +245,14 @@ impl Owned {
     pub(crate) fn removal() -> Self {
         Self { word: Word::REMOVED, footprint: 0 }
     }
+}
 
-    pub(crate) fn word(&self) -> Word {
+impl New for Owned {
+    fn word(&self) -> Word {
         self.word
     }
 
-    /// It now stands in a table, which owns it. Answers what its blob takes.
-    pub(crate) fn share(&mut self) -> usize {
+    fn share(&mut self) -> usize {
         self.word = Word::EMPTY;
         std::mem::take(&mut self.footprint)
     }
@@ -192,15 +274,28 @@ mod tests {
     #[test]
     fn a_byte_string_comes_back_as_it_went_in() {
         let all: Vec<Vec<u8>> = (0..40).map(|length| (0..length).collect()).collect();
-        let wide =
-            [[0xff; 8], [0; 8], (1_u64 << 61).to_le_bytes(), ((1_u64 << 61) - 1).to_le_bytes()];
+        let wide = [
+            [0xff; 8],
+            [0; 8],
+            (1_u64 << 61).to_le_bytes(),
+            ((1_u64 << 61) - 1).to_le_bytes(),
+            (1_u64 << 60).to_be_bytes(),
+            ((1_u64 << 60) - 1).to_be_bytes(),
+            17_u64.to_be_bytes(),
+            0xf0_u64.to_be_bytes(),
+        ];
         for bytes in all.iter().map(Vec::as_slice).chain(wide.iter().map(<[u8; 8]>::as_slice)) {
             let owned = Owned::new(bytes).unwrap();
             for word in [owned.word(), owned.word().frozen()] {
                 // SAFETY: `owned` outlives the reads.
                 unsafe {
-                    assert!(word.is(Some(bytes)), "{bytes:?}");
-                    assert!(!word.is(None) && !word.is(Some(b"something else")));
+                    assert!(Some(bytes).is(word), "{bytes:?}");
+                    assert!(!None::<&[u8]>.is(word) && !None::<Word>.is(word));
+                    assert!(!Some(&b"something else"[..]).is(word));
+                    assert_eq!(
+                        Word::inline(bytes).is_some_and(|it| Some(it).is(word)),
+                        word.blob().is_none()
+                    );
                 }
                 assert!(word.is_present() && !word.is_empty());
                 assert_eq!(word.thawed(), owned.word());
@@ -210,11 +305,21 @@ mod tests {
     }
 
     #[test]
+    fn every_number_of_8_bytes_below_2_to_the_60_is_inline_in_both_orders() {
+        for bit in 0..60 {
+            for number in [1_u64 << bit, (1 << bit) - 1] {
+                assert!(Word::inline(&number.to_le_bytes()).is_some(), "{number}");
+                assert!(Word::inline(&number.to_be_bytes()).is_some(), "{number}");
+            }
+        }
+    }
+
+    #[test]
     fn absence_is_told_from_every_string_and_frozen_from_not() {
         for word in [Word::EMPTY, Word::REMOVED, Word::EMPTY.frozen(), Word::REMOVED.frozen()] {
             assert!(!word.is_present() && word.blob().is_none());
             // SAFETY: no blob.
-            assert!(unsafe { word.is(None) && !word.is(Some(b"")) });
+            assert!(unsafe { None::<Word>.is(word) && !Some(&b""[..]).is(word) });
         }
         assert!(Word::EMPTY.frozen().is_frozen() && !Word::REMOVED.is_frozen());
         assert!(Word::EMPTY.frozen().is_empty() && !Word::REMOVED.is_empty());

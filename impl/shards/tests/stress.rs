@@ -106,12 +106,12 @@ fn a_held_reader_delays_memory_and_nothing_else() {
     .unwrap();
     // The second seat took the writes of the closure; nobody sits there now. Its garbage is bounded
     // by what was retired meanwhile, and goes when the seat's next owner seals two batches.
-    map.read(b"hot", |_| change(10_000, 10_000 + 96)).unwrap();
-    change(10_096, 10_192);
-    map.read(b"hot", |_| change(10_192, 10_192 + 96)).unwrap();
+    map.read(b"hot", |_| change(10_000, 11_000)).unwrap();
+    change(11_000, 12_000);
+    map.read(b"hot", |_| change(12_000, 13_000)).unwrap();
     let after = map.memory_usage();
-    // Two seats with fewer than 3 batches of 32 and one guard's delay, of 72 bytes each.
-    assert!(after < before + 2 * 6 * 32 * 72, "{before} -> {after}: garbage stays");
+    // Two seats with at most 3 batches each, and one guard's delay; a batch is sealed at 16 KiB.
+    assert!(after < before + 2 * 6 * (16 * 1024 + 72), "{before} -> {after}: garbage stays");
 }
 
 /// Guards within guards: each takes a seat of its own.

@@ -16,9 +16,8 @@ use cloakroom_register::{
 use cloakroom_specs::register::{self as spec, Objection};
 
 use crate::check_register::{Packet, member, node, order};
-use crate::complaint::{Complaint, REG};
 use crate::hashed::Hashed;
-use crate::search::{Event, Explore, Named, object};
+use crate::search::{Event, Explore, Named, REGISTERS, object};
 use crate::seated::Seated;
 
 /// What is explored.
@@ -195,9 +194,10 @@ impl CheckDecree {
 impl Explore for CheckDecree {
     type State = State;
     type Action = Action;
-
-    const PROPERTIES: &'static [&'static str] = &REG;
-    const CYCLE: &'static str = "a cycle of states, where every step should leave a trace";
+    type Objection = Objection;
+    const PROPERTIES: &'static [(&'static str, u8)] = &REGISTERS;
+    const CYCLE: Option<&'static str> =
+        Some("a cycle of states, where every step should leave a trace");
 
     fn start(&self) -> State {
         let seated = |seat| {
@@ -304,7 +304,7 @@ impl Explore for CheckDecree {
         }
     }
 
-    fn objection(&self, state: &State) -> Option<Complaint> {
-        state.objection.map(Complaint::from)
+    fn objection(&self, state: &State) -> Option<Objection> {
+        state.objection
     }
 }

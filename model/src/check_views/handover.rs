@@ -21,8 +21,7 @@ use cloakroom_specs::register::{self as spec, Objection};
 
 use super::decree::plain;
 use crate::check_register::{member, node, order};
-use crate::complaint::{Complaint, REG};
-use crate::search::{Event, Explore, Named, object};
+use crate::search::{Event, Explore, Named, REGISTERS, object};
 use crate::seated::Seated;
 
 /// What is explored.
@@ -278,9 +277,10 @@ impl CheckHandover {
 impl Explore for CheckHandover {
     type State = State;
     type Action = Action;
-
-    const PROPERTIES: &'static [&'static str] = &REG;
-    const CYCLE: &'static str = "a cycle of states, where every step should leave a trace";
+    type Objection = Objection;
+    const PROPERTIES: &'static [(&'static str, u8)] = &REGISTERS;
+    const CYCLE: Option<&'static str> =
+        Some("a cycle of states, where every step should leave a trace");
 
     fn start(&self) -> State {
         let first = &self.views[0];
@@ -395,7 +395,7 @@ impl Explore for CheckHandover {
         }
     }
 
-    fn objection(&self, state: &State) -> Option<Complaint> {
-        state.objection.map(Complaint::from)
+    fn objection(&self, state: &State) -> Option<Objection> {
+        state.objection
     }
 }

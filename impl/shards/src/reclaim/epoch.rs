@@ -1,47 +1,52 @@
-//! Our own reclaimer: epochs over seats, no global queue, no thread ever registered.
+//! Our own reclaimer: epochs over seats, no global queue; threads may register, and need not.
 //!
 //! A *seat* is a word and a bag. Who enters takes a free seat with one exchange that writes the
-//! epoch it saw into the word; who leaves writes 0. The bag stays with the seat: what a thread
-//! leaves behind is the next one's to free, so threads come and go without limit, and nothing is
-//! orphaned.
+//! epoch it saw into the word; who leaves writes FREE. Who registers keeps a seat: it enters by a
+//! store, and leaves it RESTING. The bag stays with the seat: what a thread leaves behind is the next
+//! one's to free, so threads come and go without limit, and nothing is orphaned.
 //!
 //! Life of garbage:
 //! 1. *open*: in the bag of whoever retired it;
-//! 2. *sealed*: after every `BATCH` retirements, a fence, then the epoch is read and noted for the
-//!    batch;
+//! 2. *sealed*: after every `BATCH` retirements or `BATCH_BYTES`, a heavy fence, then the epoch is
+//!    read and noted for the batch;
 //! 3. *freed*: by the owner of the seat when the epoch has moved on by two.
 //!
-//! The epoch moves from e to e + 1 only when every taken seat shows e.
+//! The epoch moves from e to e + 1 only when every seat that somebody is inside with shows e.
 //!
 //! # Why that is safe (SHARD-4)
 //!
-//! Let R be a guard, P its fence in `pin`, and let O be unlinked before the fence S of its `seal`.
-//! All fences below are SeqCst, so they have one order; the rule used throughout is C++20's: if a
-//! read after fence X misses a write before fence Y, then X comes before Y.
+//! Let R be a guard, P its light fence in `pin`, and let O be unlinked before the heavy fence S of
+//! the `advance` that seals it. Call A(e) the heavy fence of the move from e to e + 1, between its
+//! read of the epoch and its look at the seats; one fence is S of a batch and A of a move. Of P and a
+//! heavy fence X one comes before the other, as `sync::Fences` promises: what stands before the
+//! earlier one is seen by what stands after the later one. And if X comes before P and P before Y,
+//! then what stands before X is seen after Y.
 //! * **S before P**: R's reads come after P, so they see the unlinking. R never gets to O.
-//! * **P before S**: call A(e) the fence of the move from e to e + 1, between its read of the epoch
-//!   and its look at the seats. Let m be the largest e with A(e) before P. R read its epoch r ≤ m +
-//!   1: a larger one was written after a fence after P. Moves whose fence comes after P see R's
-//!   seat as R wrote it or later; while R is inside they succeed for e = r only. So while R is
-//!   inside the epoch is at most m + 2 if r = m + 1, and else at most m + 1. The batch's epoch b
-//!   was read after S, so it is at least r (R read r before P) and at least m (A(m) came after a
-//!   read of m). So b + 2 is at least m + 3 in the first case and m + 2 in the second: not reached
+//! * **P before S**: let m be the largest e with A(e) before P. R read its epoch r ≤ m + 1 before P: a
+//!   larger one was written after a heavy fence after P. Moves whose fence comes after P see R's seat
+//!   as R wrote it or later; while R is inside they succeed for e = r only. So while R is inside the
+//!   epoch is at most m + 2 if r = m + 1, and else at most m + 1. The batch's epoch b was read after
+//!   S, so it is at least r (R read r before P) and at least m (A(m) came after a read of m, and
+//!   before P). So b + 2 is at least m + 3 in the first case and m + 2 in the second: not reached
 //!   while R is inside.
 //! * **R's reads happen before the free**: reaching b + 2 took a move that saw R's seat after R had
-//!   left: its read met R's release, or a later owner's word, in the release sequence of R's or of
-//!   an owner who had acquired R's. It then wrote the epoch with release, and who frees has read
-//!   that epoch, or a later one in its release sequence, with acquire.
+//!   left: its read met R's release, or a later word of the same owner, written with release, or a
+//!   later owner's word in the release sequence of R's or of an owner who had acquired R's. It then
+//!   wrote the epoch with release, and who frees has read that epoch, or a later one in its release
+//!   sequence, before a heavy fence, which acquires; or has itself looked at all seats.
 //!
 //! # Bounds
 //!
 //! * Seats: a block of `SEATS`, and one more of the same size whenever a thread finds all taken.
 //!   They are never given back before the domain is, so memory follows the most threads ever inside
 //!   at once.
-//! * Garbage: a seat holds less than one batch open. While nobody stays inside, a sealed batch is
-//!   freed by the second batch after it that its seat seals, so at most 3 · BATCH − 1 objects wait
-//!   at each seat. **A guard that is held delays all of that**: nothing that is retired from two
-//!   moves after its pin on is freed before it leaves, so garbage grows with what is retired
-//!   meanwhile. It delays memory, never progress: nobody waits for it.
+//! * Garbage: a seat holds less than one batch open: fewer than `BATCH` objects, and fewer than
+//!   `BATCH_BYTES` before the last one came. While nobody stays inside, a sealed batch is freed by
+//!   the second batch after it that its seat seals, so at most 3 · BATCH − 1 objects wait at each
+//!   seat, with at most 3 · (BATCH_BYTES + one object) bytes: a value has at most 64 KiB and a
+//!   table is as large as its shard. **A guard that is held delays all of that**: nothing that is
+//!   retired from two moves after its pin on is freed before it leaves, so garbage grows with what is
+//!   retired meanwhile. It delays memory, never progress: nobody waits for it.
 //!
 //! What it does not do: free what waits at a seat that nobody takes again, before the domain is
 //! dropped.
@@ -50,15 +55,15 @@
 #![allow(clippy::cast_ptr_alignment)]
 
 use std::alloc::{Layout, alloc};
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
-use super::{Garbage, Guard, Reclaim, Tally};
-use crate::bounds::{BATCH, SEATS};
+use super::{Garbage, Guard, Local, Reclaim, Tally};
+use crate::bounds::{BATCH, BATCH_BYTES, SEATS};
 use crate::error::ShardsError;
-use crate::sync::{
-    self, AtomicPtr, AtomicUsize, Ordering, UnsafeCell, fence, fence_after_exchange,
-};
+use crate::sync::{self, AtomicPtr, AtomicUsize, Fences, Ordering, UnsafeCell};
 
 /// The reclaimer that ships.
 pub type Epoch = EpochAfter<2>;
@@ -70,9 +75,19 @@ pub type Hasty = EpochAfter<0>;
 /// The word of a seat that nobody has.
 const FREE: usize = 0;
 
-/// An owner's word: never [`FREE`].
-const fn taken(epoch: usize) -> usize {
-    epoch << 1 | 1
+/// The word of a seat whose owner is not inside.
+const RESTING: usize = 2;
+
+/// No word: a guard within another one leaves nothing.
+const NEVER: usize = 4;
+
+/// The word of an owner who is inside.
+const fn inside(epoch: usize) -> usize {
+    epoch << 2 | 1
+}
+
+const fn is_inside(word: usize) -> bool {
+    word & 1 != 0
 }
 
 /// What was retired and not yet freed, oldest first.
@@ -83,13 +98,15 @@ struct Bag {
     batches: VecDeque<(usize, usize)>,
     /// How many at the back are not sealed.
     open: usize,
+    /// And their bytes.
+    open_bytes: usize,
 }
 
 /// Two cache lines, because processors fetch them in pairs.
 #[repr(align(128))]
 #[derive(Debug)]
 struct Seat {
-    /// [`FREE`], or [`taken`] at an epoch.
+    /// [`FREE`], [`RESTING`], or [`inside`] at an epoch.
     word: AtomicUsize,
     /// The owner's.
     bag: UnsafeCell<Bag>,
@@ -128,6 +145,7 @@ struct Block {
 #[derive(Debug)]
 pub struct EpochAfter<const GRACE: usize> {
     epoch: AtomicUsize,
+    fences: Fences,
     /// Inside, so that the usual case follows no pointer.
     first: [Seat; SEATS],
     /// The newest block that was appended, or null. Blocks live as long as the domain.
@@ -142,10 +160,12 @@ unsafe impl<const GRACE: usize> Send for EpochAfter<GRACE> {}
 
 impl<const GRACE: usize> Reclaim for EpochAfter<GRACE> {
     type Guard<'a> = EpochGuard<'a, GRACE>;
+    type Local<'a> = EpochLocal<'a, GRACE>;
 
     fn new() -> Self {
         Self {
             epoch: AtomicUsize::new(0),
+            fences: Fences::new(),
             first: std::array::from_fn(|_| Seat::new()),
             more: AtomicPtr::new(ptr::null_mut()),
         }
@@ -159,10 +179,18 @@ impl<const GRACE: usize> Reclaim for EpochAfter<GRACE> {
         let home = sync::thread_index();
         let own = &self.first[home % SEATS];
         let seat = if Self::take(own, epoch) { own } else { self.take_another(home, epoch)? };
-        // The fence P of the file's head; its partners are S in `seal` and A in `advance`. The
-        // exchange before it took the seat, or shared the block that it stands in.
-        fence_after_exchange();
-        Ok(EpochGuard { domain: self, seat })
+        // The fence P of the file's head; its partners are S and A in `advance`.
+        self.fences.light();
+        Ok(EpochGuard { domain: self, seat, leaves: FREE })
+    }
+
+    fn register(&self) -> Result<EpochLocal<'_, GRACE>, ShardsError> {
+        let guard = self.pin()?;
+        let seat = guard.seat;
+        std::mem::forget(guard);
+        // Release: as in the guard's drop.
+        seat.word.store(RESTING, Ordering::Release);
+        Ok(EpochLocal { domain: self, seat, one_thread: PhantomData })
     }
 
     fn tally(&self) -> Tally {
@@ -209,7 +237,7 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
             // release sequence of that store. Relaxed: a failure tells nothing but that.
             && seat
                 .word
-                .compare_exchange(FREE, taken(epoch), Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(FREE, inside(epoch), Ordering::Acquire, Ordering::Relaxed)
                 .is_ok()
     }
 
@@ -223,7 +251,7 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
         // Relaxed: only the expected value of the exchange below.
         let mut older = self.more.load(Ordering::Relaxed);
         let mut seats: [Seat; SEATS] = std::array::from_fn(|_| Seat::new());
-        seats[0].word = AtomicUsize::new(taken(epoch));
+        seats[0].word = AtomicUsize::new(inside(epoch));
         // SAFETY: fresh memory for a block, ours alone until the exchange.
         unsafe { block.write(Block { seats, older }) };
         loop {
@@ -247,25 +275,33 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
         }
     }
 
-    /// Moves the epoch on if every taken seat shows it, and answers where it now is at least.
-    fn advance(&self) -> usize {
-        // Acquire: who frees by this epoch must come after the moves to it; partner: Release below.
-        let epoch = self.epoch.load(Ordering::Acquire);
-        // The fence A of the file's head; its partner is P in `pin`.
-        fence(Ordering::SeqCst);
+    /// Moves the epoch on if every seat that somebody is inside with shows it. Answers at which epoch
+    /// what was unlinked before may be noted, and where the epoch now is at least.
+    fn advance(&self) -> (usize, usize) {
+        // Relaxed: the fence behind it acquires. Who frees by this epoch must come after the moves
+        // to it; partner: Release below.
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        // The fences S and A of the file's head, in one; their partner is P in `pin`.
+        self.fences.heavy();
+        // Relaxed: the fences order it (see the file's head); nothing is read by way of it.
+        let noted = self.epoch.load(Ordering::Relaxed);
         for seat in self.seats(0) {
             // Acquire: what the seat's earlier owners read happened before; partner: Release in the
-            // guard's drop, directly or by the release sequence that `take` stays in.
+            // guard's drop or in a later pin by the same owner, directly or by the release sequence
+            // that `take` stays in.
             let word = seat.word.load(Ordering::Acquire);
-            if word != FREE && word != taken(epoch) {
-                return epoch;
+            if is_inside(word) && word != inside(epoch) {
+                return (noted, epoch);
             }
         }
-        // Release: what was acquired from the seats; partner: Acquire above, in whoever frees.
-        // Acquire on both sides: as above, for who frees by the answer.
-        match self.epoch.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => epoch + 1,
-            Err(later) => later,
+        // Release: what was acquired from the seats; partner: the first load above and the fence
+        // behind it, in whoever frees without having seen all seats itself. Relaxed otherwise: who
+        // comes here has. A guard that may hold what is freed by the answer had entered with an
+        // older epoch before the fence that sealed it; so its seat was met with a later word, which
+        // was acquired.
+        match self.epoch.compare_exchange(epoch, epoch + 1, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => (noted, epoch + 1),
+            Err(later) => (noted, later),
         }
     }
 }
@@ -292,11 +328,54 @@ impl<const GRACE: usize> Drop for EpochAfter<GRACE> {
     }
 }
 
+/// A seat that one thread keeps.
+#[derive(Debug)]
+pub struct EpochLocal<'a, const GRACE: usize> {
+    domain: &'a EpochAfter<GRACE>,
+    seat: &'a Seat,
+    /// It may move to another thread, but not be used by two.
+    one_thread: PhantomData<Cell<()>>,
+}
+
+impl<const GRACE: usize> Local for EpochLocal<'_, GRACE> {
+    type Guard<'a>
+        = EpochGuard<'a, GRACE>
+    where
+        Self: 'a;
+
+    #[inline]
+    fn pin(&self) -> EpochGuard<'_, GRACE> {
+        // Relaxed: only the owner writes the word of a seat that is not free.
+        if is_inside(self.seat.word.load(Ordering::Relaxed)) {
+            // Within another guard, which leaves later: it borrows the handle for as long.
+            let (domain, seat) = (self.domain, self.seat);
+            return EpochGuard { domain, seat, leaves: NEVER };
+        }
+        // Relaxed: as in `EpochAfter::pin`.
+        let epoch = self.domain.epoch.load(Ordering::Relaxed);
+        // Release: what earlier guards of this seat read; partner: Acquire in `advance`, which
+        // may meet this word and not the one that the last guard left.
+        self.seat.word.store(inside(epoch), Ordering::Release);
+        // The fence P of the file's head; its partners are S and A in `advance`.
+        self.domain.fences.light();
+        EpochGuard { domain: self.domain, seat: self.seat, leaves: RESTING }
+    }
+}
+
+impl<const GRACE: usize> Drop for EpochLocal<'_, GRACE> {
+    fn drop(&mut self) {
+        // Release: as in the guard's drop. No guard is left, for they borrow this.
+        self.seat.word.store(FREE, Ordering::Release);
+    }
+}
+
 /// A taken seat.
 #[derive(Debug)]
 pub struct EpochGuard<'a, const GRACE: usize> {
     domain: &'a EpochAfter<GRACE>,
     seat: &'a Seat,
+    /// The word that the seat gets when this guard is dropped, or [`NEVER`].
+    leaves: usize,
 }
 
 impl<const GRACE: usize> EpochGuard<'_, GRACE> {
@@ -309,14 +388,11 @@ impl<const GRACE: usize> EpochGuard<'_, GRACE> {
     /// Seals the open batch, tries to move the epoch on, and frees what is old enough.
     #[cold]
     fn seal(&mut self) {
-        // The fence S of the file's head: the unlinking comes before it, the epoch is read after
-        // it.
-        fence(Ordering::SeqCst);
-        // Relaxed: the fences order it (see the file's head); nothing is read by way of it.
-        let epoch = self.domain.epoch.load(Ordering::Relaxed);
-        let now = self.domain.advance();
+        // What is in the bag was unlinked before.
+        let (epoch, now) = self.domain.advance();
         let old = self.bag(|bag| {
             let open = std::mem::take(&mut bag.open);
+            bag.open_bytes = 0;
             bag.batches.push_back((epoch, open));
             let mut old = 0;
             while let Some(&(epoch, count)) = bag.batches.front()
@@ -337,6 +413,7 @@ impl<const GRACE: usize> EpochGuard<'_, GRACE> {
 }
 
 impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
+    #[inline]
     fn reserve(&mut self) -> Result<(), ShardsError> {
         self.bag(|bag| {
             if bag.garbage.len() < bag.garbage.capacity()
@@ -349,17 +426,20 @@ impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
         })
     }
 
+    #[inline]
     unsafe fn retire(&mut self, garbage: Garbage) {
-        let open = self.bag(|bag| {
-            bag.garbage.push_back(garbage);
+        let full = self.bag(|bag| {
             bag.open += 1;
-            bag.open
+            bag.open_bytes += garbage.bytes;
+            bag.garbage.push_back(garbage);
+            bag.open >= BATCH || bag.open_bytes >= BATCH_BYTES
         });
-        if open >= BATCH {
+        if full {
             self.seal();
         }
     }
 
+    #[inline]
     fn count(&mut self, entries: isize, bytes: isize) {
         let add = |sum: &AtomicUsize, more: isize| {
             if more != 0 {
@@ -377,8 +457,11 @@ impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
 impl<const GRACE: usize> Drop for EpochGuard<'_, GRACE> {
     #[inline]
     fn drop(&mut self) {
+        if self.leaves == NEVER {
+            return;
+        }
         // Release: all that this guard read, and the bag; partners: Acquire in `take` and in
         // `advance`.
-        self.seat.word.store(FREE, Ordering::Release);
+        self.seat.word.store(self.leaves, Ordering::Release);
     }
 }

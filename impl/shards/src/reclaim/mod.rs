@@ -11,8 +11,10 @@
 //! What it does not do: find out what is garbage. The map says so.
 
 pub mod epoch;
+pub mod still;
 
 pub use epoch::{Epoch, EpochAfter, Hasty, Leaking};
+pub use still::Still;
 
 use crate::error::ShardsError;
 
@@ -20,6 +22,8 @@ use crate::error::ShardsError;
 #[derive(Debug)]
 pub struct Garbage {
     pointer: *mut (),
+    /// About how many bytes it takes.
+    bytes: usize,
     /// Gives it back and answers how many bytes that were.
     free: unsafe fn(*mut ()) -> usize,
 }
@@ -27,8 +31,8 @@ pub struct Garbage {
 impl Garbage {
     /// # Safety
     /// `free(pointer)` may be called once, by any thread, as soon as nobody reads it any more.
-    pub(crate) unsafe fn new(pointer: *mut (), free: unsafe fn(*mut ()) -> usize) -> Self {
-        Self { pointer, free }
+    pub unsafe fn new(pointer: *mut (), bytes: usize, free: unsafe fn(*mut ()) -> usize) -> Self {
+        Self { pointer, bytes, free }
     }
 
     /// # Safety
@@ -55,6 +59,11 @@ pub trait Reclaim: Send + Sync + Sized {
     where
         Self: 'a;
 
+    /// A thread that has registered.
+    type Local<'a>: Local
+    where
+        Self: 'a;
+
     /// A domain that nobody uses yet.
     fn new() -> Self;
 
@@ -66,8 +75,25 @@ pub trait Reclaim: Send + Sync + Sized {
     /// memory for their seats.
     fn pin(&self) -> Result<Self::Guard<'_>, ShardsError>;
 
+    /// A place for one thread, which makes its pins wait-free. Lock-free.
+    ///
+    /// # Errors
+    /// As [`Reclaim::pin`].
+    fn register(&self) -> Result<Self::Local<'_>, ShardsError>;
+
     /// What all guards counted; an estimate while threads are inside.
     fn tally(&self) -> Tally;
+}
+
+/// A thread that has registered. It may hold several guards, one within the other.
+pub trait Local {
+    /// As [`Reclaim::Guard`].
+    type Guard<'a>: Guard
+    where
+        Self: 'a;
+
+    /// As [`Reclaim::pin`], and wait-free.
+    fn pin(&self) -> Self::Guard<'_>;
 }
 
 /// Keeps what it leads to from being given back.

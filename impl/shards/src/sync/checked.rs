@@ -1,11 +1,14 @@
-//! What both checkers share: canaries, the quarantine, and spurious failures on demand.
+//! What both checkers share: canaries, the quarantine, and exchanges that fail on demand.
 //!
 //! The atomics in here are std's on purpose: they belong to the check, not to what is checked, and
-//! must not be points where the checker switches threads.
+//! must not be points where the checker switches threads. Relaxed, all of them: both checkers run
+//! all threads of a scenario on one thread of the system, and nothing is published by them.
 
 use std::alloc::{Layout, dealloc};
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use super::Mode;
 
 /// Tells whether its memory was given back.
 #[derive(Debug, Default)]
@@ -25,7 +28,6 @@ impl Canary {
     /// Then.
     #[track_caller]
     pub fn check(&self) {
-        // Both checkers run all threads of a scenario on one thread of the system.
         assert!(!self.dead.load(Ordering::Relaxed), "SHARD-4: used after it was freed");
     }
 }
@@ -71,44 +73,102 @@ pub fn drain() {
     }
 }
 
-// Relaxed, here and in the canary: the harness's own counters, on the one thread of the system that
-// runs all threads of a scenario; the checkers do not see them, and nothing is published by them.
-static EVERY: AtomicUsize = AtomicUsize::new(0);
-static SO_FAR: AtomicUsize = AtomicUsize::new(0);
+/// As std where the kernel has no `membarrier`, which no checker knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Fences;
 
-/// Every so manieth weak exchange fails from now on; 0 is never.
-pub(super) fn fail_weak_exchanges(every: usize) {
-    EVERY.store(every, Ordering::Relaxed);
+impl Fences {
+    /// Asks nobody.
+    #[allow(clippy::new_without_default)] // As that of std.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// A SeqCst fence.
+    #[track_caller]
+    pub fn light(self) {
+        super::fence(Ordering::SeqCst);
+    }
+
+    /// A SeqCst fence.
+    #[track_caller]
+    pub fn heavy(self) {
+        super::fence(Ordering::SeqCst);
+    }
 }
 
-/// A new execution begins: a checker must meet the same failures when it replays one.
+/// [`Mode`], as a number.
+static MODE: AtomicU8 = AtomicU8::new(0);
+
+/// A new exploration begins.
+pub(super) fn enter(mode: Mode) {
+    MODE.store(mode as u8, Ordering::Relaxed);
+}
+
+/// A new execution begins.
 pub(super) fn begin() {
-    SO_FAR.store(0, Ordering::Relaxed);
     QUARANTINE.take();
 }
 
-/// Whether this weak exchange is one that fails.
-pub(super) fn fails() -> bool {
-    let every = EVERY.load(Ordering::Relaxed);
-    every != 0 && SO_FAR.fetch_add(1, Ordering::Relaxed).is_multiple_of(every)
+pub(super) fn is(mode: Mode) -> bool {
+    MODE.load(Ordering::Relaxed) == mode as u8
 }
 
-/// An atomic of the checker, with weak exchanges that fail on demand.
-macro_rules! weak_exchange {
-    ($name:ident, $inner:ty, $value:ty $(, $generic:ident)?) => {
+/// Atomics of a checker, in a type of our own: with a site for each access, loads that become
+/// exchanges in [`Mode::Rmw`], and exchanges that fail in [`Mode::Failing`].
+///
+/// From around it come the functions `before`, called before each access, and `turn`, which counts
+/// a thread's weak exchanges.
+macro_rules! atomic {
+    ($name:ident, $inner:ty, $value:ty, $never:expr $(, $generic:ident)?) => {
+        /// The checker's.
+        #[derive(Debug)]
+        pub struct $name$(<$generic>)?($inner);
+
         impl$(<$generic>)? $name$(<$generic>)? {
             /// A new one.
+            #[track_caller]
             pub fn new(value: $value) -> Self {
                 Self(<$inner>::new(value))
             }
 
             /// As std.
             #[track_caller]
+            pub fn load(&self, order: Ordering) -> $value {
+                let order = sites::order(Role::Load, order);
+                before();
+                self.look(order)
+            }
+
+            /// A load, or an exchange that fails.
+            #[track_caller]
+            fn look(&self, order: Ordering) -> $value {
+                if checked::is(Mode::Rmw) {
+                    // Nothing of ours has this value.
+                    let never = $never;
+                    return self.0.compare_exchange(never, never, order, order).unwrap_or_else(|it| it);
+                }
+                self.0.load(order)
+            }
+
+            /// As std.
+            #[track_caller]
             pub fn store(&self, value: $value, order: Ordering) {
+                let order = sites::order(Role::Store, order);
+                before();
                 self.0.store(value, order);
             }
 
             /// As std.
+            #[track_caller]
+            pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                let order = sites::order(Role::Rmw, order);
+                before();
+                self.0.swap(value, order)
+            }
+
+            /// As std; when exchanges fail on demand, it may fail by an old value, as any load may
+            /// see one.
             ///
             /// # Errors
             /// The value that it has instead.
@@ -120,10 +180,18 @@ macro_rules! weak_exchange {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
+                let (success, failure) = sites::orders(success, failure);
+                before();
+                if checked::is(Mode::Failing) {
+                    let seen = self.look(failure);
+                    if seen != current {
+                        return Err(seen);
+                    }
+                }
                 self.0.compare_exchange(current, new, success, failure)
             }
 
-            /// As std, and fails on demand.
+            /// As std; when exchanges fail on demand, a thread's first fails, and then every second.
             ///
             /// # Errors
             /// The value that it has instead, or has.
@@ -135,12 +203,30 @@ macro_rules! weak_exchange {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                if $crate::sync::checked::fails() {
-                    return Err(self.load(failure));
+                let (success, failure) = sites::orders(success, failure);
+                before();
+                if checked::is(Mode::Failing) && turn().is_multiple_of(2) {
+                    return Err(self.look(failure));
                 }
                 self.0.compare_exchange(current, new, success, failure)
             }
         }
     };
 }
-pub(super) use weak_exchange;
+pub(super) use atomic;
+
+/// The arithmetic of an integer.
+macro_rules! arithmetic {
+    ($name:ident, $value:ty) => {
+        impl $name {
+            /// As std.
+            #[track_caller]
+            pub fn fetch_add(&self, more: $value, order: Ordering) -> $value {
+                let order = sites::order(Role::Rmw, order);
+                before();
+                self.0.fetch_add(more, order)
+            }
+        }
+    };
+}
+pub(super) use arithmetic;

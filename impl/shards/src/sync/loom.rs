@@ -2,103 +2,80 @@
 
 use std::cell::Cell;
 use std::ptr::without_provenance_mut;
-use std::sync::atomic::{AtomicBool, AtomicUsize as Counter, Ordering};
+use std::sync::atomic::{AtomicUsize as Counter, Ordering};
 
-use super::checked::{self, weak_exchange};
-use super::{Checker, Plan};
+use super::checked::{self, arithmetic, atomic};
+use super::{Checker, Explored, Mode, Plan, Role, sites};
 
 pub use ::loom::cell::UnsafeCell;
 pub use ::loom::sync::Arc;
-pub use ::loom::sync::atomic::fence;
 
 /// This build runs under loom.
 pub const CHECKER: Checker = Checker::Loom;
 
-// Relaxed, here and in `explore`: the harness's own flags, set before an exploration begins and read
-// on the one thread of the system that runs it; nothing is published by them.
-static RMW: AtomicBool = AtomicBool::new(false);
-
-fn rmw() -> bool {
-    RMW.load(Ordering::Relaxed)
-}
-
-/// A SeqCst fence: the checker knows of no processor where the exchange is one.
+/// loom's.
 #[track_caller]
-pub fn fence_after_exchange() {
-    fence(Ordering::SeqCst);
-}
-
-/// loom's, with loads that become exchanges in rmw mode.
-#[derive(Debug)]
-pub struct AtomicPtr<T>(::loom::sync::atomic::AtomicPtr<T>);
-
-weak_exchange!(AtomicPtr, ::loom::sync::atomic::AtomicPtr<T>, *mut T, T);
-
-impl<T> AtomicPtr<T> {
-    /// As std.
-    #[track_caller]
-    pub fn load(&self, order: Ordering) -> *mut T {
-        if rmw() {
-            // No pointer of ours has all bits set: the exchange fails.
-            let never = without_provenance_mut(usize::MAX);
-            return self.0.compare_exchange(never, never, order, order).unwrap_or_else(|it| it);
-        }
-        self.0.load(order)
+pub fn fence(order: Ordering) {
+    if let Some(order) = sites::fence(order) {
+        ::loom::sync::atomic::fence(order);
     }
 }
 
-/// loom's, with loads that become exchanges in rmw mode.
-#[derive(Debug)]
-pub struct AtomicUsize(::loom::sync::atomic::AtomicUsize);
+fn before() {}
 
-weak_exchange!(AtomicUsize, ::loom::sync::atomic::AtomicUsize, usize);
-
-impl AtomicUsize {
-    /// As std.
-    #[track_caller]
-    pub fn load(&self, order: Ordering) -> usize {
-        if rmw() {
-            // No count of ours gets there: the exchange fails.
-            let never = usize::MAX;
-            return self.0.compare_exchange(never, never, order, order).unwrap_or_else(|it| it);
-        }
-        self.0.load(order)
-    }
-
-    /// As std.
-    #[track_caller]
-    pub fn fetch_add(&self, more: usize, order: Ordering) -> usize {
-        self.0.fetch_add(more, order)
-    }
+/// How many weak exchanges this thread has tried before. Its own count: what a thread does may
+/// depend on nothing that loom does not see.
+fn turn() -> usize {
+    TURN.with(|turn| turn.replace(turn.get() + 1))
 }
 
-/// Explores a scenario as planned and answers how many executions that took.
-pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> usize {
+// No pointer of ours has all bits set, and no count gets there.
+atomic!(
+    AtomicPtr,
+    ::loom::sync::atomic::AtomicPtr<T>,
+    *mut T,
+    without_provenance_mut(usize::MAX),
+    T
+);
+atomic!(AtomicUsize, ::loom::sync::atomic::AtomicUsize, usize, usize::MAX);
+arithmetic!(AtomicUsize, usize);
+
+/// Explores a scenario as planned.
+pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> Explored {
+    // Relaxed: the harness's own, as in `checked`.
     static EXECUTIONS: Counter = Counter::new(0);
-    RMW.store(plan.rmw, Ordering::Relaxed);
-    checked::fail_weak_exchanges(plan.spurious);
+    checked::enter(plan.mode);
+    sites::weaken(plan.weaker.as_ref());
     EXECUTIONS.store(0, Ordering::Relaxed);
     let mut builder = ::loom::model::Builder::new();
     builder.preemption_bound = plan.preemptions;
     builder.max_branches = 10_000;
-    // No limit of time or number: an unfinished search would pass silently.
     builder.max_duration = None;
-    builder.max_permutations = None;
+    // It is looked at once in an interval only, and before an execution.
+    builder.max_permutations = plan.most;
+    builder.checkpoint_interval = plan.most.map_or(usize::MAX, |most| most + 1);
     builder.check(move || {
         EXECUTIONS.fetch_add(1, Ordering::Relaxed);
         checked::begin();
         scenario();
     });
-    EXECUTIONS.load(Ordering::Relaxed)
+    let executions = EXECUTIONS.load(Ordering::Relaxed);
+    Explored { executions, whole: plan.most.is_none_or(|most| executions < most) }
 }
 
 ::loom::thread_local! {
     static INDEX: Cell<usize> = Cell::new(0);
+    static TURN: Cell<usize> = Cell::new(0);
 }
 
 /// What `spawn` was told; 0 for the first thread.
 pub fn thread_index() -> usize {
     INDEX.with(Cell::get)
+}
+
+/// Nobody is stopped under loom.
+pub const fn resume() -> bool {
+    false
 }
 
 /// Threads with an index.

@@ -2,8 +2,9 @@
 
 use std::alloc::{Layout, dealloc};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
-use super::{Checker, Ordering, Plan};
+use super::{Checker, Explored, Ordering, Plan, Site};
 
 pub use super::native_cell::UnsafeCell;
 pub use std::sync::Arc;
@@ -17,18 +18,75 @@ pub fn fence(order: Ordering) {
     std::sync::atomic::fence(order);
 }
 
-/// A SeqCst fence straight after an exchange by this thread.
+/// How two fences meet of which one is passed often and the other one seldom.
 ///
-/// On x86-64 the exchange is a locked instruction, which is a full barrier already: no load or store
-/// of this thread passes it (Intel SDM volume 3, 10.2.2). So only the compiler has to be held; the
-/// fence instruction would cost as much as the exchange once more.
-#[inline]
-pub fn fence_after_exchange() {
-    if cfg!(target_arch = "x86_64") {
-        std::sync::atomic::compiler_fence(Ordering::SeqCst);
-    } else {
-        std::sync::atomic::fence(Ordering::SeqCst);
+/// Where the kernel has `membarrier`, the light one only holds the compiler, and the heavy one makes
+/// every running thread of the process pass a full barrier: whatever a thread does before its light
+/// fence is seen after the heavy one, or what it does after sees all from before the heavy one. That
+/// is what two SeqCst fences promise each other, which they are where the kernel has it not. Two
+/// light ones promise each other nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Fences {
+    light: bool,
+}
+
+impl Fences {
+    /// Asks the kernel, once for each map.
+    #[allow(clippy::new_without_default)] // It asks the kernel: no plain value.
+    pub fn new() -> Self {
+        Self { light: membarrier::register() }
     }
+
+    /// Passed often.
+    #[inline]
+    pub fn light(self) {
+        if self.light {
+            std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        } else {
+            std::sync::atomic::fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Passed seldom.
+    pub fn heavy(self) {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.light {
+            membarrier::pass();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod membarrier {
+    use libc::{
+        MEMBARRIER_CMD_PRIVATE_EXPEDITED, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+        SYS_membarrier, c_int, c_long, syscall,
+    };
+
+    fn call(command: c_int) -> c_long {
+        // SAFETY: the call takes these three numbers and touches no memory of ours.
+        unsafe { syscall(SYS_membarrier, command, 0, 0) }
+    }
+
+    /// Whether the kernel has it and lets this process use it: a sandbox may not.
+    pub(super) fn register() -> bool {
+        call(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0
+            && call(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0
+    }
+
+    pub(super) fn pass() {
+        let passed = call(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+        assert_eq!(passed, 0, "SHARD-4: membarrier, which this process has registered for, failed");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod membarrier {
+    pub(super) fn register() -> bool {
+        false
+    }
+
+    pub(super) fn pass() {}
 }
 
 /// std's, in a type of our own: clippy looks through a re-export and would refuse it elsewhere.
@@ -56,6 +114,12 @@ macro_rules! atomic {
             #[inline]
             pub fn store(&self, value: $value, order: Ordering) {
                 self.0.store(value, order);
+            }
+
+            /// As std.
+            #[inline]
+            pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                self.0.swap(value, order)
             }
 
             /// As std.
@@ -139,12 +203,26 @@ pub unsafe fn release(
 /// In a checked build: gives back what is in quarantine.
 pub const fn drain() {}
 
-/// Runs a scenario with real threads, `schedules` times.
-pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> usize {
-    for _ in 0..plan.schedules {
+/// Runs a scenario with real threads, `most` times.
+pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> Explored {
+    let executions = plan.most.unwrap_or(1);
+    for _ in 0..executions {
         scenario();
     }
-    plan.schedules
+    Explored { executions, whole: false }
+}
+
+/// Nobody is stopped here.
+pub const fn resume() -> bool {
+    false
+}
+
+/// Sites are for checked builds.
+pub const fn watch(_on: bool) {}
+
+/// None: sites are for checked builds.
+pub const fn seen() -> BTreeSet<Site> {
+    BTreeSet::new()
 }
 
 /// A small number of this thread's own, from 0, where threads are few; else shared.

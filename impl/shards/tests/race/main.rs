@@ -1,139 +1,123 @@
 //! Races, explored. The same scenarios run with real threads, under loom and under shuttle.
 //!
-//! * built as usual: each scenario a number of rounds with real threads, and then
-//!   `under_the_checkers`: builds this test for loom and for shuttle in target folders of their
-//!   own, and runs it there;
-//! * under loom: exhaustive within the stated bound on preemptions, in both modes of loads (see
-//!   `sync::Plan`), with pinned numbers of executions;
-//! * under shuttle: random and PCT schedules, every history judged linearizable.
+//! * built as usual: each scenario a number of rounds with real threads; and then this test is
+//!   built for loom and for shuttle in target folders of their own, and run there;
+//! * under loom: exhaustive within the stated bound on preemptions, in three modes of accesses (see
+//!   `sync::Mode`), with pinned numbers of executions (`searches.txt`);
+//! * under shuttle: depth-first where that ends, random and PCT schedules, every history judged
+//!   linearizable; and with one thread stopped at each of its steps in turn;
+//! * loom must have seen every outcome that shuttle saw;
+//! * every ordering is weakened in turn, and a search must fail (`orderings.txt`).
 //!
 //! Each scenario publishes plain data through the map: who sees a value, or its absence, reads what
 //! its writer wrote before. loom reports a missing edge as a data race. Freed memory has a canary.
+//!
+//! `CLOAKROOM_SET` says how much: `quick` (if it is not set), `whole` or `deep`. `CLOAKROOM_SCENARIO`
+//! names a scenario.
 
+// The harness is not what is checked: its own locks must be no points of a schedule.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod deeds;
+mod explore;
+mod orderings;
+mod outer;
 mod scenario;
 mod scenarios;
+mod searches;
 
-use std::time::Instant;
+use cloakroom_shards::sync::{CHECKER, Checker, Mode, Plan};
 
-use cloakroom_shards::sync::{CHECKER, Checker, Plan, explore};
-
-use scenario::Scenario;
+use explore::variable;
+use scenario::Reclaimer;
 use scenarios::SCENARIOS;
 
-fn plan() -> Plan {
-    Plan { preemptions: None, rmw: false, spurious: 0, schedules: 0, pct_depth: 0 }
+/// Whether this is an ordinary build.
+fn outer() -> bool {
+    CHECKER == Checker::None
 }
 
-/// Explores a scenario in every way of this build; answers where a pinned number differs.
-fn explore_all(scenario: &'static Scenario) -> Vec<String> {
-    match CHECKER {
-        Checker::None => {
-            explore(&Plan { schedules: 300, ..plan() }, || scenario.run());
-            Vec::new()
-        }
-        Checker::Shuttle => {
-            sample(scenario);
-            Vec::new()
-        }
-        Checker::Loom => exhaust(scenario),
-    }
-}
-
-fn sample(scenario: &'static Scenario) {
-    for (kind, pct_depth, spurious) in [("random", 0, 0), ("random", 0, 3), ("pct", 3, 0)] {
-        let schedules = schedules();
-        let ran = explore(&Plan { schedules, pct_depth, spurious, ..plan() }, || scenario.run());
-        assert_eq!(ran, schedules, "{}: an exploration that ended early", scenario.name);
-        eprintln!("{}: {kind}, spurious {spurious}: {ran} schedules", scenario.name);
-    }
-}
-
-fn exhaust(scenario: &'static Scenario) -> Vec<String> {
-    let name = scenario.name;
-    let mut wrong = Vec::new();
-    for (kind, rmw, search) in [("plain", false, scenario.plain), ("rmw", true, scenario.rmw)] {
-        let plan = Plan { preemptions: search.preemptions, rmw, ..plan() };
-        let begun = Instant::now();
-        let got = explore(&plan, || scenario.run());
-        let bound = search.preemptions.map_or("none".into(), |most| most.to_string());
-        let took = begun.elapsed().as_millis();
-        eprintln!("{name}: {kind}, preemption bound {bound}: {got} executions, {took} ms");
-        if got != search.executions {
-            let expected = search.executions;
-            wrong.push(format!("{name}: {kind}: expected {expected} executions, got {got}"));
-        }
-    }
-    wrong
-}
-
-/// More of them in a deep run.
-fn schedules() -> usize {
-    let asked = std::env::var("CLOAKROOM_SCHEDULES");
-    asked.map_or(3_000, |number| number.parse().expect("CLOAKROOM_SCHEDULES: a number"))
+fn pins() -> bool {
+    variable("CLOAKROOM_PIN").is_some()
 }
 
 #[test]
-fn every_scenario_holds() {
-    let only = std::env::var("CLOAKROOM_SCENARIO").unwrap_or_default();
-    let (mut ran, mut wrong) = (0, Vec::new());
-    for scenario in SCENARIOS.iter().filter(|scenario| scenario.name.contains(&*only)) {
-        eprintln!("-- {}", scenario.name);
-        wrong.extend(explore_all(scenario));
-        ran += 1;
+fn the_task_of_a_checked_build() {
+    if !outer() {
+        explore::task();
     }
-    assert!(wrong.is_empty(), "the search has changed:\n{}", wrong.join("\n"));
-    assert!(ran > 0, "no scenario is named {only}");
 }
 
-/// Builds and runs this test under a checker.
-fn under(checker: &str) {
-    let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(checker);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = std::process::Command::new(cargo);
-    command
-        .args(["test", "-p", "cloakroom-shards", "--test", "race", "--"])
-        .args(["--nocapture", "--test-threads=1", "every_scenario_holds", "a_broken_reclaimer"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // It is built anew with each change, and not debugged.
-        .env("CARGO_PROFILE_TEST_DEBUG", "0")
-        .env("RUSTFLAGS", format!("--cfg cloakroom_{checker}"))
-        .env("CARGO_TARGET_DIR", target);
-    let output = command.output().expect("cargo runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    eprintln!("{said}");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "under {checker}:\n{told}\n{said}");
-    // An empty filter would pass too.
-    assert!(told.contains("test result: ok. 2 passed"), "under {checker}:\n{told}");
+#[test]
+fn with_real_threads() {
+    if outer() {
+        for scenario in SCENARIOS.iter() {
+            for reclaimer in [Reclaimer::Still, Reclaimer::Epoch] {
+                let plan = Plan { most: Some(100), ..explore::plan(Mode::Plain) };
+                drop(explore::exploration(scenario, reclaimer, &plan));
+            }
+        }
+    }
 }
 
 #[test]
 fn under_loom() {
-    if CHECKER == Checker::None {
-        under("loom");
+    if outer() && !pins() {
+        outer::searched("loom");
+        outer::task("loom", "broken");
     }
 }
 
 #[test]
 fn under_shuttle() {
-    if CHECKER == Checker::None {
-        under("shuttle");
+    if outer() && !pins() {
+        outer::searched("shuttle");
+        outer::task("shuttle", "broken");
     }
 }
 
-/// The check of the check: reclaimers that free too early are noticed, by the same scenarios.
 #[test]
-fn a_broken_reclaimer_is_noticed() {
-    if CHECKER == Checker::None {
-        // With real threads it would be undefined behaviour.
-        return;
+fn loom_sees_every_outcome_that_shuttle_sees() {
+    if outer() && !pins() {
+        let missed = outer::missed_by_loom();
+        assert!(missed.is_empty(), "missed by loom:\n{}", missed.join("\n"));
     }
-    let noticed = |preemptions, reclaimer: fn(&'static Scenario)| {
-        SCENARIOS.iter().filter(|scenario| scenario.frees).any(|scenario| {
-            let plan = Plan { preemptions: Some(preemptions), schedules: 1_000, ..plan() };
-            std::panic::catch_unwind(move || explore(&plan, move || reclaimer(scenario))).is_err()
-        })
-    };
-    assert!(noticed(2, Scenario::run_hasty), "no grace period, and nobody notices");
-    assert!(!noticed(1, Scenario::run_leaking), "nothing is freed, and somebody complains");
+}
+
+#[test]
+fn a_thread_that_stops_for_ever_stops_nobody() {
+    if outer() && !pins() {
+        outer::task("shuttle", "stop");
+    }
+}
+
+#[test]
+fn every_ordering_earns_its_place() {
+    if outer() && !pins() {
+        let wrong = outer::unearned();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn every_ordering_is_met_by_a_scenario() {
+    if outer() && !pins() {
+        let differ = outer::sites_that_differ();
+        assert!(differ.is_empty(), "in the text or met, not both:\n{}", differ.join("\n"));
+    }
+}
+
+#[test]
+fn pin_searches() {
+    if outer() && pins() {
+        outer::task("shuttle", "pin");
+        outer::task("loom", "pin");
+    }
+}
+
+#[test]
+fn pin_orderings() {
+    if outer() && pins() {
+        outer::pin_orderings();
+    }
 }

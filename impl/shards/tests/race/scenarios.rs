@@ -1,207 +1,316 @@
-//! The scenarios, with their bounds and pinned numbers of executions.
+//! The scenarios. How each is explored, and what that takes, stands in `searches.txt`.
 //!
-//! Under a checker a shard begins with two slots and takes two keys; the third makes it grow.
+//! Under a checker a shard begins with two slots and takes two keys; the third makes it grow. A
+//! key's slot is its number, modulo the slots.
 
-use crate::scenario::{Scenario, Search, Step};
+use std::sync::LazyLock;
 
-use Step::{Cas, Get, Iterate, Put, Remove};
+use crate::deeds::Deed;
+use crate::scenario::{Scenario, Step};
 
-const fn bound(preemptions: usize, executions: usize) -> Search {
-    Search { preemptions: Some(preemptions), executions }
+use Deed::{Pass, Read, Unlink, Within};
+use Step::{Back, Cas, Get, Hold, Iterate, Put, Remove};
+
+pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
+    let mut all = one_key();
+    all.extend(neighbours());
+    all.extend(publication());
+    all.extend(reclamation());
+    all.extend(reclaimer_alone());
+    all.extend(growth());
+    all.extend(growth_under_pairs());
+    all.extend(wide_keys());
+    all.extend(handles());
+    all
+});
+
+fn scenario(name: &str, heap: bool, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
+    let (frees, registered, one_seat) = (false, false, false);
+    let (name, deeds) = (name.into(), Vec::new());
+    Scenario { name, heap, frees, registered, one_seat, setup, threads, deeds }
 }
 
-const fn all(executions: usize) -> Search {
-    Search { preemptions: None, executions }
+/// Keys and values on the heap, and something is freed.
+fn freeing(name: &str, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
+    Scenario { frees: true, ..scenario(name, true, setup, threads) }
 }
 
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "put put same key",
-        heap: true,
-        frees: false,
-        setup: &[],
-        threads: &[&[Put(0, 1), Get(0)], &[Put(0, 2), Get(0)]],
-        plain: all(2583),
-        rmw: bound(3, 1658),
-    },
-    Scenario {
-        name: "put put same key, inline",
-        heap: false,
-        frees: false,
-        setup: &[],
-        threads: &[&[Put(0, 1), Get(0)], &[Put(0, 2), Get(0)]],
-        plain: all(2583),
-        rmw: bound(3, 1636),
-    },
-    Scenario {
-        name: "cas remove",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1)],
-        threads: &[&[Cas(0, 1, 2)], &[Remove(0, 1), Get(0)]],
-        plain: all(2583),
-        rmw: bound(3, 1751),
-    },
-    Scenario {
-        name: "remove remove",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1)],
-        threads: &[&[Remove(0, 1)], &[Remove(0, 1)]],
-        plain: all(639),
-        rmw: bound(3, 988),
-    },
-    Scenario {
-        name: "remove, put again",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1)],
-        threads: &[&[Remove(0, 1)], &[Put(0, 2), Get(0)]],
-        plain: all(1233),
-        rmw: bound(3, 1516),
-    },
-    Scenario {
-        name: "remove, put again, inline",
-        heap: false,
-        frees: false,
-        setup: &[Put(0, 1)],
-        threads: &[&[Remove(0, 1)], &[Put(0, 2), Get(0)]],
-        plain: all(81),
-        rmw: bound(3, 404),
-    },
-    Scenario {
-        name: "remove, put neighbour",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1)],
-        threads: &[&[Remove(0, 1)], &[Put(2, 2), Get(0)]],
-        plain: all(783),
-        rmw: bound(3, 1362),
-    },
-    Scenario {
-        name: "put neighbour",
-        heap: true,
-        frees: false,
-        setup: &[],
-        threads: &[&[Put(0, 1), Get(2)], &[Put(2, 2), Get(0)]],
-        plain: bound(3, 796),
-        rmw: bound(3, 2286),
-    },
-    Scenario {
-        name: "churn get",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1)],
-        threads: &[&[Cas(0, 1, 2), Cas(0, 2, 3)], &[Get(0), Get(0)]],
-        plain: bound(3, 960),
-        rmw: bound(2, 506),
-    },
-    Scenario {
-        name: "churn get, inline",
-        heap: false,
-        frees: false,
-        setup: &[Put(0, 1)],
-        threads: &[&[Cas(0, 1, 2), Cas(0, 2, 3)], &[Get(0), Get(0)]],
-        plain: all(234),
-        rmw: bound(3, 1038),
-    },
-    Scenario {
-        name: "retire pin",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1)],
-        threads: &[&[Cas(0, 1, 2), Cas(0, 2, 3), Cas(0, 3, 4)], &[Get(0)]],
-        plain: all(7731),
-        rmw: bound(3, 2570),
-    },
-    Scenario {
-        name: "three threads, same key",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1)],
-        threads: &[&[Cas(0, 1, 2)], &[Remove(0, 1)], &[Get(0)]],
-        plain: bound(2, 1391),
-        rmw: bound(2, 2936),
-    },
-    Scenario {
-        name: "grow put",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Put(2, 3)], &[Put(0, 4), Get(2)]],
-        plain: bound(3, 1327),
-        rmw: bound(2, 479),
-    },
-    Scenario {
-        name: "grow cas",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Put(2, 3)], &[Cas(0, 1, 4), Get(0)]],
-        plain: bound(2, 11653),
-        rmw: bound(2, 1006),
-    },
-    Scenario {
-        name: "grow cas, inline",
-        heap: false,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Put(2, 3)], &[Cas(0, 1, 4), Get(0)]],
-        plain: bound(2, 5010),
-        rmw: bound(2, 673),
-    },
-    Scenario {
-        name: "grow remove",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Put(2, 3)], &[Remove(0, 1), Get(0)]],
-        plain: bound(2, 11700),
-        rmw: bound(2, 1014),
-    },
-    Scenario {
-        name: "grow get",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Put(2, 3)], &[Get(0), Get(2)]],
-        plain: bound(3, 1327),
-        rmw: bound(2, 479),
-    },
-    Scenario {
-        name: "grow iterate",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Put(2, 3)], &[Iterate]],
-        plain: bound(3, 539),
-        rmw: bound(2, 326),
-    },
-    Scenario {
-        name: "grow grow",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Put(2, 3)], &[Put(3, 4)]],
-        plain: bound(2, 19174),
-        rmw: bound(2, 1364),
-    },
-    Scenario {
-        name: "removed, grown, read",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Remove(0, 1), Put(2, 3)], &[Get(0)]],
-        plain: bound(3, 653),
-        rmw: bound(2, 320),
-    },
-    Scenario {
-        name: "late copier",
-        heap: true,
-        frees: true,
-        setup: &[Put(0, 1), Put(1, 2)],
-        threads: &[&[Put(2, 3)], &[Put(3, 4), Remove(0, 1), Get(0)]],
-        plain: bound(1, 6232),
-        rmw: bound(2, 1902),
-    },
-];
+fn one_key() -> Vec<Scenario> {
+    let here = || vec![Put(0, 1)];
+    let twice = || vec![vec![Put(0, 1), Get(0)], vec![Put(0, 2), Get(0)]];
+    let again = || vec![vec![Remove(0, 1)], vec![Put(0, 2), Get(0)]];
+    let churn = || vec![vec![Cas(0, 1, 2), Cas(0, 2, 3)], vec![Get(0), Get(0)]];
+    vec![
+        scenario("put put", true, vec![], twice()),
+        scenario("put put, inline", false, vec![], twice()),
+        freeing("cas cas", here(), vec![vec![Cas(0, 1, 2)], vec![Cas(0, 1, 3), Get(0)]]),
+        freeing("cas remove", here(), vec![vec![Cas(0, 1, 2)], vec![Remove(0, 1), Get(0)]]),
+        freeing("remove remove", here(), vec![vec![Remove(0, 1)], vec![Remove(0, 1)]]),
+        freeing("remove put", here(), again()),
+        scenario("remove put, inline", false, here(), again()),
+        freeing("churn get", here(), churn()),
+        scenario("churn get, inline", false, here(), churn()),
+        freeing(
+            "cas remove get",
+            here(),
+            vec![vec![Cas(0, 1, 2)], vec![Remove(0, 1)], vec![Get(0)]],
+        ),
+        scenario(
+            "put put get, inline",
+            false,
+            vec![],
+            vec![vec![Put(0, 1)], vec![Put(0, 2)], vec![Get(0)]],
+        ),
+        freeing(
+            "cas cas cas",
+            here(),
+            vec![vec![Cas(0, 1, 2)], vec![Cas(0, 2, 3)], vec![Cas(0, 3, 4), Get(0)]],
+        ),
+        // The exchange finds a word that is equal to the one that was read, of another writer.
+        scenario(
+            "back again, inline",
+            false,
+            here(),
+            vec![vec![Cas(0, 1, 2), Back(0, 2, 1)], vec![Cas(0, 1, 3)]],
+        ),
+    ]
+}
+
+fn neighbours() -> Vec<Scenario> {
+    vec![
+        // Slot 0 is taken: the second key's way goes over it.
+        freeing(
+            "remove, put neighbour",
+            vec![Put(0, 1)],
+            vec![vec![Remove(0, 1)], vec![Put(2, 2), Get(0)]],
+        ),
+        scenario(
+            "put neighbour",
+            true,
+            vec![],
+            vec![vec![Put(0, 1), Get(2)], vec![Put(2, 2), Get(0)]],
+        ),
+        scenario("iterate, put", true, vec![Put(0, 1)], vec![vec![Put(1, 2)], vec![Iterate]]),
+        freeing(
+            "iterate, remove",
+            vec![Put(0, 1), Put(1, 2)],
+            vec![vec![Remove(1, 2), Remove(0, 1)], vec![Iterate]],
+        ),
+    ]
+}
+
+/// Every way to change a key, against every way to see it.
+fn publication() -> Vec<Scenario> {
+    let writers = [("put", Put(0, 2)), ("cas", Cas(0, 1, 2)), ("remove", Remove(0, 1))];
+    let readers = [
+        ("get", Get(0)),
+        ("put", Put(0, 3)),
+        ("cas", Cas(0, 2, 3)),
+        ("remove", Remove(0, 2)),
+        ("iterate", Iterate),
+        ("hold", Hold(1, vec![Get(0)])),
+    ];
+    let mut all = Vec::new();
+    for (written, writer) in &writers {
+        for (read, reader) in &readers {
+            let setup = if *written == "put" { vec![] } else { vec![Put(0, 1)] };
+            let name = format!("{written}, seen by {read}");
+            let threads = vec![vec![writer.clone()], vec![reader.clone()]];
+            all.push(scenario(&name, true, setup, threads));
+        }
+    }
+    all
+}
+
+fn reclamation() -> Vec<Scenario> {
+    let here = || vec![Put(0, 1)];
+    let both = || vec![Put(0, 1), Put(1, 2)];
+    vec![
+        freeing(
+            "retire pin",
+            here(),
+            vec![vec![Cas(0, 1, 2), Cas(0, 2, 3), Cas(0, 3, 4)], vec![Get(0)]],
+        ),
+        freeing(
+            "retire, held",
+            here(),
+            vec![vec![Cas(0, 1, 2), Cas(0, 2, 3), Cas(0, 3, 4)], vec![Hold(0, vec![Get(0)])]],
+        ),
+        freeing(
+            "retire retire",
+            both(),
+            vec![
+                vec![Cas(0, 1, 3), Cas(0, 3, 4), Cas(0, 4, 5)],
+                vec![Cas(1, 2, 6), Cas(1, 6, 7), Get(0)],
+            ],
+        ),
+        // A guard of the epoch that the other thread has made meanwhile.
+        freeing(
+            "retire, moved by the other",
+            both(),
+            vec![vec![Cas(1, 2, 3), Get(0)], vec![Cas(0, 1, 4), Cas(0, 4, 5)]],
+        ),
+        // What the first has read is freed by the second, which only the third knows to be gone.
+        freeing(
+            "retire, moved by a third",
+            both(),
+            vec![vec![Get(0)], vec![Cas(1, 2, 3), Cas(1, 3, 6)], vec![Cas(0, 1, 4), Cas(0, 4, 5)]],
+        ),
+        // The second takes over the seat of the first, with its garbage.
+        Scenario {
+            one_seat: true,
+            ..freeing("a seat taken over", both(), vec![vec![Cas(0, 1, 3)], vec![Cas(1, 2, 4)]])
+        },
+        // More guards than seats.
+        freeing(
+            "more guards than seats",
+            both(),
+            vec![vec![Hold(0, vec![Get(1)])], vec![Hold(1, vec![Get(0)])]],
+        ),
+        freeing(
+            "more guards than seats, retire",
+            both(),
+            vec![vec![Hold(0, vec![Cas(1, 2, 3)])], vec![Hold(1, vec![Cas(0, 1, 4)])]],
+        ),
+    ]
+}
+
+/// The reclaimer without a map: by threads that have registered, and by others.
+fn reclaimer_alone() -> Vec<Scenario> {
+    let all = [
+        ("read, unlink", vec![vec![Read(0)], vec![Unlink(0), Pass, Pass]]),
+        ("read read, unlink", vec![vec![Read(0)], vec![Read(0)], vec![Unlink(0), Pass, Pass]]),
+        ("pass, read, unlink", vec![vec![Pass, Read(0)], vec![Unlink(0), Pass]]),
+        ("read, pass, unlink", vec![vec![Read(0)], vec![Pass, Pass], vec![Unlink(0), Pass]]),
+        ("unlink unlink", vec![vec![Unlink(0), Read(1)], vec![Unlink(1), Read(0)]]),
+        ("within, unlink", vec![vec![Within(0, 1)], vec![Within(1, 0), Unlink(0), Pass]]),
+        ("read twice, unlink", vec![vec![Read(0), Read(1)], vec![Unlink(0), Pass, Pass]]),
+    ];
+    let alone = |registered: bool| {
+        all.clone().map(|(name, deeds)| Scenario {
+            frees: true,
+            registered,
+            deeds,
+            ..scenario(
+                &format!("{}: {name}", if registered { "registered" } else { "alone" }),
+                false,
+                vec![],
+                vec![],
+            )
+        })
+    };
+    alone(false).into_iter().chain(alone(true)).collect()
+}
+
+/// Tables that have grown keep keys of 12 bytes in three words; twins have the first in common.
+fn wide_keys() -> Vec<Scenario> {
+    let grown = || (0..5).map(|key| Put(key, key + 1)).collect::<Vec<Step>>();
+    let wide = |name: &str, threads: Vec<Vec<Step>>| scenario(name, true, grown(), threads);
+    vec![
+        wide("wide: put put", vec![vec![Put(16, 10), Get(16)], vec![Put(16, 11)]]),
+        wide("wide: put twin", vec![vec![Put(16, 10), Get(32)], vec![Put(32, 11), Get(16)]]),
+        wide("wide: put get", vec![vec![Put(16, 10)], vec![Get(16), Get(16)]]),
+        wide("wide: put iterate", vec![vec![Put(16, 10)], vec![Iterate]]),
+        Scenario {
+            frees: true,
+            ..wide(
+                "wide: grow put",
+                vec![
+                    vec![Put(16, 10), Put(5, 12), Put(6, 13), Put(7, 14)],
+                    vec![Put(16, 11), Get(0)],
+                ],
+            )
+        },
+    ]
+}
+
+/// By way of handles.
+fn handles() -> Vec<Scenario> {
+    let registered = |scenario: Scenario| Scenario {
+        registered: true,
+        name: format!("{}, by handles", scenario.name),
+        ..scenario
+    };
+    let by_handles = [
+        "cas remove",
+        "churn get",
+        "retire pin",
+        "retire, held",
+        "a seat taken over",
+        "retire, moved by the other",
+        "more guards than seats, retire",
+        "grow cas",
+        "grow get",
+    ];
+    let all = one_key().into_iter().chain(reclamation()).chain(growth());
+    all.filter(|scenario| by_handles.contains(&&*scenario.name)).map(registered).collect()
+}
+
+fn growth() -> Vec<Scenario> {
+    let full = || vec![Put(0, 1), Put(1, 2)];
+    let grow = || vec![Put(2, 3)];
+    vec![
+        freeing("grow put", full(), vec![grow(), vec![Put(0, 4), Get(2)]]),
+        freeing("grow put same", full(), vec![grow(), vec![Put(2, 4), Get(2)]]),
+        freeing("grow cas", full(), vec![grow(), vec![Cas(0, 1, 4), Get(0)]]),
+        Scenario {
+            heap: false,
+            ..freeing("grow cas, inline", full(), vec![grow(), vec![Cas(0, 1, 4), Get(0)]])
+        },
+        freeing("grow remove", full(), vec![grow(), vec![Remove(0, 1), Get(0)]]),
+        freeing("grow get", full(), vec![grow(), vec![Get(0), Get(2)]]),
+        freeing("grow iterate", full(), vec![grow(), vec![Iterate]]),
+        freeing("grow grow", full(), vec![grow(), vec![Put(3, 4)]]),
+        freeing("removed, grown, read", full(), vec![vec![Remove(0, 1), Put(2, 3)], vec![Get(0)]]),
+        freeing(
+            "removed, grown, put",
+            full(),
+            vec![vec![Remove(0, 1), Put(2, 3)], vec![Put(0, 4), Get(0)]],
+        ),
+        freeing("late copier", full(), vec![grow(), vec![Put(3, 4), Remove(0, 1), Get(0)]]),
+        // A copier freezes a word that is equal to the one that it read, of another writer.
+        Scenario {
+            heap: false,
+            ..freeing(
+                "back again, grown",
+                full(),
+                vec![vec![Cas(0, 1, 5), Back(0, 5, 1)], vec![Put(2, 3), Cas(0, 1, 4)]],
+            )
+        },
+        // A copier finds frozen what it read before it was changed.
+        freeing(
+            "changed, frozen by the other",
+            full(),
+            vec![vec![Cas(0, 1, 5), Put(3, 4)], vec![Put(2, 3), Get(0)]],
+        ),
+        // The copier's successor has a successor itself before the copier goes on.
+        freeing(
+            "late copier, twice replaced",
+            full(),
+            vec![grow(), vec![Put(3, 4), Put(4, 5), Put(5, 6), Get(0)]],
+        ),
+    ]
+}
+
+/// A table grows while each pair of operations meets on one key.
+fn growth_under_pairs() -> Vec<Scenario> {
+    let steps = |value: u8| {
+        [
+            ("put", Put(2, value)),
+            ("cas", Cas(0, 1, value)),
+            ("remove", Remove(0, 1)),
+            ("get", Get(0)),
+            ("iterate", Iterate),
+        ]
+    };
+    let mut all = Vec::new();
+    for (at, (one, first)) in steps(5).into_iter().enumerate() {
+        for (other, second) in steps(6).into_iter().skip(at) {
+            let name = format!("grow: {one} {other}");
+            let full = vec![Put(0, 1), Put(1, 2)];
+            let threads = vec![vec![Put(2, 3)], vec![first.clone()], vec![second]];
+            all.push(Scenario { heap: false, ..freeing(&name, full, threads) });
+        }
+    }
+    all
+}

@@ -1,0 +1,252 @@
+//! How a key stands in a slot: in the slot's own words when they are enough, else on the heap.
+//!
+//! A table has one to nine key words in each slot, as suits the keys that it holds. The first word
+//! tells, by its low bits:
+//!
+//! | low bits | means |
+//! |---|---|
+//! | all 64 are 0 | empty: no key yet |
+//! | `00` | address of a [`Blob`](crate::blob::Blob), which has the key |
+//! | `01` | 0 to 7 bytes: the mixed number of bytes and length, without the shard's bits |
+//! | `10` | 8 bytes: their mixed number, without the shard's bits |
+//! | `11` | 9 to 64 bytes: length in bits 2 to 8, from bit 17 on the hash without the shard's bits |
+//!
+//! Further words have 63 bits of 8 bytes of a key each, and their lowest bit set; the highest bits
+//! of the 8 bytes stand in bits 9 to 16 of the first word.
+//!
+//! Invariants:
+//! * in one table a key has one form, by its length and the table's words: two inline keys are
+//!   equal exactly when their words are;
+//! * no word of a key is 0, so a word that is 0 was not written yet;
+//! * the highest bits of a first word that is no address are the hash's, so a key finds its place
+//!   in a larger table without being read.
+//!
+//! What it does not do: own. A key on the heap belongs to the tables that have its address.
+
+// Measured, see `map`.
+#![allow(clippy::inline_always)]
+
+use std::ptr;
+
+use crate::blob::Blob;
+use crate::error::{MAX_KEY_BYTES, ShardsError};
+use crate::hash::Hasher;
+use crate::slot::Place;
+use crate::table::{Found, Look, Table};
+use crate::word::{Bits, New, Owned, Word, number_of};
+
+const KIND: u64 = 0b11;
+const SHORT: u64 = 0b01;
+const EIGHT: u64 = 0b10;
+const WIDE: u64 = 0b11;
+
+/// So many of the highest bits must be left over from the shard, for the kind.
+pub(crate) const KIND_BITS: u32 = 2;
+
+const LENGTH_AT: u32 = 2;
+const HIGH_BITS_AT: u32 = 9;
+/// Below it in the first word of a wide key there is no hash.
+const HASH_AT: u32 = 17;
+
+/// Key words at most: the first one, and one for each 8 bytes.
+pub(crate) const MOST_WORDS: usize = 1 + MAX_KEY_BYTES / 8;
+
+/// A key that is looked for.
+pub(crate) trait Probe {
+    /// Follows its way through a table.
+    fn find<'t>(&self, table: &'t Table) -> Found<'t>;
+
+    /// Puts it into a slot that `find` called empty, with `pending` as its copy on the heap if it
+    /// needs one there. Answers whether it stands there, by whomever; if not, another key does.
+    ///
+    /// # Errors
+    /// [`ShardsError::OutOfMemory`].
+    fn claim(&self, place: Place<'_>, pending: &mut Option<Owned>) -> Result<bool, ShardsError>;
+}
+
+/// A key of up to 8 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Short {
+    /// The hash without the shard's bits.
+    local: u64,
+    /// The only word.
+    word: u64,
+}
+
+impl Short {
+    /// And the shard. `bytes` are at most 8.
+    #[inline(always)]
+    pub(crate) fn new(bytes: &[u8], hasher: &Hasher) -> (usize, Self) {
+        let length = bytes.len() as u64;
+        let (number, kind) = if length == 8 { (0, EIGHT) } else { (length << 56, SHORT) };
+        let hash = hasher.mixed(number_of(bytes) | number);
+        let local = hasher.local(hash);
+        (hasher.shard(hash), Self { local, word: local | kind })
+    }
+}
+
+impl Probe for Short {
+    #[inline(always)]
+    fn find<'t>(&self, table: &'t Table) -> Found<'t> {
+        let wanted = bits(self.word);
+        table.walk(self.local, |_, there| if there == wanted { Look::Same } else { Look::Other })
+    }
+
+    fn claim(&self, place: Place<'_>, _: &mut Option<Owned>) -> Result<bool, ShardsError> {
+        Ok(place.claim_first(bits(self.word)))
+    }
+}
+
+/// A key of more than 8 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Long<'a> {
+    bytes: &'a [u8],
+    /// The hash without the shard's bits.
+    pub(crate) local: u64,
+    /// The first word of the inline form.
+    first: u64,
+}
+
+impl<'a> Long<'a> {
+    /// And the shard. `bytes` are more than 8.
+    pub(crate) fn new(bytes: &'a [u8], hasher: &Hasher) -> (usize, Self) {
+        let hash = hasher.hash(bytes);
+        let local = hasher.local(hash);
+        let mut first = local >> HASH_AT << HASH_AT | (bytes.len() as u64) << LENGTH_AT | WIDE;
+        for (at, eight) in bytes.chunks(8).enumerate() {
+            first |= number_of(eight) >> 63 << (HIGH_BITS_AT as usize + at);
+        }
+        (hasher.shard(hash), Self { bytes, local, first })
+    }
+
+    /// How many words the inline form takes.
+    pub(crate) fn words(&self) -> usize {
+        words_of(self.bytes.len())
+    }
+
+    /// A word of the inline form, from 1 to below [`Long::words`].
+    fn further(&self, at: usize) -> Bits {
+        let rest = &self.bytes[8 * (at - 1)..];
+        bits(number_of(&rest[..rest.len().min(8)]) << 1 | 1)
+    }
+
+    /// Puts its inline form into a slot; see [`Probe::claim`].
+    pub(crate) fn claim_inline(&self, place: Place<'_>) -> bool {
+        place.claim_first(bits(self.first))
+            && (1..self.words()).all(|word| place.claim_further(word, self.further(word)))
+    }
+}
+
+impl Probe for Long<'_> {
+    fn find<'t>(&self, table: &'t Table) -> Found<'t> {
+        if self.words() > table.key_words() {
+            return table.walk(self.local, |_, there| match Word::from_bits(there).blob() {
+                // SAFETY: acquired just now, by a caller whose guard led to this table: keys live as
+                // long as the tables that have them.
+                Some(blob) if unsafe { Blob::read(blob, |bytes| bytes == self.bytes) } => {
+                    Look::Same
+                }
+                _ => Look::Other,
+            });
+        }
+        let first = bits(self.first);
+        table.walk(self.local, |place, there| {
+            if there != first {
+                return Look::Other;
+            }
+            let rest = (1..self.words()).map(|word| (place.further(word), self.further(word)));
+            match { rest }.find(|(there, wanted)| there != wanted) {
+                None => Look::Same,
+                // SHARD-2: not decided yet, so no other key has passed here.
+                Some((there, _)) if there.is_null() => Look::Open,
+                Some(_) => Look::Other,
+            }
+        })
+    }
+
+    fn claim(&self, place: Place<'_>, pending: &mut Option<Owned>) -> Result<bool, ShardsError> {
+        if self.words() <= place.table().key_words() {
+            return Ok(self.claim_inline(place));
+        }
+        let key = match pending {
+            Some(key) => key,
+            None => pending.insert(Owned::on_heap(self.bytes)?),
+        };
+        Ok(place.claim_first(key.word().bits()))
+    }
+}
+
+/// How many words the inline form of so many bytes takes.
+#[inline]
+pub(crate) fn words_of(length: usize) -> usize {
+    if length <= 8 { 1 } else { 1 + length.div_ceil(8) }
+}
+
+/// How many words an inline key takes, by its first one.
+pub(crate) fn words_by(first: Bits) -> usize {
+    let first = first.addr() as u64;
+    if first & KIND == WIDE { words_of(length(first)) } else { 1 }
+}
+
+/// The hash without the shard's bits, as far as the first word of an inline key has it.
+pub(crate) fn local_by(first: Bits) -> u64 {
+    first.addr() as u64
+}
+
+fn length(first: u64) -> usize {
+    // 7 bits.
+    (first >> LENGTH_AT & 0x7f) as usize
+}
+
+/// Hands the bytes of an inline key to `f`; `word` answers the words of its slot.
+pub(crate) fn read<A>(
+    hasher: &Hasher,
+    shard: usize,
+    word: impl Fn(usize) -> Bits,
+    f: impl FnOnce(&[u8]) -> A,
+) -> A {
+    let first = word(0).addr() as u64;
+    let mixed = || hasher.unmixed(hasher.joined(shard, first & !KIND));
+    match first & KIND {
+        EIGHT => f(&mixed().to_le_bytes()),
+        SHORT => {
+            let bytes = mixed().to_le_bytes();
+            f(&bytes[..usize::from(bytes[7])])
+        }
+        _ => {
+            let mut bytes = [0; MAX_KEY_BYTES];
+            let length = length(first);
+            for (at, eight) in bytes[..length.next_multiple_of(8)].chunks_mut(8).enumerate() {
+                let high = first >> (HIGH_BITS_AT as usize + at) << 63;
+                let number = word(at + 1).addr() as u64 >> 1 | high;
+                eight.copy_from_slice(&number.to_le_bytes());
+            }
+            f(&bytes[..length])
+        }
+    }
+}
+
+/// How many key words the slots of a table should have, for the keys that it will hold: as few bytes
+/// as possible for so many slots and the keys that do not fit; not fewer than `at_least`.
+/// `lengths` counts the keys by the words that they take.
+pub(crate) fn best_words(
+    lengths: &[usize; MOST_WORDS + 1],
+    slots: usize,
+    at_least: usize,
+    footprint: impl Fn(usize) -> usize,
+) -> usize {
+    let cost = |words: usize| {
+        let inside = slots * (words + 1) * size_of::<Bits>();
+        let longer = words + 1..=MOST_WORDS;
+        let outside = longer.map(|more| lengths[more] * footprint(8 * (more - 1))).sum::<usize>();
+        inside + outside
+    };
+    (at_least..=MOST_WORDS).min_by_key(|&words| cost(words)).unwrap_or(at_least)
+}
+
+#[inline]
+fn bits(number: u64) -> Bits {
+    // 64 bits, as `word` asserts.
+    #[allow(clippy::cast_possible_truncation)]
+    ptr::without_provenance_mut(number as usize)
+}
