@@ -94,7 +94,7 @@ pub(super) const CHECKS: &[Check] = &[
         "nothing there; 2 coordinators x 1 put",
         REGISTER,
         (17_676, 22),
-        &[Set, Missed],
+        &[Set],
     ),
     register(
         Tier::Quick,
@@ -138,7 +138,7 @@ pub(super) const CHECKS: &[Check] = &[
         "nothing there; 2 coordinators x 1 put, 1 crash",
         register::Bounds { crashes: 1, ..REGISTER },
         (56_842, 23),
-        &[Set, Missed, Died],
+        &[Set, Died],
     ),
     register(
         Tier::Push,
@@ -239,18 +239,6 @@ pub(super) const CHECKS: &[Check] = &[
         "2 views with no node in both; 1 accept on its way in the first",
         handover::Bounds { views: &[[0, 1, 2], [3, 4, 5]], accepts: &[1, 0], crashes: 0 },
         (46_451, 21),
-        &[Voted, Sealed, Activated, Retired],
-    ),
-    handover(
-        Tier::Deep,
-        "views-twice",
-        "3 views of 4 nodes, each with two of the one before; 1 accept on its way in the first",
-        handover::Bounds {
-            views: &[[0, 1, 2], [1, 2, 3], [2, 3, 0]],
-            accepts: &[1, 0, 0],
-            crashes: 0,
-        },
-        (0, 0),
         &[Voted, Sealed, Activated, Retired],
     ),
     handover(

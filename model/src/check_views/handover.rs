@@ -1,4 +1,4 @@
-//! Handover with the registers abstracted: real replicas of two or three successive views of one slot.
+//! Handover with the registers abstracted: real replicas of successive views of one slot (bounds so far: two).
 //!
 //! Each view is decided when a majority of the one before is active, whatever its members; a node that
 //! is in two views has two replicas. In every view a few accepts of one key are on their way from the
