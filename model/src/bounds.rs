@@ -1,6 +1,7 @@
 //! The bounds of every check, with the counts that they pin.
 
 mod kademlia;
+mod register;
 
 use cloakroom_pool::Policy::{LowestFirst, Spread};
 
@@ -107,7 +108,21 @@ const LATE: &[Event] = &[Full, Freed, Help, Mismatch, LateApplied, LateRefused];
 const DEATHS: &[Event] = &[Full, Freed, AlreadyFree, Help, Mismatch, Died];
 
 /// All checks, in the order in which they run.
-pub const CHECKS: &[Check] = &[
+pub const CHECKS: &[Check] = &joined::<{ POOLS.len() + register::CHECKS.len() }>();
+
+const fn joined<const ALL: usize>() -> [Check; ALL] {
+    let mut all = [POOLS[0]; ALL];
+    let mut at = 0;
+    while at < ALL {
+        let pools = POOLS.len();
+        all[at] = if at < pools { POOLS[at] } else { register::CHECKS[at - pools] };
+        at += 1;
+    }
+    all
+}
+
+/// The checks of the pool and of the published algorithm.
+const POOLS: &[Check] = &[
     fault("article-lost-capacity", 0, 25),
     fault("article-live-lock", 1, 25),
     fault("article-helper-that-skips", 2, 24),

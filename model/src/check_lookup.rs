@@ -327,10 +327,10 @@ impl Explore for CheckLookup {
         }
     }
 
-    fn follow(&self, before: &State, action: Action) -> (State, Option<Event>) {
+    fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
         let mut state = before.clone();
         let event = self.act(&mut state, action);
-        (state, event)
+        Some((state, event))
     }
 
     fn tell(&self, state: &State, action: Action) -> String {

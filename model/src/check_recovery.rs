@@ -276,7 +276,7 @@ impl Explore for CheckRecovery {
         actions.extend(late.map(Action::Arrive));
     }
 
-    fn follow(&self, before: &State, action: Action) -> (State, Option<Event>) {
+    fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
         let mut state = before.clone();
         let event = self.act(&mut state, action);
         self.judge(&mut state);
@@ -294,7 +294,7 @@ impl Explore for CheckRecovery {
             }
         };
         Ranks::renumber(&self.ground, world, &mut memory);
-        (state, event)
+        Some((state, event))
     }
 
     fn tell(&self, state: &State, action: Action) -> String {

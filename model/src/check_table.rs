@@ -172,7 +172,7 @@ impl Explore for CheckTable {
         }
     }
 
-    fn follow(&self, before: &State, action: Action) -> (State, Option<Event>) {
+    fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
         let mut table = before.table.clone();
         let now = Moment::default();
         let (mut answered, mut dead) = (None, None);
@@ -207,7 +207,7 @@ impl Explore for CheckTable {
         let judged = table_is_sound(0, self.limits, &new)
             .and_then(|()| entries_are_kept(&old, &new, answered, dead))
             .and_then(|()| Self::finds_the_closest(&table));
-        (State { table, objection: judged.err() }, event)
+        Some((State { table, objection: judged.err() }, event))
     }
 
     fn tell(&self, _: &State, action: Action) -> String {

@@ -16,12 +16,17 @@
 //! Symmetry is not used: callers differ by their tags, which stand in the map and, under the policy
 //! *spread*, choose the slot.
 
+mod hash;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::{Debug, Display};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash};
 
-use cloakroom_specs::{kademlia, pool as spec};
+use cloakroom_specs::{kademlia, pool as spec, register};
 use stateright::{Checker, Model, Property};
+
+pub(crate) use hash::Folded;
+use hash::{Keyed, key};
 
 /// A finite system that can be explored.
 pub trait Explore: Clone + Send + Sync + 'static {
@@ -40,8 +45,13 @@ pub trait Explore: Clone + Send + Sync + 'static {
     fn start(&self) -> Self::State;
     /// What can happen next.
     fn offers(&self, state: &Self::State, actions: &mut Vec<Self::Action>);
-    /// What follows, and what a witness would call it.
-    fn follow(&self, state: &Self::State, action: Self::Action) -> (Self::State, Option<Event>);
+    /// What follows, and what a witness would call it; `None` when the action changes nothing, and is
+    /// no transition.
+    fn follow(
+        &self,
+        state: &Self::State,
+        action: Self::Action,
+    ) -> Option<(Self::State, Option<Event>)>;
     /// The transition in words, for counterexamples.
     fn tell(&self, state: &Self::State, action: Self::Action) -> String;
     /// What is wrong with a state.
@@ -60,6 +70,23 @@ pub trait Explore: Clone + Send + Sync + 'static {
     }
 }
 
+/// The properties of registers that a state can break. REG-14 is that none asks routing.
+pub const REGISTERS: [(&str, u8); 13] = [
+    ("REG-1", 1),
+    ("REG-2", 2),
+    ("REG-3", 3),
+    ("REG-4", 4),
+    ("REG-5", 5),
+    ("REG-6", 6),
+    ("REG-7", 7),
+    ("REG-8", 8),
+    ("REG-9", 9),
+    ("REG-10", 10),
+    ("REG-11", 11),
+    ("REG-12", 12),
+    ("REG-13", 13),
+];
+
 /// What is wrong, with the number of the property that it breaks.
 pub trait Objection: Copy + Display {
     /// The property's number.
@@ -73,6 +100,12 @@ impl Objection for spec::Objection {
 }
 
 impl Objection for kademlia::Objection {
+    fn property(&self) -> u8 {
+        self.property
+    }
+}
+
+impl Objection for register::Objection {
     fn property(&self) -> u8 {
         self.property
     }
@@ -125,7 +158,32 @@ pub enum Event {
     Slow,
     /// A lookup has ended.
     Ended,
+    /// A get returned what a register holds.
+    Got,
+    /// A compare-and-set of a register returned that it is done.
+    Set,
+    /// A compare-and-set of a register returned that it failed.
+    Missed,
+    /// An operation on a register returned that it was not and will not be done.
+    Unavailable,
+    /// A coordinator began another round.
+    Retried,
+    /// A tombstone was dropped.
+    Collected,
+    /// A view was decided.
+    Decided,
+    /// A member of a view was sealed.
+    Sealed,
+    /// A member of a view became active.
+    Activated,
+    /// A member of a view dropped its snapshot.
+    Retired,
+    /// A member voted.
+    Voted,
 }
+
+/// What a step that changes something is called, if it has a name.
+pub(crate) struct Named(pub(crate) Option<Event>);
 
 /// What both searches found.
 #[derive(Clone, Debug)]
@@ -170,7 +228,7 @@ impl<E: Explore> Model for Stateright<E> {
     }
 
     fn next_state(&self, state: &Self::State, action: Self::Action) -> Option<Self::State> {
-        Some(self.0.follow(state, action).0)
+        Some(self.0.follow(state, action)?.0)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -194,6 +252,12 @@ fn keeps<E: Explore>(number: usize) -> fn(&Stateright<E>, &E::State) -> bool {
         keeps::<E, 5>,
         keeps::<E, 6>,
         keeps::<E, 7>,
+        keeps::<E, 8>,
+        keeps::<E, 9>,
+        keeps::<E, 10>,
+        keeps::<E, 11>,
+        keeps::<E, 12>,
+        keeps::<E, 13>,
     ];
     all[number - 1]
 }
@@ -210,6 +274,9 @@ pub fn with_stateright<E: Explore>(model: &E, threads: usize) -> (u64, Vec<&'sta
 /// The shortest counterexample, and how many unique states were seen until it was found. Breadth
 /// first and of our own, since stateright goes on to the end of a block of states after a discovery,
 /// and keeps the last.
+///
+/// # Panics
+/// When a model does not follow an action twice in the same way.
 pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
     let start = model.start();
     let mut seen = HashSet::<u64, BuildHasherDefault<Keyed>>::default();
@@ -231,13 +298,13 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
             let mut trace = Vec::new();
             for action in path {
                 trace.push(model.tell(&state, action));
-                state = model.follow(&state, action).0;
+                state = model.follow(&state, action).expect("it was followed before").0;
             }
             return Some((Wrong { what: objection.to_string(), trace }, seen.len() as u64));
         }
         model.offers(&state, &mut actions);
         for action in actions.drain(..) {
-            let (next, _) = model.follow(&state, action);
+            let Some((next, _)) = model.follow(&state, action) else { continue };
             if seen.insert(key(&next)) {
                 waiting.push_back((came.len(), next));
                 came.push((number, Some(action)));
@@ -251,24 +318,6 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
 pub fn object<O>(objection: &mut Option<O>, judged: Result<(), O>) {
     if let Err(found) = judged {
         objection.get_or_insert(found);
-    }
-}
-
-/// A hash that is a key already.
-#[derive(Default)]
-struct Keyed(u64);
-
-impl Hasher for Keyed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only 64-bit keys are hashed")
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }
 
@@ -358,7 +407,7 @@ impl<E: Explore> Search<'_, E> {
             return true;
         };
         top.next += 1;
-        let (state, event) = self.model.follow(&top.state, action);
+        let Some((state, event)) = self.model.follow(&top.state, action) else { return true };
         self.found.transitions += 1;
         if let Some(event) = event {
             *self.found.events.entry(event).or_default() += 1;
@@ -426,59 +475,4 @@ impl<E: Explore> Search<'_, E> {
         let trace = trace.collect();
         self.found.wrong.get_or_insert(Wrong { what, trace });
     }
-}
-
-/// A 64-bit hash: for each word one multiplication, and SplitMix64's finish; stateright uses another.
-struct Folded(u64);
-
-impl Folded {
-    fn fold(&mut self, word: u64) {
-        // For each word a permutation of all 64-bit numbers: what differs stays different until a
-        // word differs again.
-        let mixed = (self.0 ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
-impl Hasher for Folded {
-    fn finish(&self) -> u64 {
-        let mixed = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.fold(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.fold(number.into());
-    }
-
-    fn write_u16(&mut self, number: u16) {
-        self.fold(number.into());
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.fold(number.into());
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.fold(number);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.fold(number as u64);
-    }
-}
-
-fn key(state: &impl Hash) -> u64 {
-    let mut hasher = Folded(0x2545_f491_4f6c_dd1d);
-    state.hash(&mut hasher);
-    hasher.finish()
 }

@@ -20,6 +20,9 @@ struct Search<'a> {
     executions: usize,
 }
 
+/// A scenario with a reclaimer, and its searches by kind.
+type Row<'a> = ((&'a str, &'a str), BTreeMap<&'a str, Search<'a>>);
+
 /// The columns of the table, in `searches.txt`'s words.
 const KINDS: [&str; 4] = ["plain", "rmw", "failing", "dfs"];
 
@@ -69,7 +72,7 @@ fn searches(text: &mut String, table: &str) -> Result<(), String> {
          | scenario | reclaimer | plain | rmw | failing | dfs |\n|---|---|---:|---:|---:|---:|\n",
     );
     // In the order of the file; the largest search of a kind.
-    let mut rows: Vec<((&str, &str), BTreeMap<&str, Search>)> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let found = search(line)?;
         let name = (found.scenario, found.reclaimer);

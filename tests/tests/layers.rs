@@ -32,6 +32,12 @@ const LAYERS: &[Layer] = &[
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
+    // Pure: registers know nothing of who keeps, sends or times them, and of the pool its map trait.
+    Layer {
+        member: "cloakroom-register",
+        may: &["cloakroom-pool"],
+        may_in_tests: &["cloakroom-specs"],
+    },
     // Pure: the words that nodes use. Knows no protocol.
     Layer { member: "cloakroom-wire", may: &[], may_in_tests: &[] },
     // Speaks in the wire's words, and knows no bytes.
@@ -57,7 +63,13 @@ const LAYERS: &[Layer] = &[
     // Checks look at everything and nothing looks at them.
     Layer {
         member: "cloakroom-model",
-        may: &["cloakroom-pool", "cloakroom-kademlia", "cloakroom-wire", "cloakroom-specs"],
+        may: &[
+            "cloakroom-pool",
+            "cloakroom-kademlia",
+            "cloakroom-register",
+            "cloakroom-wire",
+            "cloakroom-specs",
+        ],
         may_in_tests: &[],
     },
     Layer {

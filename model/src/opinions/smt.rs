@@ -9,7 +9,7 @@
 //!
 //! cvc5 answers `unknown` on most satisfiable formulas with quantifiers, unless it is told to look
 //! for finite models; so told, it may miss proofs. It is asked in both ways, and only where the
-//! first answer is `unknown` does a `sat` of the second stand in. Checks POOL-1, POOL-2, POOL-4.
+//! first answer is `unknown` does a `sat` of the second stand in. Checks POOL-1, POOL-2, POOL-4, REG-4, REG-7.
 
 use std::process::Command;
 
@@ -22,7 +22,7 @@ struct File {
     text: &'static str,
 }
 
-const FILES: [File; 4] = [
+const FILES: [File; 5] = [
     File {
         name: "interval.smt2",
         what: "left, right and up undo each other; halves partition; all 64-bit sizes",
@@ -42,6 +42,11 @@ const FILES: [File; 4] = [
         name: "refresh.smt2",
         what: "after a refresh no count is older than its start; any number of callers",
         text: include_str!("../../../specs/smt/refresh.smt2"),
+    },
+    File {
+        name: "ballots.smt2",
+        what: "REG-4, and REG-7 through changes of view; any number of members, views and ballots",
+        text: include_str!("../../../specs/smt/ballots.smt2"),
     },
 ];
 

@@ -1,7 +1,7 @@
 //! For checks: guards that make no step, and nothing given back before the map is.
 //!
 //! * a guard orders nothing: what a map's own orderings do not publish is not published, where the
-//!   fence of a real guard would hide that (SHARD-3);
+//!   fence of a real guard would hide that;
 //! * no step of it takes part in a search, so small scenarios over the map end without a bound.
 //!
 //! What it does not do: reclaim. The real reclaimers run in the same scenarios.

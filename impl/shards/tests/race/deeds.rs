@@ -4,6 +4,9 @@
 //!   read that did not happen before the free, and a read after the free finds the canary dead;
 //! * no map is around it, so a search of three threads goes further than with one.
 
+// Memory is allocated with the layout of what it is cast to.
+#![allow(clippy::cast_ptr_alignment)]
+
 use std::alloc::{Layout, alloc};
 use std::ptr;
 

@@ -185,17 +185,13 @@ fn accesses(path: &Path) -> Vec<Access> {
             continue;
         }
         last = Some(open);
-        let before = &code[..start];
-        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        let column =
-            start - before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1) + 1;
+        let (line, column) = position(&code, start);
         let function = function_around(&code, start);
         let same = |access: &&Access| {
             access.function == function && access.method.split(' ').next() == Some(method)
         };
         let number = all.iter().filter(same).count() + 1;
         let role = roles(method)[0];
-        let (line, column) = (line as u32, column as u32);
         all.push(Access {
             site: Site { file: file.clone(), line, column, role },
             function,
@@ -204,6 +200,16 @@ fn accesses(path: &Path) -> Vec<Access> {
         });
     }
     all
+}
+
+/// Line and column, both from 1, as the compiler has them.
+fn position(code: &[u8], at: usize) -> (u32, u32) {
+    let before =
+        std::str::from_utf8(&code[..at]).expect("ASCII, but for comments, which are blanks");
+    let line = before.matches('\n').count() + 1;
+    let column = at - before.rfind('\n').map_or(0, |at| at + 1) + 1;
+    let small = |number: usize| u32::try_from(number).expect("a source file's line and column");
+    (small(line), small(column))
 }
 
 fn word(order: Ordering) -> &'static str {

@@ -120,15 +120,12 @@ fn verdicts() -> BTreeMap<String, Verdict> {
     let text = fs::read_to_string(table()).expect("orderings.txt");
     let mut verdicts = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (name, verdict) = match line.split_once(" | killed | ") {
-            Some((name, rest)) => {
-                let (search, how) = rest.rsplit_once(" | ").expect("a search, and how it fails");
-                (name, Verdict::Killed { search: search.into(), how: how.into() })
-            }
-            None => {
-                let (name, why) = line.split_once(" | survives | ").expect("killed or survives");
-                (name, Verdict::Survives { why: why.into() })
-            }
+        let (name, verdict) = if let Some((name, rest)) = line.split_once(" | killed | ") {
+            let (search, how) = rest.rsplit_once(" | ").expect("a search, and how it fails");
+            (name, Verdict::Killed { search: search.into(), how: how.into() })
+        } else {
+            let (name, why) = line.split_once(" | survives | ").expect("killed or survives");
+            (name, Verdict::Survives { why: why.into() })
         };
         assert_eq!(verdicts.insert(name.into(), verdict), None, "twice: {name}");
     }

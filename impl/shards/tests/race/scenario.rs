@@ -44,8 +44,6 @@ pub(crate) struct Scenario {
     pub(crate) name: String,
     /// Keys and values on the heap.
     pub(crate) heap: bool,
-    /// Whether something is freed in it that another thread may be reading.
-    pub(crate) frees: bool,
     /// Threads register: each has a handle.
     pub(crate) registered: bool,
     /// All threads begin at one seat.

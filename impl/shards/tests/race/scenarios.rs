@@ -25,14 +25,14 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
 });
 
 fn scenario(name: &str, heap: bool, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
-    let (frees, registered, one_seat) = (false, false, false);
+    let (registered, one_seat) = (false, false);
     let (name, deeds) = (name.into(), Vec::new());
-    Scenario { name, heap, frees, registered, one_seat, setup, threads, deeds }
+    Scenario { name, heap, registered, one_seat, setup, threads, deeds }
 }
 
-/// Keys and values on the heap, and something is freed.
-fn freeing(name: &str, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
-    Scenario { frees: true, ..scenario(name, true, setup, threads) }
+/// Keys and values on the heap.
+fn on_heap(name: &str, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
+    scenario(name, true, setup, threads)
 }
 
 fn one_key() -> Vec<Scenario> {
@@ -43,14 +43,14 @@ fn one_key() -> Vec<Scenario> {
     vec![
         scenario("put put", true, vec![], twice()),
         scenario("put put, inline", false, vec![], twice()),
-        freeing("cas cas", here(), vec![vec![Cas(0, 1, 2)], vec![Cas(0, 1, 3), Get(0)]]),
-        freeing("cas remove", here(), vec![vec![Cas(0, 1, 2)], vec![Remove(0, 1), Get(0)]]),
-        freeing("remove remove", here(), vec![vec![Remove(0, 1)], vec![Remove(0, 1)]]),
-        freeing("remove put", here(), again()),
+        on_heap("cas cas", here(), vec![vec![Cas(0, 1, 2)], vec![Cas(0, 1, 3), Get(0)]]),
+        on_heap("cas remove", here(), vec![vec![Cas(0, 1, 2)], vec![Remove(0, 1), Get(0)]]),
+        on_heap("remove remove", here(), vec![vec![Remove(0, 1)], vec![Remove(0, 1)]]),
+        on_heap("remove put", here(), again()),
         scenario("remove put, inline", false, here(), again()),
-        freeing("churn get", here(), churn()),
+        on_heap("churn get", here(), churn()),
         scenario("churn get, inline", false, here(), churn()),
-        freeing(
+        on_heap(
             "cas remove get",
             here(),
             vec![vec![Cas(0, 1, 2)], vec![Remove(0, 1)], vec![Get(0)]],
@@ -61,7 +61,7 @@ fn one_key() -> Vec<Scenario> {
             vec![],
             vec![vec![Put(0, 1)], vec![Put(0, 2)], vec![Get(0)]],
         ),
-        freeing(
+        on_heap(
             "cas cas cas",
             here(),
             vec![vec![Cas(0, 1, 2)], vec![Cas(0, 2, 3)], vec![Cas(0, 3, 4), Get(0)]],
@@ -79,7 +79,7 @@ fn one_key() -> Vec<Scenario> {
 fn neighbours() -> Vec<Scenario> {
     vec![
         // Slot 0 is taken: the second key's way goes over it.
-        freeing(
+        on_heap(
             "remove, put neighbour",
             vec![Put(0, 1)],
             vec![vec![Remove(0, 1)], vec![Put(2, 2), Get(0)]],
@@ -91,7 +91,7 @@ fn neighbours() -> Vec<Scenario> {
             vec![vec![Put(0, 1), Get(2)], vec![Put(2, 2), Get(0)]],
         ),
         scenario("iterate, put", true, vec![Put(0, 1)], vec![vec![Put(1, 2)], vec![Iterate]]),
-        freeing(
+        on_heap(
             "iterate, remove",
             vec![Put(0, 1), Put(1, 2)],
             vec![vec![Remove(1, 2), Remove(0, 1)], vec![Iterate]],
@@ -126,17 +126,17 @@ fn reclamation() -> Vec<Scenario> {
     let here = || vec![Put(0, 1)];
     let both = || vec![Put(0, 1), Put(1, 2)];
     vec![
-        freeing(
+        on_heap(
             "retire pin",
             here(),
             vec![vec![Cas(0, 1, 2), Cas(0, 2, 3), Cas(0, 3, 4)], vec![Get(0)]],
         ),
-        freeing(
+        on_heap(
             "retire, held",
             here(),
             vec![vec![Cas(0, 1, 2), Cas(0, 2, 3), Cas(0, 3, 4)], vec![Hold(0, vec![Get(0)])]],
         ),
-        freeing(
+        on_heap(
             "retire retire",
             both(),
             vec![
@@ -145,13 +145,13 @@ fn reclamation() -> Vec<Scenario> {
             ],
         ),
         // A guard of the epoch that the other thread has made meanwhile.
-        freeing(
+        on_heap(
             "retire, moved by the other",
             both(),
             vec![vec![Cas(1, 2, 3), Get(0)], vec![Cas(0, 1, 4), Cas(0, 4, 5)]],
         ),
         // What the first has read is freed by the second, which only the third knows to be gone.
-        freeing(
+        on_heap(
             "retire, moved by a third",
             both(),
             vec![vec![Get(0)], vec![Cas(1, 2, 3), Cas(1, 3, 6)], vec![Cas(0, 1, 4), Cas(0, 4, 5)]],
@@ -159,15 +159,15 @@ fn reclamation() -> Vec<Scenario> {
         // The second takes over the seat of the first, with its garbage.
         Scenario {
             one_seat: true,
-            ..freeing("a seat taken over", both(), vec![vec![Cas(0, 1, 3)], vec![Cas(1, 2, 4)]])
+            ..on_heap("a seat taken over", both(), vec![vec![Cas(0, 1, 3)], vec![Cas(1, 2, 4)]])
         },
         // More guards than seats.
-        freeing(
+        on_heap(
             "more guards than seats",
             both(),
             vec![vec![Hold(0, vec![Get(1)])], vec![Hold(1, vec![Get(0)])]],
         ),
-        freeing(
+        on_heap(
             "more guards than seats, retire",
             both(),
             vec![vec![Hold(0, vec![Cas(1, 2, 3)])], vec![Hold(1, vec![Cas(0, 1, 4)])]],
@@ -188,7 +188,6 @@ fn reclaimer_alone() -> Vec<Scenario> {
     ];
     let alone = |registered: bool| {
         all.clone().map(|(name, deeds)| Scenario {
-            frees: true,
             registered,
             deeds,
             ..scenario(
@@ -211,16 +210,10 @@ fn wide_keys() -> Vec<Scenario> {
         wide("wide: put twin", vec![vec![Put(16, 10), Get(32)], vec![Put(32, 11), Get(16)]]),
         wide("wide: put get", vec![vec![Put(16, 10)], vec![Get(16), Get(16)]]),
         wide("wide: put iterate", vec![vec![Put(16, 10)], vec![Iterate]]),
-        Scenario {
-            frees: true,
-            ..wide(
-                "wide: grow put",
-                vec![
-                    vec![Put(16, 10), Put(5, 12), Put(6, 13), Put(7, 14)],
-                    vec![Put(16, 11), Get(0)],
-                ],
-            )
-        },
+        wide(
+            "wide: grow put",
+            vec![vec![Put(16, 10), Put(5, 12), Put(6, 13), Put(7, 14)], vec![Put(16, 11), Get(0)]],
+        ),
     ]
 }
 
@@ -250,41 +243,41 @@ fn growth() -> Vec<Scenario> {
     let full = || vec![Put(0, 1), Put(1, 2)];
     let grow = || vec![Put(2, 3)];
     vec![
-        freeing("grow put", full(), vec![grow(), vec![Put(0, 4), Get(2)]]),
-        freeing("grow put same", full(), vec![grow(), vec![Put(2, 4), Get(2)]]),
-        freeing("grow cas", full(), vec![grow(), vec![Cas(0, 1, 4), Get(0)]]),
+        on_heap("grow put", full(), vec![grow(), vec![Put(0, 4), Get(2)]]),
+        on_heap("grow put same", full(), vec![grow(), vec![Put(2, 4), Get(2)]]),
+        on_heap("grow cas", full(), vec![grow(), vec![Cas(0, 1, 4), Get(0)]]),
         Scenario {
             heap: false,
-            ..freeing("grow cas, inline", full(), vec![grow(), vec![Cas(0, 1, 4), Get(0)]])
+            ..on_heap("grow cas, inline", full(), vec![grow(), vec![Cas(0, 1, 4), Get(0)]])
         },
-        freeing("grow remove", full(), vec![grow(), vec![Remove(0, 1), Get(0)]]),
-        freeing("grow get", full(), vec![grow(), vec![Get(0), Get(2)]]),
-        freeing("grow iterate", full(), vec![grow(), vec![Iterate]]),
-        freeing("grow grow", full(), vec![grow(), vec![Put(3, 4)]]),
-        freeing("removed, grown, read", full(), vec![vec![Remove(0, 1), Put(2, 3)], vec![Get(0)]]),
-        freeing(
+        on_heap("grow remove", full(), vec![grow(), vec![Remove(0, 1), Get(0)]]),
+        on_heap("grow get", full(), vec![grow(), vec![Get(0), Get(2)]]),
+        on_heap("grow iterate", full(), vec![grow(), vec![Iterate]]),
+        on_heap("grow grow", full(), vec![grow(), vec![Put(3, 4)]]),
+        on_heap("removed, grown, read", full(), vec![vec![Remove(0, 1), Put(2, 3)], vec![Get(0)]]),
+        on_heap(
             "removed, grown, put",
             full(),
             vec![vec![Remove(0, 1), Put(2, 3)], vec![Put(0, 4), Get(0)]],
         ),
-        freeing("late copier", full(), vec![grow(), vec![Put(3, 4), Remove(0, 1), Get(0)]]),
+        on_heap("late copier", full(), vec![grow(), vec![Put(3, 4), Remove(0, 1), Get(0)]]),
         // A copier freezes a word that is equal to the one that it read, of another writer.
         Scenario {
             heap: false,
-            ..freeing(
+            ..on_heap(
                 "back again, grown",
                 full(),
                 vec![vec![Cas(0, 1, 5), Back(0, 5, 1)], vec![Put(2, 3), Cas(0, 1, 4)]],
             )
         },
         // A copier finds frozen what it read before it was changed.
-        freeing(
+        on_heap(
             "changed, frozen by the other",
             full(),
             vec![vec![Cas(0, 1, 5), Put(3, 4)], vec![Put(2, 3), Get(0)]],
         ),
         // The copier's successor has a successor itself before the copier goes on.
-        freeing(
+        on_heap(
             "late copier, twice replaced",
             full(),
             vec![grow(), vec![Put(3, 4), Put(4, 5), Put(5, 6), Get(0)]],
@@ -309,7 +302,7 @@ fn growth_under_pairs() -> Vec<Scenario> {
             let name = format!("grow: {one} {other}");
             let full = vec![Put(0, 1), Put(1, 2)];
             let threads = vec![vec![Put(2, 3)], vec![first.clone()], vec![second]];
-            all.push(Scenario { heap: false, ..freeing(&name, full, threads) });
+            all.push(Scenario { heap: false, ..on_heap(&name, full, threads) });
         }
     }
     all

@@ -10,7 +10,7 @@
 //! * the table is written by `CLOAKROOM_PIN=1 cargo test -p cloakroom-shards --test race pin`, and a
 //!   search that takes another number of executions than the table says fails.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -149,7 +149,7 @@ pub(crate) fn pin(mut rows: Vec<Row>) {
         "# scenario | reclaimer | search | preemption bound | executions | set: see searches.rs\n",
     );
     for row in rows.iter().filter(|row| order(row).is_some()) {
-        text.push_str(&format!("{row}\n"));
+        writeln!(text, "{row}").expect("a String takes all");
     }
     std::fs::write(path(), text).expect("searches.txt");
 }
