@@ -45,6 +45,9 @@ pub struct Figures {
     pub gap_s: u32,
     /// Records that nobody holds any more.
     pub lost: u64,
+    /// Records that nobody held any more in the moment of the last crash: more lost in the end would be
+    /// lost by the living.
+    pub lost_at_the_last_crash: u64,
     /// Records that theory expects to be lost when all crash at once.
     pub lost_in_theory_at_once: f64,
     /// Records that their read did not find.
@@ -69,6 +72,8 @@ struct Crashes {
     published: BTreeSet<u32>,
     found: BTreeSet<u32>,
     gone: u64,
+    to_go: u64,
+    lost_at_the_last_crash: u64,
 }
 
 const PUBLISH: u64 = 0;
@@ -95,8 +100,10 @@ pub fn run(args: &RecordsArgs, progress: Progress<'_>) -> Result<Figures, Scenar
         published: BTreeSet::new(),
         found: BTreeSet::new(),
         gone: 0,
+        to_go: to_u64(f64::from(args.nodes) * args.crash.0),
+        lost_at_the_last_crash: 0,
     };
-    let crashes = to_u64(f64::from(args.nodes) * args.crash.0);
+    let crashes = director.to_go;
     let end = plan(&mut director, args, crashes, &mut world);
     let parts = 100;
     for part in 1..=parts {
@@ -149,7 +156,8 @@ impl Crashes {
         }
     }
 
-    fn figures(&self, args: &RecordsArgs, world: &World<Resident>) -> Figures {
+    /// How many nodes hold each of the records that were published.
+    fn holders(&self, world: &World<Resident>) -> Vec<u64> {
         let mut holders: BTreeMap<NodeId, u64> = BTreeMap::new();
         for &node in &self.people.callers {
             let Some(kademlia) = world.machine(node).and_then(Resident::kademlia) else { continue };
@@ -157,12 +165,14 @@ impl Crashes {
                 *holders.entry(name.0.point()).or_default() += 1;
             }
         }
-        let counts = self
-            .published
-            .iter()
-            .map(|&record| holders.get(&self.keys[record as usize].point()).copied().unwrap_or(0));
+        let of =
+            |&record: &u32| holders.get(&self.keys[record as usize].point()).copied().unwrap_or(0);
+        self.published.iter().map(of).collect()
+    }
+
+    fn figures(&self, args: &RecordsArgs, world: &World<Resident>) -> Figures {
         let (mut lost, mut short, mut sum) = (0, 0, 0);
-        for count in counts {
+        for count in self.holders(world) {
             lost += u64::from(count == 0);
             short += u64::from((1..3).contains(&count));
             sum += count;
@@ -177,6 +187,7 @@ impl Crashes {
             crashed: self.gone,
             gap_s: args.gap,
             lost,
+            lost_at_the_last_crash: self.lost_at_the_last_crash,
             lost_in_theory_at_once: at_once.max(0.0) * to_f64(records),
             unread: self.published.difference(&self.found).count() as u64,
             holders_mean: crate::stats::share(sum, records - lost),
@@ -198,6 +209,11 @@ impl Director<Resident> for Crashes {
                 if let Some(node) = self.people.anybody(&mut self.calls) {
                     self.people.go(node, world);
                     self.gone += 1;
+                }
+                if self.gone == self.to_go {
+                    let holders = self.holders(world);
+                    let lost = holders.iter().filter(|&&count| count == 0).count();
+                    self.lost_at_the_last_crash = lost as u64;
                 }
             }
         }
@@ -231,7 +247,7 @@ impl Figures {
         format!(
             "records           {} on three of {} nodes each\n\
              crashes           {} ({how})\n\
-             lost              {} held by nobody, {} not found by their read\n\
+             lost              {} held by nobody ({} in the moment of the last crash), {} not found by their read\n\
              theory            {:.0} lost if all crash at once\n\
              holders           {:.3} of a record, {} records with fewer than three\n\
              traffic           {:.1} messages a second and node, over {:.1} virtual hours\n\
@@ -240,6 +256,7 @@ impl Figures {
             self.nodes,
             self.crashed,
             self.lost,
+            self.lost_at_the_last_crash,
             self.unread,
             self.lost_in_theory_at_once,
             self.holders_mean,
