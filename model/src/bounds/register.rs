@@ -141,7 +141,7 @@ pub(super) const CHECKS: &[Check] = &[
         &[Set, Died],
     ),
     register(
-        Tier::Push,
+        Tier::Deep,
         "register-chosen",
         "a state chosen in the view before, and in a minority one that follows it; swap and get, 1 crash",
         register::Bounds {
@@ -218,7 +218,7 @@ pub(super) const CHECKS: &[Check] = &[
         &[Decided, Retried, Sealed],
     ),
     decree(
-        Tier::Push,
+        Tier::Deep,
         "views-decree-crash",
         "2 members propose different views, 1 crash",
         decree::Bounds { crashes: 1, ..DECREE },
@@ -242,7 +242,7 @@ pub(super) const CHECKS: &[Check] = &[
         &[Voted, Sealed, Activated, Retired],
     ),
     handover(
-        Tier::Push,
+        Tier::Deep,
         "views-one-stays",
         "2 views of 5 nodes with one in both; 2 accepts on their way in the first",
         handover::Bounds { accepts: &[2, 0], ..HANDOVER },
@@ -250,7 +250,7 @@ pub(super) const CHECKS: &[Check] = &[
         &[Voted, Sealed, Activated, Retired],
     ),
     handover(
-        Tier::Push,
+        Tier::Deep,
         "views-crash",
         "2 views of 4 nodes with two in both; 1 accept on its way in each, 1 crash",
         handover::Bounds { views: &[[0, 1, 2], [1, 2, 3]], accepts: &[1, 1], crashes: 1 },
