@@ -22,7 +22,7 @@ struct File {
     text: &'static str,
 }
 
-const FILES: [File; 5] = [
+const FILES: [File; 4] = [
     File {
         name: "interval.smt2",
         what: "left, right and up undo each other; halves partition; all 64-bit sizes",
@@ -42,11 +42,6 @@ const FILES: [File; 5] = [
         name: "refresh.smt2",
         what: "after a refresh no count is older than its start; any number of callers",
         text: include_str!("../../../specs/smt/refresh.smt2"),
-    },
-    File {
-        name: "ballots.smt2",
-        what: "REG-4, and REG-7 through changes of view; any number of members, views and ballots",
-        text: include_str!("../../../specs/smt/ballots.smt2"),
     },
 ];
 
