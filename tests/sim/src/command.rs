@@ -50,7 +50,7 @@ impl Error {
 /// Carries it out.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn carry_out(args: &SimArgs) -> Result<(), Error> {
     match &args.experiment {
         None => run(&args.run),

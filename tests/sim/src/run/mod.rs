@@ -1,7 +1,7 @@
 //! The main experiment: a network under churn that is asked to find things.
 //!
 //! # Life of a run
-//! 1. Nodes start ([`Start`](crate::scenario::Start)): with filled tables, or by joining.
+//! 1. Nodes start ([`Start`]): with filled tables, or by joining.
 //! 2. Warm-up: churn and upkeep work, records are published; nothing is measured.
 //! 3. Measured part: lookups of random points and reads of records arrive without memory (Poisson)
 //!    at random nodes, while churn goes on.
