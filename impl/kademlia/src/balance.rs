@@ -109,6 +109,7 @@ fn least<K: Ord>(
 
 impl Strategy for RoundRobin {
     fn choose(&mut self, choices: &[Choice], situation: &mut Situation<'_>) -> Option<usize> {
+        // KAD-13: an order is one request, however many holders it names.
         if situation.tried == 0 {
             self.next = self.next.checked_rem(choices.len())? + 1;
         }

@@ -182,6 +182,7 @@ impl Kademlia {
             let mut situation = Situation { point, own, tried, random: &mut self.random };
             let chosen = strategy.choose(&choices, &mut situation);
             let Some(at) = chosen.filter(|&at| at < choices.len()) else { return order };
+            // KAD-13: who was chosen is offered no more.
             order.push(choices.remove(at).contact);
         }
     }
