@@ -256,7 +256,7 @@ impl<R: Reclaim> Drop for Shards<R> {
 
 impl<R: Reclaim> AtomicMap for Shards<R> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
-        Self::get(self, key).map_err(unavailable)
+        Self::get(self, key).map_err(MapError::from)
     }
 
     fn compare_and_set(
@@ -265,7 +265,7 @@ impl<R: Reclaim> AtomicMap for Shards<R> {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Cas, MapError> {
-        Self::compare_and_set(self, key, expected, new).map_err(unavailable)
+        Self::compare_and_set(self, key, expected, new).map_err(MapError::from)
     }
 }
 
@@ -276,12 +276,6 @@ impl<'a, R: Reclaim> IntoIterator for &'a Shards<R> {
     fn into_iter(self) -> Iter<'a, R> {
         self.iter()
     }
-}
-
-/// No operation that failed has done anything.
-#[allow(clippy::needless_pass_by_value)] // It is what `map_err` hands over.
-pub(crate) fn unavailable(error: ShardsError) -> MapError {
-    MapError::Unavailable { cause: error.to_string() }
 }
 
 /// What `compare_and_set` hands over for the value that a key has instead.

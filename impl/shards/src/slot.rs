@@ -14,7 +14,7 @@ use std::ptr::{self, NonNull};
 use crate::blob::Blob;
 use crate::bounds::GROUP;
 use crate::hash::Hasher;
-use crate::key;
+use crate::key::{self, Long};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::table::Table;
 use crate::word::{Bits, Word};
@@ -56,7 +56,7 @@ impl<'t> Place<'t> {
     }
 
     #[inline]
-    pub(crate) fn value_word(&self) -> &SlotWord {
+    fn value_word(&self) -> &SlotWord {
         self.word(GROUP + self.at)
     }
 
@@ -115,6 +115,32 @@ impl<'t> Place<'t> {
         assert!(!first.is_empty(), "SHARD-6: where a value is, its key was before");
         let word = |word| if word == 0 { first.bits() } else { self.further(word) };
         key::read(hasher, shard, word, f)
+    }
+
+    /// The hash of its key, without the shard's bits.
+    ///
+    /// # Safety
+    /// The caller's guard led to this table, and the slot has a first key word.
+    pub(crate) unsafe fn local(self, hasher: &Hasher) -> u64 {
+        let first = self.first();
+        match first.blob() {
+            None => key::local_by(first.bits()),
+            // SAFETY: as in `read_key`.
+            Some(blob) => unsafe { Blob::read(blob, |bytes| Long::new(bytes, hasher).1.local) },
+        }
+    }
+
+    /// Writes a frozen value of the table before, unless somebody has (SHARD-5).
+    pub(crate) fn copy(self, value: Word) {
+        // Release: the value's bytes, and what its writer did before; partner: Acquire in `value`.
+        // Relaxed: who fails is late and reads nothing.
+        let _ = self.value_word().compare_exchange(
+            Word::EMPTY.bits(),
+            value.bits(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        self.table.check();
     }
 
     /// The table that it is in.

@@ -3,8 +3,9 @@
 //! A slot has some key words, as many in every slot of a table, and one value word. Slots stand in
 //! groups: the first key words of a group, then its values, which fill one cache line, then the
 //! further key words. A key's way begins with a group, and goes through its slots in order before it
-//! comes to the next group. Which slot of a group it is, is found without a branch for each: so the
-//! processor goes on to the next operation while it waits for memory.
+//! comes to the next group. Beside the slots there is one word for each group, with 16 bits of the
+//! hash of each key, never 0, for a key that stands: they are few enough to stay near the processor,
+//! and tell mostly at once which slot it is, or that there is none.
 //!
 //! Each key word goes from 0 to its content, once. A value word goes
 //!
@@ -23,10 +24,11 @@
 //! 4. *freed* by the reclaimer, with the keys that its successor did not take over.
 //!
 //! Invariants:
-//! * SHARD-2: a key has one slot in a table. It goes into the first slot on its way that has no
-//!   word of another key where it has its own; its words are written in their order, each over 0
-//!   only. So a slot whose first words are the key's and whose next one is 0 is as good as empty: no
-//!   other key with these first words has passed it, and whoever writes that word next decides;
+//! * SHARD-2: a key has one slot in a table: the first on its way that has no word of another key
+//!   where the key has its own. Its words are written in their order, each over 0 only. So nobody
+//!   passes a slot that may still become his;
+//! * who passes a slot has seen to it that its tag stands, and who writes a value that the slot's
+//!   does. So a key whose value stands is found by tags, and a group with a tag missing ends a way;
 //! * a value is written only into a slot all of whose key words stand;
 //! * SHARD-5: a frozen value never changes, and a copier writes only over a value that is empty. No
 //!   operation makes a value empty again, so a copier that comes late writes nothing;
@@ -51,13 +53,16 @@ use crate::hash::Hasher;
 use crate::key::{self, Long, MOST_WORDS};
 use crate::slot::{Place, SlotWord};
 use crate::sync::{AtomicPtr, AtomicUsize, Canary, Ordering, release};
-use crate::word::{Bits, Word};
+use crate::tags;
+use crate::word::Word;
 
 /// The head of the allocation; the slots follow it, from the next cache line on.
 #[repr(align(64))]
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: NonNull<SlotWord>,
+    /// One word for each group.
+    tags: NonNull<AtomicUsize>,
     /// How many, minus one: a power of two minus one.
     mask: usize,
     /// By how much a hash without its lowest bit is shifted to give a group.
@@ -72,30 +77,16 @@ pub(crate) struct Table {
     used: AtomicUsize,
 }
 
-/// Where the way of a key ends.
-#[derive(Clone, Copy)]
-pub(crate) enum Found<'t> {
-    /// Its slot.
-    At(Place<'t>),
-    /// A slot that it may take: the key is not there.
-    Empty(Place<'t>),
-    /// No such slot: the key is not there, nor is there room.
-    Full,
-}
-
-/// What a key is to the one that is looked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
-    Same,
-    Other,
-    /// It may still become the one.
-    Open,
-}
-
 impl Table {
+    /// And where the slots begin. The tags follow them.
     fn layout(slots: usize, key_words: usize) -> Option<(Layout, usize)> {
         let words = slots.checked_mul(key_words + 1)?;
-        Layout::new::<Self>().extend(Layout::array::<SlotWord>(words).ok()?).ok()
+        let (layout, offset) =
+            Layout::new::<Self>().extend(Layout::array::<SlotWord>(words).ok()?).ok()?;
+        let (layout, tags) =
+            layout.extend(Layout::array::<AtomicUsize>(slots / GROUP).ok()?).ok()?;
+        debug_assert_eq!(tags, offset + words * size_of::<SlotWord>());
+        Some((layout, offset))
     }
 
     /// What a table of so many slots takes.
@@ -119,17 +110,23 @@ impl Table {
         let memory = unsafe { if CHECKED { alloc(layout) } else { alloc_zeroed(layout) } };
         let table = NonNull::new(memory.cast::<Self>())
             .ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?;
-        // SAFETY: fresh memory of this layout, ours alone; the slots stand at `offset` in it. std's
-        // atomic null pointers are zeros, which stand there already; a checker's have to be made.
+        // SAFETY: fresh memory of this layout, ours alone; the slots stand at `offset` in it, and
+        // the tags behind them. std's atomics of null or 0 are zeros, which stand there already; a
+        // checker's have to be made.
         unsafe {
             let first = table.byte_add(offset).cast::<SlotWord>();
+            let tags = first.add(slots * (key_words + 1)).cast::<AtomicUsize>();
             if CHECKED {
                 for at in 0..slots * (key_words + 1) {
                     first.add(at).write(AtomicPtr::new(Word::EMPTY.bits()));
                 }
+                for at in 0..slots / GROUP {
+                    tags.add(at).write(AtomicUsize::new(0));
+                }
             }
             table.write(Self {
                 slots: first,
+                tags,
                 mask: slots - 1,
                 shift: 63 - (slots / GROUP).trailing_zeros(),
                 key_words,
@@ -165,6 +162,8 @@ impl Table {
         unsafe {
             let words = (*this).len() * ((*this).key_words + 1);
             ptr::drop_in_place(ptr::slice_from_raw_parts_mut((*this).slots.as_ptr(), words));
+            let groups = (*this).len() / GROUP;
+            ptr::drop_in_place(ptr::slice_from_raw_parts_mut((*this).tags.as_ptr(), groups));
             ptr::drop_in_place(this);
         }
     }
@@ -263,10 +262,45 @@ impl Table {
         group
     }
 
-    /// The slots on the way of a key, each once.
-    fn way(&self, local: u64) -> impl Iterator<Item = Place<'_>> {
-        let start = self.start(local) * GROUP;
-        (0..self.len()).map(move |step| self.place((start + step) & self.mask))
+    #[inline]
+    fn tags(&self, group: usize) -> &AtomicUsize {
+        // SAFETY: as in `group`: one for each.
+        unsafe { self.tags.add(group).as_ref() }
+    }
+
+    #[inline]
+    fn read_tags(&self, group: usize) -> u64 {
+        // Relaxed: it leads nowhere. Whoever has to see a value, since its writing happened before,
+        // sees its tag, and those on the way to it: they stood before it was written.
+        let tags = self.tags(group).load(Ordering::Relaxed);
+        self.canary.check();
+        tags as u64
+    }
+
+    /// Sees to it that the tag of a slot with a key stands.
+    fn put_tag(&self, group: usize, at: usize, local: impl FnOnce() -> u64) {
+        let mut tags = self.read_tags(group);
+        if tags::of_slot(tags, at) != 0 {
+            return;
+        }
+        let tag = tags::at_slot(tags::tag(local()), at);
+        while tags & tag == 0 {
+            // 64 bits, as `word` asserts.
+            #[allow(clippy::cast_possible_truncation)]
+            let (seen, new) = (tags as usize, (tags | tag) as usize);
+            // Relaxed, both: as in `read_tags`. All who put this tag put the same one.
+            let put = self.tags(group).compare_exchange_weak(
+                seen,
+                new,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            self.canary.check();
+            match put {
+                Ok(_) => return,
+                Err(now) => tags = now as u64,
+            }
+        }
     }
 
     /// Key words in a slot.
@@ -275,38 +309,64 @@ impl Table {
         self.key_words
     }
 
-    /// Follows the way of a key to its end: group by group, until `look` says of one that it is the
-    /// key. At most once round, so a bounded number of steps.
+    /// Follows the way of a key by the tags, until `is` says of a slot that it has the key. At most
+    /// once round, so a bounded number of steps.
     #[inline(always)]
-    pub(crate) fn walk(&self, local: u64, look: impl Fn(Place<'_>, Bits) -> Look) -> Found<'_> {
+    pub(crate) fn find(&self, local: u64, is: impl Fn(Place<'_>) -> bool) -> Option<Place<'_>> {
         let start = self.start(local);
+        let wanted = tags::everywhere(tags::tag(local));
         let mut number = start;
         loop {
-            let group = self.group(number);
-            let (mut same, mut open) = (0_u32, 0_u32);
-            for at in 0..GROUP {
-                // SAFETY: one of its slots.
-                let place = unsafe { Place::new(self, group, at) };
-                let there = place.first().bits();
-                let look = look(place, there);
-                same |= u32::from(look == Look::Same) << at;
-                open |= u32::from(there.is_null() || look == Look::Open) << at;
+            let tags = self.read_tags(number);
+            let mut same = tags::zeros(tags ^ wanted);
+            while same != 0 {
+                let at = tags::slot_of(same);
+                // SAFETY: one of its slots, as `tags` tells.
+                let place = unsafe { Place::new(self, self.group(number), at) };
+                if is(place) {
+                    return Some(place);
+                }
+                same &= same - 1;
             }
-            // SAFETY: the lowest bit that is set is one of those set above.
-            let place =
-                |which: u32| unsafe { Place::new(self, group, which.trailing_zeros() as usize) };
-            // The key may be behind a slot that was read too early to be seen taken.
-            if same != 0 {
-                return Found::At(place(same));
-            }
-            if open != 0 {
-                return Found::Empty(place(open));
+            if tags::zeros(tags) != 0 {
+                return None;
             }
             number = (number + 1) & (self.mask / GROUP);
             if number == start {
-                return Found::Full;
+                return None;
             }
         }
+    }
+
+    /// Puts a key into its slot, if it is not there, by `claim`: which answers whether the key now
+    /// stands in a slot, by whomever, or another one does. `None` when there is no slot for it.
+    ///
+    /// # Errors
+    /// Those of `claim`.
+    ///
+    /// # Safety
+    /// The caller's guard led to this table.
+    pub(crate) unsafe fn put_key(
+        &self,
+        local: u64,
+        hasher: &Hasher,
+        mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
+    ) -> Result<Option<Place<'_>>, ShardsError> {
+        let start = self.start(local);
+        for step in 0..=self.mask / GROUP {
+            let group = (start + step) & (self.mask / GROUP);
+            for at in 0..GROUP {
+                let place = self.place(group * GROUP + at);
+                if claim(place)? {
+                    self.put_tag(group, at, || local);
+                    return Ok(Some(place));
+                }
+                // SHARD-2: nobody passes a slot without its tag.
+                // SAFETY: the caller's promise.
+                self.put_tag(group, at, || unsafe { place.local(hasher) });
+            }
+        }
+        Ok(None)
     }
 
     /// A key was put in.
@@ -404,46 +464,33 @@ impl Table {
                 continue;
             }
             let first = place.first();
-            let Some(blob) = first.blob() else {
-                assert!(!first.is_empty(), "SHARD-5: a value has its key");
-                let words = key::words_by(first.bits());
-                next.copy(value, key::local_by(first.bits()), |slot| {
-                    slot.claim_first(first.bits())
-                        && (1..words).all(|word| slot.claim_further(word, place.further(word)))
-                });
-                continue;
-            };
-            // SAFETY: acquired just now, under the caller's guard.
-            unsafe {
-                Blob::read(blob, |bytes| {
-                    let (_, key) = Long::new(bytes, hasher);
-                    if key.words() <= next.key_words {
-                        next.copy(value, key.local, |slot| key.claim_inline(slot));
-                    } else {
+            assert!(!first.is_empty(), "SHARD-5: a value has its key");
+            // SAFETY: acquired under the caller's guard, as all below.
+            let local = unsafe { place.local(hasher) };
+            let claim = |slot: Place<'_>| match first.blob() {
+                None => {
+                    (slot.claim_first(first.bits()))
+                        && (1..key::words_by(first.bits()))
+                            .all(|word| slot.claim_further(word, place.further(word)))
+                }
+                // SAFETY: as above.
+                Some(blob) => unsafe {
+                    Blob::read(blob, |bytes| {
+                        let (_, key) = Long::new(bytes, hasher);
+                        if key.words() <= next.key_words {
+                            return key.claim_inline(slot);
+                        }
                         // Copiers of one table all bring the same address for a key.
-                        next.copy(value, key.local, |slot| slot.claim_first(first.bits()));
-                    }
-                });
-            }
+                        slot.claim_first(first.bits())
+                    })
+                },
+            };
+            // SAFETY: as above: `next` is retired after this table.
+            let slot = unsafe { next.put_key(local, hasher, |slot| Ok(claim(slot))) };
+            let Ok(Some(slot)) = slot else {
+                unreachable!("SHARD-5: a successor has a slot for every key that has a value")
+            };
+            slot.copy(value);
         }
-    }
-
-    /// Writes a frozen value of the table before, unless somebody has (SHARD-5).
-    fn copy(&self, value: Word, local: u64, claim: impl Fn(Place<'_>) -> bool) {
-        for place in self.way(local) {
-            if claim(place) {
-                // Release: the value's bytes, and what its writer did before; partner: Acquire in
-                // `value`. Relaxed: who fails is late and reads nothing.
-                let _ = place.value_word().compare_exchange(
-                    Word::EMPTY.bits(),
-                    value.bits(),
-                    Ordering::Release,
-                    Ordering::Relaxed,
-                );
-                self.canary.check();
-                return;
-            }
-        }
-        unreachable!("SHARD-5: a successor has a slot for every key that has a value");
     }
 }
