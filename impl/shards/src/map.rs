@@ -49,7 +49,8 @@ const MIN_SHARDS: usize = 1 << KIND_BITS;
 /// ```
 #[derive(Debug)]
 pub struct Shards<R: Reclaim = Epoch> {
-    all: Box<[Shard]>,
+    /// As many as were asked for; a boxed slice would have to be cut to size when memory runs out.
+    all: Vec<Shard>,
     hasher: Hasher,
     /// After the shards: what is retired is given back when no table leads to it any more.
     domain: R,
@@ -97,11 +98,8 @@ impl<R: Reclaim> Shards<R> {
         let too_many = ShardsError::OutOfMemory { bytes: count * size_of::<Shard>() };
         shards.try_reserve_exact(count).map_err(|_| too_many)?;
         // Made first: its drop gives back the tables made so far if one cannot be had.
-        let mut map = Self {
-            all: Box::default(),
-            hasher: Hasher::new(count.trailing_zeros()),
-            domain: R::new(),
-        };
+        let mut map =
+            Self { all: Vec::new(), hasher: Hasher::new(count.trailing_zeros()), domain: R::new() };
         let mut failed = None;
         for _ in 0..count {
             match Table::new(FIRST_SLOTS, 1) {
@@ -109,7 +107,7 @@ impl<R: Reclaim> Shards<R> {
                 Err(error) => failed = Some(error),
             }
         }
-        map.all = shards.into_boxed_slice();
+        map.all = shards;
         failed.map_or(Ok(map), Err)
     }
 
