@@ -283,7 +283,7 @@ impl<R: Reclaim> Shards<R> {
             guard.count(0, bytes.cast_signed());
         } else {
             // SAFETY: made above, and nobody else has seen it.
-            unsafe { Table::free_unshared(fresh) };
+            unsafe { Table::free(fresh) };
         }
         Ok(next)
     }

@@ -143,7 +143,7 @@ impl Table {
     ///
     /// # Safety
     /// `Table::new` made it, and nobody reads it any more.
-    unsafe fn free(this: NonNull<Self>) -> usize {
+    pub(crate) unsafe fn free(this: NonNull<Self>) -> usize {
         // SAFETY: still allocated. The head drops nothing outside; slots only matter to a checker.
         unsafe {
             let size = this.as_ref().footprint();
@@ -166,15 +166,6 @@ impl Table {
             ptr::drop_in_place(ptr::slice_from_raw_parts_mut((*this).tags.as_ptr(), groups));
             ptr::drop_in_place(this);
         }
-    }
-
-    /// Gives back a table that was never shared.
-    ///
-    /// # Safety
-    /// `Table::new` made it and nobody else has seen it.
-    pub(crate) unsafe fn free_unshared(this: NonNull<Self>) {
-        // SAFETY: the caller's promise.
-        unsafe { Self::free(this) };
     }
 
     /// Gives back a table that was replaced, with the keys that its successor did not take over.
@@ -352,10 +343,16 @@ impl Table {
         hasher: &Hasher,
         mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
     ) -> Result<Option<Place<'_>>, ShardsError> {
-        let start = self.start(local);
+        let (start, tag) = (self.start(local), tags::tag(local));
         for step in 0..=self.mask / GROUP {
             let group = (start + step) & (self.mask / GROUP);
+            let tags = self.read_tags(group);
             for at in 0..GROUP {
+                let there = tags::of_slot(tags, at);
+                if there != 0 && there != tag {
+                    // Another key's, or to become another's: this one's would have its tag.
+                    continue;
+                }
                 let place = self.place(group * GROUP + at);
                 if claim(place)? {
                     self.put_tag(group, at, || local);
