@@ -20,7 +20,7 @@ pub(crate) const BATCH_BYTES: usize = 16 * 1024;
 /// Slots of a shard's first table: a power of two.
 pub(crate) const FIRST_SLOTS: usize = if CHECKED { 2 } else { 16 };
 
-/// Slots whose tags stand in one word: a power of two up to 4, not more than any table has. What ships
+/// Slots whose fingerprints stand in one word: a power of two up to 4, not more than any table has. What ships
 /// fills a cache line with the first key words and the values of one group.
 pub(crate) const GROUP: usize = if CHECKED { 2 } else { 4 };
 

@@ -27,8 +27,8 @@
 //! * SHARD-2: a key has one slot in a table: the first on its way that has no word of another key
 //!   where the key has its own. Its words are written in their order, each over 0 only. So nobody
 //!   passes a slot that may still become his;
-//! * who passes a slot has seen to it that its tag stands, and who writes a value that the slot's
-//!   does. So a key whose value stands is found by tags, and a group with a tag missing ends a way;
+//! * who passes a slot has seen to it that its fingerprint stands, and who writes a value that the slot's
+//!   does. So a key whose value stands is found by fingerprints, and a group with a fingerprint missing ends a way;
 //! * a value is written only into a slot all of whose key words stand;
 //! * SHARD-5: a frozen value never changes, and a copier writes only over a value that is empty. No
 //!   operation makes a value empty again, so a copier that comes late writes nothing;
@@ -49,11 +49,11 @@ use std::ptr::{self, NonNull};
 use crate::blob::Blob;
 use crate::bounds::{CHECKED, GROUP, most_used};
 use crate::error::ShardsError;
+use crate::fingerprints;
 use crate::hash::Hasher;
 use crate::key::{self, Long, MOST_WORDS};
 use crate::slot::{Place, SlotWord};
 use crate::sync::{AtomicPtr, AtomicUsize, Canary, Ordering, release};
-use crate::tags;
 use crate::word::Word;
 
 /// The head of the allocation; the slots follow it, from the next cache line on.
@@ -62,7 +62,7 @@ use crate::word::Word;
 pub(crate) struct Table {
     slots: NonNull<SlotWord>,
     /// One word for each group.
-    tags: NonNull<AtomicUsize>,
+    fingerprints: NonNull<AtomicUsize>,
     /// How many, minus one: a power of two minus one.
     mask: usize,
     /// By how much a hash without its lowest bit is shifted to give a group.
@@ -78,14 +78,14 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// And where the slots begin. The tags follow them.
+    /// And where the slots begin. The fingerprints follow them.
     fn layout(slots: usize, key_words: usize) -> Option<(Layout, usize)> {
         let words = slots.checked_mul(key_words + 1)?;
         let (layout, offset) =
             Layout::new::<Self>().extend(Layout::array::<SlotWord>(words).ok()?).ok()?;
-        let (layout, tags) =
+        let (layout, fingerprints) =
             layout.extend(Layout::array::<AtomicUsize>(slots / GROUP).ok()?).ok()?;
-        debug_assert_eq!(tags, offset + words * size_of::<SlotWord>());
+        debug_assert_eq!(fingerprints, offset + words * size_of::<SlotWord>());
         Some((layout, offset))
     }
 
@@ -111,22 +111,22 @@ impl Table {
         let table = NonNull::new(memory.cast::<Self>())
             .ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?;
         // SAFETY: fresh memory of this layout, ours alone; the slots stand at `offset` in it, and
-        // the tags behind them. std's atomics of null or 0 are zeros, which stand there already; a
+        // the fingerprints behind them. std's atomics of null or 0 are zeros, which stand there already; a
         // checker's have to be made.
         unsafe {
             let first = table.byte_add(offset).cast::<SlotWord>();
-            let tags = first.add(slots * (key_words + 1)).cast::<AtomicUsize>();
+            let fingerprints = first.add(slots * (key_words + 1)).cast::<AtomicUsize>();
             if CHECKED {
                 for at in 0..slots * (key_words + 1) {
                     first.add(at).write(AtomicPtr::new(Word::EMPTY.bits()));
                 }
                 for at in 0..slots / GROUP {
-                    tags.add(at).write(AtomicUsize::new(0));
+                    fingerprints.add(at).write(AtomicUsize::new(0));
                 }
             }
             table.write(Self {
                 slots: first,
-                tags,
+                fingerprints,
                 mask: slots - 1,
                 shift: 63 - (slots / GROUP).trailing_zeros(),
                 key_words,
@@ -163,7 +163,10 @@ impl Table {
             let words = (*this).len() * ((*this).key_words + 1);
             ptr::drop_in_place(ptr::slice_from_raw_parts_mut((*this).slots.as_ptr(), words));
             let groups = (*this).len() / GROUP;
-            ptr::drop_in_place(ptr::slice_from_raw_parts_mut((*this).tags.as_ptr(), groups));
+            ptr::drop_in_place(ptr::slice_from_raw_parts_mut(
+                (*this).fingerprints.as_ptr(),
+                groups,
+            ));
             ptr::drop_in_place(this);
         }
     }
@@ -254,33 +257,33 @@ impl Table {
     }
 
     #[inline]
-    fn tags(&self, group: usize) -> &AtomicUsize {
+    fn fingerprints(&self, group: usize) -> &AtomicUsize {
         // SAFETY: as in `group`: one for each.
-        unsafe { self.tags.add(group).as_ref() }
+        unsafe { self.fingerprints.add(group).as_ref() }
     }
 
     #[inline]
-    fn read_tags(&self, group: usize) -> u64 {
+    fn read_fingerprints(&self, group: usize) -> u64 {
         // Relaxed: it leads nowhere. Whoever has to see a value, since its writing happened before,
-        // sees its tag, and those on the way to it: they stood before it was written.
-        let tags = self.tags(group).load(Ordering::Relaxed);
+        // sees its fingerprint, and those on the way to it: they stood before it was written.
+        let fingerprints = self.fingerprints(group).load(Ordering::Relaxed);
         self.canary.check();
-        tags as u64
+        fingerprints as u64
     }
 
-    /// Sees to it that the tag of a slot with a key stands.
-    fn put_tag(&self, group: usize, at: usize, local: impl FnOnce() -> u64) {
-        let mut tags = self.read_tags(group);
-        if tags::of_slot(tags, at) != 0 {
+    /// Sees to it that the fingerprint of a slot with a key stands.
+    fn put_fingerprint(&self, group: usize, at: usize, local: impl FnOnce() -> u64) {
+        let mut fingerprints = self.read_fingerprints(group);
+        if fingerprints::of_slot(fingerprints, at) != 0 {
             return;
         }
-        let tag = tags::at_slot(tags::tag(local()), at);
-        while tags & tag == 0 {
+        let fingerprint = fingerprints::at_slot(fingerprints::fingerprint(local()), at);
+        while fingerprints & fingerprint == 0 {
             // 64 bits, as `word` asserts.
             #[allow(clippy::cast_possible_truncation)]
-            let (seen, new) = (tags as usize, (tags | tag) as usize);
-            // Relaxed, both: as in `read_tags`. All who put this tag put the same one.
-            let put = self.tags(group).compare_exchange_weak(
+            let (seen, new) = (fingerprints as usize, (fingerprints | fingerprint) as usize);
+            // Relaxed, both: as in `read_fingerprints`. All who put this fingerprint put the same one.
+            let put = self.fingerprints(group).compare_exchange_weak(
                 seen,
                 new,
                 Ordering::Relaxed,
@@ -289,7 +292,7 @@ impl Table {
             self.canary.check();
             match put {
                 Ok(_) => return,
-                Err(now) => tags = now as u64,
+                Err(now) => fingerprints = now as u64,
             }
         }
     }
@@ -300,26 +303,26 @@ impl Table {
         self.key_words
     }
 
-    /// Follows the way of a key by the tags, until `is` says of a slot that it has the key. At most
+    /// Follows the way of a key by the fingerprints, until `is` says of a slot that it has the key. At most
     /// once round, so a bounded number of steps.
     #[inline(always)]
     pub(crate) fn find(&self, local: u64, is: impl Fn(Place<'_>) -> bool) -> Option<Place<'_>> {
         let start = self.start(local);
-        let wanted = tags::everywhere(tags::tag(local));
+        let wanted = fingerprints::everywhere(fingerprints::fingerprint(local));
         let mut number = start;
         loop {
-            let tags = self.read_tags(number);
-            let mut same = tags::zeros(tags ^ wanted);
+            let fingerprints = self.read_fingerprints(number);
+            let mut same = fingerprints::zeros(fingerprints ^ wanted);
             while same != 0 {
-                let at = tags::slot_of(same);
-                // SAFETY: one of its slots, as `tags` tells.
+                let at = fingerprints::slot_of(same);
+                // SAFETY: one of its slots, as `fingerprints` tells.
                 let place = unsafe { Place::new(self, self.group(number), at) };
                 if is(place) {
                     return Some(place);
                 }
                 same &= same - 1;
             }
-            if tags::zeros(tags) != 0 {
+            if fingerprints::zeros(fingerprints) != 0 {
                 return None;
             }
             number = (number + 1) & (self.mask / GROUP);
@@ -343,24 +346,24 @@ impl Table {
         hasher: &Hasher,
         mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
     ) -> Result<Option<Place<'_>>, ShardsError> {
-        let (start, tag) = (self.start(local), tags::tag(local));
+        let (start, fingerprint) = (self.start(local), fingerprints::fingerprint(local));
         for step in 0..=self.mask / GROUP {
             let group = (start + step) & (self.mask / GROUP);
-            let tags = self.read_tags(group);
+            let fingerprints = self.read_fingerprints(group);
             for at in 0..GROUP {
-                let there = tags::of_slot(tags, at);
-                if there != 0 && there != tag {
-                    // Another key's, or to become another's: this one's would have its tag.
+                let there = fingerprints::of_slot(fingerprints, at);
+                if there != 0 && there != fingerprint {
+                    // Another key's, or to become another's: this one's would have its fingerprint.
                     continue;
                 }
                 let place = self.place(group * GROUP + at);
                 if claim(place)? {
-                    self.put_tag(group, at, || local);
+                    self.put_fingerprint(group, at, || local);
                     return Ok(Some(place));
                 }
-                // SHARD-2: nobody passes a slot without its tag.
+                // SHARD-2: nobody passes a slot without its fingerprint.
                 // SAFETY: the caller's promise.
-                self.put_tag(group, at, || unsafe { place.local(hasher) });
+                self.put_fingerprint(group, at, || unsafe { place.local(hasher) });
             }
         }
         Ok(None)
