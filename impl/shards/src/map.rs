@@ -112,6 +112,8 @@ impl<R: Reclaim> Shards<R> {
     }
 
     /// A seat for one thread: operations by way of it are faster, and its reads are wait-free.
+    /// Registering is lock-free: it takes a free seat, after a look at those that are not, or makes a
+    /// block of new ones.
     ///
     /// # Errors
     /// [`ShardsError::OutOfMemory`].
