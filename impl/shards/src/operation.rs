@@ -183,7 +183,7 @@ impl<R: Reclaim> Shards<R> {
         };
         if let Some(place) = place
             && let Some(mut key) = pending
-            && place.first() == key.word()
+            && place.first().thawed() == key.word()
         {
             guard.count(0, key.share().cast_signed());
         }
