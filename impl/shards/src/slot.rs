@@ -147,8 +147,7 @@ impl<'t> Place<'t> {
 
     /// Notes that this table alone has the slot's key on the heap. Called once, by the one who
     /// replaced the table.
-    pub(crate) fn mark_key(self) {
-        let first = self.first();
+    pub(crate) fn mark_key(self, first: Word) {
         // Release: the key's bytes once more; partner: Acquire in `first`. A word that stands is
         // written by nobody else.
         self.first_word().store(first.frozen().bits(), Ordering::Release);
@@ -247,9 +246,10 @@ impl<'t> Place<'t> {
         seen.thawed()
     }
 
-    /// The first key word and the value, when nobody writes any more.
+    /// The first key word and the value, when nobody writes them any more.
     pub(crate) fn quiet(self) -> (Word, Word) {
-        // Relaxed: all writes happened before, by the reclaimer or by the map's drop.
+        // Relaxed: all writes happened before, by the reclaimer, by the map's drop, or by the
+        // caller's own freezing, after which nobody writes a value, nor the key beside it.
         let read = |word: &SlotWord| Word::from_bits(word.load(Ordering::Relaxed));
         (read(self.first_word()), read(self.value_word()))
     }

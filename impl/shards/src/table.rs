@@ -412,15 +412,16 @@ impl Table {
     /// replaced it, before it is retired.
     ///
     /// # Safety
-    /// The caller's guard led to this table, and all its slots are frozen.
+    /// The caller's guard led to this table, and the caller has frozen and copied all its slots.
     pub(crate) unsafe fn replaced_by(&self, next: &Self) {
         for place in self.places() {
-            if place.value().is_present()
-                && let Some(blob) = place.first().blob()
-                // SAFETY: acquired under the caller's guard.
+            let (key, value) = place.quiet();
+            if value.is_present()
+                && let Some(blob) = key.blob()
+                // SAFETY: acquired under the caller's guard, when it was copied.
                 && key::words_of(unsafe { Blob::read(blob, <[u8]>::len) }) <= next.key_words
             {
-                place.mark_key();
+                place.mark_key(key);
             }
         }
     }
