@@ -1,5 +1,8 @@
 //! The bounds of every check, with the counts that they pin.
 
+mod kademlia;
+mod register;
+
 use cloakroom_pool::Policy::{LowestFirst, Spread};
 
 use crate::article::FAULTS;
@@ -32,6 +35,7 @@ const RECOVERY: recovery::Bounds = recovery::Bounds {
     deaths: 1,
     unknowns: 0,
     recoveries: 1,
+    at_once: 1,
     broken: None,
 };
 
@@ -104,7 +108,21 @@ const LATE: &[Event] = &[Full, Freed, Help, Mismatch, LateApplied, LateRefused];
 const DEATHS: &[Event] = &[Full, Freed, AlreadyFree, Help, Mismatch, Died];
 
 /// All checks, in the order in which they run.
-pub const CHECKS: &[Check] = &[
+pub const CHECKS: &[Check] = &joined::<{ POOLS.len() + register::CHECKS.len() }>();
+
+const fn joined<const ALL: usize>() -> [Check; ALL] {
+    let mut all = [POOLS[0]; ALL];
+    let mut at = 0;
+    while at < ALL {
+        let pools = POOLS.len();
+        all[at] = if at < pools { POOLS[at] } else { register::CHECKS[at - pools] };
+        at += 1;
+    }
+    all
+}
+
+/// The checks of the pool and of the published algorithm.
+const POOLS: &[Check] = &[
     fault("article-lost-capacity", 0, 25),
     fault("article-live-lock", 1, 25),
     fault("article-helper-that-skips", 2, 24),
@@ -301,6 +319,22 @@ pub const CHECKS: &[Check] = &[
         &[Freed, Help, Died, Recovered],
     ),
     recovery(
+        Tier::Push,
+        "recovery-both",
+        "N=2 (2,1), 1 caller x 1 session, 1 death, 1 unknown, 2 recoveries at the same time",
+        recovery::Bounds { sessions: &[1], unknowns: 1, recoveries: 2, at_once: 2, ..RECOVERY },
+        (285_526, 57, 8),
+        &[Freed, Died, Recovered],
+    ),
+    recovery(
+        Tier::Push,
+        "recovery-both-one-block",
+        "N=2 (2,2), 2 callers x 1 session, 1 death, 1 unknown, 2 recoveries at the same time",
+        recovery::Bounds { shape: (2, 2), unknowns: 1, recoveries: 2, at_once: 2, ..RECOVERY },
+        (198_155, 32, 5),
+        &[Freed, LateApplied, LateRefused, Died, Recovered],
+    ),
+    recovery(
         Tier::Deep,
         "recovery-unknown",
         "N=2 (2,1), 2 callers x 1 session, 1 death, 1 unknown, 1 recovery at any time",
@@ -336,4 +370,14 @@ pub const CHECKS: &[Check] = &[
         "POOL-1",
         14,
     ),
+    kademlia::TABLE_SUBNETS,
+    kademlia::TABLE_ORDER,
+    kademlia::TABLE_MOVES,
+    kademlia::LOOKUP_ONE_PATH,
+    kademlia::LOOKUP_TWO_PATHS,
+    kademlia::LOOKUP_LIAR_NEARER,
+    kademlia::LOOKUP_LIAR_ELSEWHERE,
+    kademlia::LOOKUP_COLLUDERS,
+    kademlia::LOOKUP_COLLUDERS_ONE_PATH,
+    kademlia::LOOKUP_BOUNDED,
 ];

@@ -16,6 +16,8 @@
 
 mod judge;
 
+use std::mem;
+
 use cloakroom_pool::{
     Allocate, Free, Id, Machine, Next, Place, Policy, PoolId, Request, Response, Shape, Tag, Tree,
     Version,
@@ -219,7 +221,7 @@ impl CheckPool {
     fn answer(&self, state: &mut State, caller: u8, response: Response) -> Option<Event> {
         let helped = matches!(life(state, caller), Life::Allocating { machine, .. }
             if machine.is_helping());
-        match life(state, caller).clone() {
+        match mem::replace(life(state, caller), Life::Idle) {
             Life::Allocating { mut machine, tag, full } => {
                 let next = machine.step(response);
                 let Next::Done(outcome) = next else {
@@ -236,7 +238,10 @@ impl CheckPool {
                 };
                 Some(self.freed(state, caller, pair, seen, outcome.ok()))
             }
-            _ => None,
+            life => {
+                state.callers[usize::from(caller)].life = life;
+                None
+            }
         }
     }
 
@@ -325,6 +330,10 @@ fn dead_allocating(state: &State, caller: u8, tag: u8) -> Life {
 impl Explore for CheckPool {
     type State = State;
     type Action = Action;
+    type Objection = Objection;
+    const PROPERTIES: &'static [(&'static str, u8)] =
+        &[("POOL-1", 1), ("POOL-2", 2), ("POOL-3", 3), ("POOL-4", 4), ("POOL-6", 6), ("POOL-7", 7)];
+    const CYCLE: Option<&'static str> = Some("POOL-5: a cycle on which no call returns");
 
     fn start(&self) -> State {
         let caller = |&calls| Caller { calls, holds: Vec::new(), freed: None, life: Life::Idle };
@@ -378,7 +387,7 @@ impl Explore for CheckPool {
         actions.extend(late.map(Action::Arrive));
     }
 
-    fn follow(&self, before: &State, action: Action) -> (State, Option<Event>) {
+    fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
         let mut state = before.clone();
         let event = self.act(&mut state, action);
         self.judge(&mut state);
@@ -393,7 +402,7 @@ impl Explore for CheckPool {
             }
         };
         Ranks::renumber(&self.ground, world, &mut memory);
-        (state, event)
+        Some((state, event))
     }
 
     fn tell(&self, state: &State, action: Action) -> String {

@@ -62,6 +62,8 @@ pub struct Bounds {
     pub unknowns: u8,
     /// How many recoveries run beside the callers.
     pub recoveries: u8,
+    /// How many of them may run at the same time.
+    pub at_once: u8,
     /// Which rule is broken, if any.
     pub broken: Option<Rule>,
 }
@@ -78,12 +80,10 @@ pub struct CheckRecovery {
 pub struct State {
     world: World,
     callers: Vec<Caller>,
-    recovery: Option<Recovery>,
+    /// As many places as recoveries may run at the same time.
+    running: Vec<Option<Recovery>>,
     /// Something happened that a recovery that began later may have to put right.
     owed: bool,
-    /// Nothing like that has happened since the running recovery began, and nothing was under way
-    /// then that could: when it returns, nothing is owed.
-    clean: bool,
     /// For each id: whose clear emptied its slot, until that call has returned.
     freeing: Vec<Option<u8>>,
     recoveries: u8,
@@ -125,6 +125,9 @@ enum Life {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Recovery {
     machine: Recover,
+    /// Nothing that a later recovery may have to put right has happened since it began, and nothing
+    /// was under way then that could: when it returns, nothing is owed.
+    clean: bool,
     /// Against rule 4: the tags that were written down when it began.
     copy: Option<Vec<u64>>,
 }
@@ -152,12 +155,12 @@ pub enum Action {
     Return(u8),
     /// A recovery begins.
     Recover,
-    /// The recovery's map operation happens, or it looks into the notebook.
-    RecoveryStep,
-    /// The recovery's compare-and-set is answered Unknown; it happened, or may happen later.
-    RecoveryLose(bool),
-    /// The recovery dies.
-    RecoveryDies,
+    /// A recovery's map operation happens, or it looks into the notebook.
+    RecoveryStep(u8),
+    /// A recovery's compare-and-set is answered Unknown; it happened, or may happen later.
+    RecoveryLose(u8, bool),
+    /// A recovery dies.
+    RecoveryDies(u8),
 }
 
 impl CheckRecovery {
@@ -175,9 +178,9 @@ impl CheckRecovery {
         self.bounds.broken != Some(rule)
     }
 
-    /// Who stands for the recovery among the senders of late messages.
-    fn recovery_name(&self) -> u8 {
-        u8::try_from(self.bounds.sessions.len()).expect("few")
+    /// Who stands for a running recovery among the senders of late messages.
+    fn recovery_name(&self, which: u8) -> u8 {
+        u8::try_from(self.bounds.sessions.len()).expect("few") + which
     }
 
     /// The tags in the callers' notebooks.
@@ -190,15 +193,18 @@ impl CheckRecovery {
 impl Explore for CheckRecovery {
     type State = State;
     type Action = Action;
+    type Objection = Objection;
+    const PROPERTIES: &'static [(&'static str, u8)] =
+        &[("POOL-1", 1), ("POOL-2", 2), ("POOL-3", 3), ("POOL-4", 4), ("POOL-6", 6), ("POOL-7", 7)];
+    const CYCLE: Option<&'static str> = Some("POOL-5: a cycle on which no call returns");
 
     fn start(&self) -> State {
         let caller = Caller { session: 0, written: false, life: Life::Idle };
         State {
             world: self.ground.empty(),
             callers: vec![caller; self.bounds.sessions.len()],
-            recovery: None,
+            running: vec![None; self.bounds.at_once.into()],
             owed: false,
-            clean: false,
             freeing: vec![None; usize::try_from(self.bounds.size).expect("small")],
             recoveries: self.bounds.recoveries,
             deaths: self.bounds.deaths,
@@ -253,28 +259,28 @@ impl Explore for CheckRecovery {
                 actions.extend([true, false].map(|applied| Action::Lose(name, applied)));
             }
         }
-        match &state.recovery {
-            None if state.recoveries > 0 => actions.push(Action::Recover),
-            None => {}
-            Some(recovery) => {
-                actions.push(Action::RecoveryStep);
-                if state.deaths > 0 {
-                    actions.push(Action::RecoveryDies);
-                }
-                if state.unknowns > 0 && writes(recovery.machine.request()) {
-                    actions.extend([true, false].map(Action::RecoveryLose));
-                }
+        if state.recoveries > 0 && state.running.iter().any(Option::is_none) {
+            actions.push(Action::Recover);
+        }
+        for (which, recovery) in (0..).zip(&state.running) {
+            let Some(recovery) = recovery else { continue };
+            actions.push(Action::RecoveryStep(which));
+            if state.deaths > 0 {
+                actions.push(Action::RecoveryDies(which));
+            }
+            if state.unknowns > 0 && writes(recovery.machine.request()) {
+                actions.extend([true, false].map(|applied| Action::RecoveryLose(which, applied)));
             }
         }
         let late = 0..u8::try_from(state.world.late.len()).expect("few");
         actions.extend(late.map(Action::Arrive));
     }
 
-    fn follow(&self, before: &State, action: Action) -> (State, Option<Event>) {
+    fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
         let mut state = before.clone();
         let event = self.act(&mut state, action);
         self.judge(&mut state);
-        let State { world, callers, recovery, .. } = &mut state;
+        let State { world, callers, running, .. } = &mut state;
         let mut memory = |visit: &mut dyn FnMut(Place, &mut Version)| {
             for caller in callers.iter_mut() {
                 match &mut caller.life {
@@ -283,12 +289,12 @@ impl Explore for CheckRecovery {
                     _ => {}
                 }
             }
-            if let Some(recovery) = recovery.as_mut() {
+            for recovery in running.iter_mut().flatten() {
                 recovery.machine.versions(visit);
             }
         };
         Ranks::renumber(&self.ground, world, &mut memory);
-        (state, event)
+        Some((state, event))
     }
 
     fn tell(&self, state: &State, action: Action) -> String {
@@ -297,8 +303,10 @@ impl Explore for CheckRecovery {
             Life::Freeing(machine, _) => world::tell(&machine.request()),
             _ => "anything more".into(),
         };
-        let recovering = || match &state.recovery {
-            Some(recovery) => world::tell(&recovery.machine.request()),
+        let recovering = |which: u8| match &state.running[usize::from(which)] {
+            Some(recovery) => {
+                format!("recovery {}: {}", which + 1, world::tell(&recovery.machine.request()))
+            }
             None => String::new(),
         };
         let when = |applied: bool| if applied { "but it happened" } else { "and it may come late" };
@@ -319,11 +327,11 @@ impl Explore for CheckRecovery {
             Action::Die(caller) => format!("{} dies before: {}", name(caller), pending(caller)),
             Action::Return(caller) => format!("{} comes back", name(caller)),
             Action::Recover => "a recovery begins".into(),
-            Action::RecoveryStep => format!("recovery: {}", recovering()),
-            Action::RecoveryLose(applied) => {
-                format!("recovery: {}, answered Unknown, {}", recovering(), when(applied))
+            Action::RecoveryStep(which) => recovering(which),
+            Action::RecoveryLose(which, applied) => {
+                format!("{}, answered Unknown, {}", recovering(which), when(applied))
             }
-            Action::RecoveryDies => format!("the recovery dies before: {}", recovering()),
+            Action::RecoveryDies(which) => format!("dies before this: {}", recovering(which)),
         }
     }
 
@@ -331,9 +339,9 @@ impl Explore for CheckRecovery {
         state.objection
     }
 
-    /// The callers, and the recovery as the last.
+    /// The callers, and the recoveries as the last.
     fn callers(&self) -> usize {
-        self.bounds.sessions.len() + 1
+        self.bounds.sessions.len() + usize::from(self.bounds.at_once)
     }
 
     fn alone(&self, state: &State, caller: usize) -> Option<Action> {
@@ -341,8 +349,12 @@ impl Explore for CheckRecovery {
             Some(own) if matches!(own.life, Life::Allocating { .. } | Life::Freeing(..)) => {
                 Action::Step(u8::try_from(caller).expect("few"))
             }
-            None if state.recovery.is_some() => Action::RecoveryStep,
-            _ => return None,
+            None => {
+                let which = caller - state.callers.len();
+                state.running[which].as_ref()?;
+                Action::RecoveryStep(u8::try_from(which).expect("few"))
+            }
+            Some(_) => return None,
         };
         state.objection.is_none().then_some(action)
     }

@@ -5,8 +5,9 @@
 //! pinned ones has changed its meaning, and fails until somebody has looked at why.
 
 use crate::article::Fault;
+use crate::check_views::{decree, handover};
 use crate::search::{self, Event, Explore, Explored};
-use crate::{check_pool, check_recovery};
+use crate::{check_lookup, check_pool, check_recovery, check_register, check_table};
 
 /// One check.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,18 @@ pub enum Object {
     Recovery(check_recovery::Bounds),
     /// The same with a rule broken: must fail.
     Broken(check_recovery::Bounds),
+    /// The real replicas and coordinators of one view.
+    Register(check_register::Bounds),
+    /// The decree of the next view.
+    Decree(decree::Bounds),
+    /// The handover from view to view.
+    Handover(handover::Bounds),
+    /// The routing table under any sequence of what can happen to it.
+    Table(check_table::Bounds),
+    /// One lookup in a small network.
+    Lookup(check_lookup::Bounds),
+    /// The same with too little against its liar: must fail.
+    Misled(check_lookup::Bounds),
     /// A fault of the published algorithm: must be found.
     Fault(&'static Fault),
 }
@@ -95,8 +108,23 @@ impl Check {
             Object::Recovery(bounds) => {
                 self.explore(&check_recovery::CheckRecovery::new(*bounds), progress)
             }
+            Object::Table(bounds) => self.explore(&check_table::CheckTable::new(*bounds), progress),
+            Object::Lookup(bounds) => {
+                self.explore(&check_lookup::CheckLookup::new(*bounds), progress)
+            }
             Object::Broken(bounds) => {
                 let model = check_recovery::CheckRecovery::new(*bounds);
+                self.counterexample(search::shortest(&model))
+            }
+            Object::Register(bounds) => {
+                self.explore(&check_register::CheckRegister::new(*bounds), progress)
+            }
+            Object::Decree(bounds) => self.explore(&decree::CheckDecree::new(*bounds), progress),
+            Object::Handover(bounds) => {
+                self.explore(&handover::CheckHandover::new(*bounds), progress)
+            }
+            Object::Misled(bounds) => {
+                let model = check_lookup::CheckLookup::new(*bounds);
                 self.counterexample(search::shortest(&model))
             }
             Object::Fault(fault) => self.fault(fault),
@@ -213,6 +241,22 @@ pub fn explore(check: &Check, address: &str) -> Result<(), String> {
         Object::Recovery(bounds) | Object::Broken(bounds) => {
             let model = check_recovery::CheckRecovery::new(bounds);
             search::Stateright(model).checker().serve(address);
+        }
+        Object::Register(bounds) => {
+            let model = check_register::CheckRegister::new(bounds);
+            search::Stateright(model).checker().serve(address);
+        }
+        Object::Decree(bounds) => {
+            search::Stateright(decree::CheckDecree::new(bounds)).checker().serve(address);
+        }
+        Object::Handover(bounds) => {
+            search::Stateright(handover::CheckHandover::new(bounds)).checker().serve(address);
+        }
+        Object::Table(bounds) => {
+            search::Stateright(check_table::CheckTable::new(bounds)).checker().serve(address);
+        }
+        Object::Lookup(bounds) | Object::Misled(bounds) => {
+            search::Stateright(check_lookup::CheckLookup::new(bounds)).checker().serve(address);
         }
         Object::Fault(fault) => {
             return Err(format!(

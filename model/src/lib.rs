@@ -7,12 +7,18 @@
 
 pub mod article;
 pub mod bounds;
+pub mod check_lookup;
 pub mod check_pool;
 pub mod check_recovery;
+pub mod check_register;
+pub mod check_table;
+pub mod check_views;
 pub mod checks;
 pub mod evidence;
+pub mod hashed;
 pub mod opinions;
 pub mod search;
+mod seated;
 mod shards;
 pub mod twin;
 pub mod world;

@@ -12,7 +12,7 @@ use cloakroom_model::checks::{self, Check, Outcome, Tier};
 use cloakroom_model::opinions::Opinion;
 use cloakroom_model::{article, evidence};
 
-/// Exhaustive models of Cloakroom's pool.
+/// Exhaustive models of Cloakroom's pool and registers.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
@@ -28,7 +28,8 @@ enum Command {
     /// ones, when it did not see what it is about, or when a counterexample that must exist is not
     /// found.
     Check {
-        /// Only this check, or all whose names begin with it ("pool", "recovery", "article").
+        /// Only this check, or all whose names begin with it ("pool", "recovery", "article", "register",
+        /// "collection", "views").
         name: Option<String>,
         /// Also the checks that take many minutes.
         #[arg(long)]

@@ -16,12 +16,17 @@
 //! Symmetry is not used: callers differ by their tags, which stand in the map and, under the policy
 //! *spread*, choose the slot.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fmt::Debug;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+mod hash;
 
-use cloakroom_specs::pool::{self as spec, Objection};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fmt::{Debug, Display};
+use std::hash::{BuildHasherDefault, Hash};
+
+use cloakroom_specs::{kademlia, pool as spec, register};
 use stateright::{Checker, Model, Property};
+
+pub(crate) use hash::Folded;
+use hash::{Keyed, key};
 
 /// A finite system that can be explored.
 pub trait Explore: Clone + Send + Sync + 'static {
@@ -29,23 +34,81 @@ pub trait Explore: Clone + Send + Sync + 'static {
     type State: Clone + Debug + PartialEq + Eq + Hash + Send + Sync + 'static;
     /// A transition.
     type Action: Copy + Debug + PartialEq + Send + Sync + 'static;
+    /// What can be wrong with a state.
+    type Objection: Objection;
+    /// The properties that are judged: names, and the numbers that objections have, from 1 on.
+    const PROPERTIES: &'static [(&'static str, u8)];
+    /// What a cycle of states breaks; `None` where the system may go round for ever.
+    const CYCLE: Option<&'static str>;
 
     /// Where it begins.
     fn start(&self) -> Self::State;
     /// What can happen next.
     fn offers(&self, state: &Self::State, actions: &mut Vec<Self::Action>);
-    /// What follows, and what a witness would call it.
-    fn follow(&self, state: &Self::State, action: Self::Action) -> (Self::State, Option<Event>);
+    /// What follows, and what a witness would call it; `None` when the action changes nothing, and is
+    /// no transition.
+    fn follow(
+        &self,
+        state: &Self::State,
+        action: Self::Action,
+    ) -> Option<(Self::State, Option<Event>)>;
     /// The transition in words, for counterexamples.
     fn tell(&self, state: &Self::State, action: Self::Action) -> String;
     /// What is wrong with a state.
-    fn objection(&self, state: &Self::State) -> Option<Objection>;
+    fn objection(&self, state: &Self::State) -> Option<Self::Objection>;
     /// How many callers there are.
-    fn callers(&self) -> usize;
+    fn callers(&self) -> usize {
+        0
+    }
     /// How a caller with a call under way goes on when it is left alone.
-    fn alone(&self, state: &Self::State, caller: usize) -> Option<Self::Action>;
+    fn alone(&self, _state: &Self::State, _caller: usize) -> Option<Self::Action> {
+        None
+    }
     /// The most steps that a call of this caller may take alone.
-    fn solo_bound(&self, caller: usize) -> u64;
+    fn solo_bound(&self, _caller: usize) -> u64 {
+        0
+    }
+}
+
+/// The properties of registers that a state can break. REG-14 is that none asks routing.
+pub const REGISTERS: [(&str, u8); 13] = [
+    ("REG-1", 1),
+    ("REG-2", 2),
+    ("REG-3", 3),
+    ("REG-4", 4),
+    ("REG-5", 5),
+    ("REG-6", 6),
+    ("REG-7", 7),
+    ("REG-8", 8),
+    ("REG-9", 9),
+    ("REG-10", 10),
+    ("REG-11", 11),
+    ("REG-12", 12),
+    ("REG-13", 13),
+];
+
+/// What is wrong, with the number of the property that it breaks.
+pub trait Objection: Copy + Display {
+    /// The property's number.
+    fn property(&self) -> u8;
+}
+
+impl Objection for spec::Objection {
+    fn property(&self) -> u8 {
+        self.property
+    }
+}
+
+impl Objection for kademlia::Objection {
+    fn property(&self) -> u8 {
+        self.property
+    }
+}
+
+impl Objection for register::Objection {
+    fn property(&self) -> u8 {
+        self.property
+    }
 }
 
 /// What a witness may have seen on the way. A check that never saw what it is about shows nothing.
@@ -79,7 +142,48 @@ pub enum Event {
     Died,
     /// A recovery freed something.
     Recovered,
+    /// A contact got a place in the table.
+    Added,
+    /// A contact waits for room.
+    Waits,
+    /// A contact got no place because of its subnet.
+    Crowded,
+    /// A dead contact's place went to one that waited.
+    Promoted,
+    /// A sender is to be pinged, because it may get a place.
+    Greeted,
+    /// A message was lost.
+    Lost,
+    /// A request takes long.
+    Slow,
+    /// A lookup has ended.
+    Ended,
+    /// A get returned what a register holds.
+    Got,
+    /// A compare-and-set of a register returned that it is done.
+    Set,
+    /// A compare-and-set of a register returned that it failed.
+    Missed,
+    /// An operation on a register returned that it was not and will not be done.
+    Unavailable,
+    /// A coordinator began another round.
+    Retried,
+    /// A tombstone was dropped.
+    Collected,
+    /// A view was decided.
+    Decided,
+    /// A member of a view was sealed.
+    Sealed,
+    /// A member of a view became active.
+    Activated,
+    /// A member of a view dropped its snapshot.
+    Retired,
+    /// A member voted.
+    Voted,
 }
+
+/// What a step that changes something is called, if it has a name.
+pub(crate) struct Named(pub(crate) Option<Event>);
 
 /// What both searches found.
 #[derive(Clone, Debug)]
@@ -124,22 +228,38 @@ impl<E: Explore> Model for Stateright<E> {
     }
 
     fn next_state(&self, state: &Self::State, action: Self::Action) -> Option<Self::State> {
-        Some(self.0.follow(state, action).0)
+        Some(self.0.follow(state, action)?.0)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        fn keeps<E: Explore>(model: &Stateright<E>, state: &E::State, property: u8) -> bool {
-            model.0.objection(state).is_none_or(|objection| objection.property != property)
-        }
-        vec![
-            Property::always("POOL-1", |model, state| keeps(model, state, 1)),
-            Property::always("POOL-2", |model, state| keeps(model, state, 2)),
-            Property::always("POOL-3", |model, state| keeps(model, state, 3)),
-            Property::always("POOL-4", |model, state| keeps(model, state, 4)),
-            Property::always("POOL-6", |model, state| keeps(model, state, 6)),
-            Property::always("POOL-7", |model, state| keeps(model, state, 7)),
-        ]
+        let property = |&(name, number): &(&'static str, u8)| {
+            Property::always(name, keeps::<E>(usize::from(number)))
+        };
+        E::PROPERTIES.iter().map(property).collect()
     }
+}
+
+/// Judges one property. A function for each number, since stateright takes no closures.
+fn keeps<E: Explore>(number: usize) -> fn(&Stateright<E>, &E::State) -> bool {
+    fn keeps<E: Explore, const N: u8>(model: &Stateright<E>, state: &E::State) -> bool {
+        model.0.objection(state).is_none_or(|objection| objection.property() != N)
+    }
+    let all = [
+        keeps::<E, 1>,
+        keeps::<E, 2>,
+        keeps::<E, 3>,
+        keeps::<E, 4>,
+        keeps::<E, 5>,
+        keeps::<E, 6>,
+        keeps::<E, 7>,
+        keeps::<E, 8>,
+        keeps::<E, 9>,
+        keeps::<E, 10>,
+        keeps::<E, 11>,
+        keeps::<E, 12>,
+        keeps::<E, 13>,
+    ];
+    all[number - 1]
 }
 
 /// Visits every state with stateright. Returns the number of unique states and the names of the
@@ -154,6 +274,9 @@ pub fn with_stateright<E: Explore>(model: &E, threads: usize) -> (u64, Vec<&'sta
 /// The shortest counterexample, and how many unique states were seen until it was found. Breadth
 /// first and of our own, since stateright goes on to the end of a block of states after a discovery,
 /// and keeps the last.
+///
+/// # Panics
+/// When a model does not follow an action twice in the same way.
 pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
     let start = model.start();
     let mut seen = HashSet::<u64, BuildHasherDefault<Keyed>>::default();
@@ -175,13 +298,13 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
             let mut trace = Vec::new();
             for action in path {
                 trace.push(model.tell(&state, action));
-                state = model.follow(&state, action).0;
+                state = model.follow(&state, action).expect("it was followed before").0;
             }
             return Some((Wrong { what: objection.to_string(), trace }, seen.len() as u64));
         }
         model.offers(&state, &mut actions);
         for action in actions.drain(..) {
-            let (next, _) = model.follow(&state, action);
+            let Some((next, _)) = model.follow(&state, action) else { continue };
             if seen.insert(key(&next)) {
                 waiting.push_back((came.len(), next));
                 came.push((number, Some(action)));
@@ -192,27 +315,9 @@ pub fn shortest<E: Explore>(model: &E) -> Option<(Wrong, u64)> {
 }
 
 /// Keeps the first objection.
-pub fn object(objection: &mut Option<Objection>, judged: Result<(), Objection>) {
+pub fn object<O>(objection: &mut Option<O>, judged: Result<(), O>) {
     if let Err(found) = judged {
         objection.get_or_insert(found);
-    }
-}
-
-/// A hash that is a key already.
-#[derive(Default)]
-struct Keyed(u64);
-
-impl Hasher for Keyed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only 64-bit keys are hashed")
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }
 
@@ -264,7 +369,9 @@ pub fn with_our_own<E: Explore>(model: &E, mut progress: impl FnMut(u64)) -> Exp
             progress(search.found.states);
         }
     }
-    search.found.depth = search.depth.first().copied().map_or(0, u32::from);
+    // Where runs may go round there is no longest one.
+    let longest = search.depth.first().filter(|_| E::CYCLE.is_some());
+    search.found.depth = longest.copied().map_or(0, u32::from);
     search.found
 }
 
@@ -300,7 +407,7 @@ impl<E: Explore> Search<'_, E> {
             return true;
         };
         top.next += 1;
-        let (state, event) = self.model.follow(&top.state, action);
+        let Some((state, event)) = self.model.follow(&top.state, action) else { return true };
         self.found.transitions += 1;
         if let Some(event) = event {
             *self.found.events.entry(event).or_default() += 1;
@@ -312,7 +419,11 @@ impl<E: Explore> Search<'_, E> {
                 self.edge(stack, &alone, number);
             }
             // Every returned call uses up one of finitely many, so none returns on a cycle.
-            Some(_) => self.object(stack, "POOL-5: a cycle on which no call returns".into()),
+            Some(_) => {
+                if let Some(what) = E::CYCLE {
+                    self.object(stack, what.into());
+                }
+            }
         }
         true
     }
@@ -364,60 +475,4 @@ impl<E: Explore> Search<'_, E> {
         let trace = trace.collect();
         self.found.wrong.get_or_insert(Wrong { what, trace });
     }
-}
-
-/// A 64-bit hash, SplitMix64's mixing for each word; stateright uses another.
-struct Folded(u64);
-
-impl Folded {
-    fn fold(&mut self, word: u64) {
-        // For each word a permutation of all 64-bit numbers: what differs stays different until a
-        // word differs again.
-        let mixed = (self.0 ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        self.0 = mixed ^ (mixed >> 31);
-    }
-}
-
-impl Hasher for Folded {
-    fn finish(&self) -> u64 {
-        let mut last = Self(self.0);
-        last.fold(0);
-        last.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.fold(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.fold(number.into());
-    }
-
-    fn write_u16(&mut self, number: u16) {
-        self.fold(number.into());
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.fold(number.into());
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.fold(number);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.fold(number as u64);
-    }
-}
-
-fn key(state: &impl Hash) -> u64 {
-    let mut hasher = Folded(0x2545_f491_4f6c_dd1d);
-    state.hash(&mut hasher);
-    hasher.finish()
 }

@@ -10,6 +10,7 @@
 //!
 //! Versions are renumbered, not forgotten: a mutant that fails to raise one shows.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use cloakroom_pool::{Place, Request, Response, Tag, Tree, Value, Version};
@@ -35,6 +36,24 @@ pub struct Late {
     pub new: Value,
 }
 
+/// The most ids of a pool in a model.
+const MOST_IDS: usize = 8;
+
+/// Who is in the slots. Held in place, since every transition looks at it more than once.
+#[derive(Clone, Copy, Debug)]
+pub struct Slots {
+    tags: [Option<u64>; MOST_IDS],
+    count: usize,
+}
+
+impl Deref for Slots {
+    type Target = [Option<u64>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.tags[..self.count]
+    }
+}
+
 /// The arithmetic that all states of a model share: places in a fixed order, the root last.
 #[derive(Clone, Debug)]
 pub struct Ground {
@@ -45,7 +64,11 @@ pub struct Ground {
 
 impl Ground {
     /// The ground of a small tree.
+    ///
+    /// # Panics
+    /// With more ids than a model has room for: bounds are written in this crate.
     pub fn new(tree: Tree) -> Self {
+        assert!(tree.size() <= MOST_IDS as u64, "at most {MOST_IDS} ids, got {}", tree.size());
         Self { tree, places: tree.all().collect() }
     }
 
@@ -94,24 +117,21 @@ impl Ground {
         world.cells[self.cell(place)].as_deref().cloned()
     }
 
-    /// The tag in each id's slot, in the order of the ids.
-    pub fn slots<'a>(&self, world: &'a World) -> Vec<Option<&'a Tag>> {
-        let mut slots = Vec::new();
-        for (place, cell) in self.places.iter().zip(&world.cells) {
-            match cell.as_deref() {
-                Some(Value::Block(block)) => slots.extend(block.slots.iter().map(Option::as_ref)),
-                None if place.is_block() => {
-                    slots.extend((0..self.tree.width(*place)).map(|_| None));
-                }
-                _ => {}
+    /// The tag in each id's slot, in the order of the ids, as the specification takes them.
+    pub fn plain_slots(&self, world: &World) -> Slots {
+        let mut slots = Slots { tags: [None; MOST_IDS], count: 0 };
+        for (&place, cell) in self.places.iter().zip(&world.cells) {
+            if !place.is_block() {
+                continue;
             }
+            if let Some(Value::Block(block)) = cell.as_deref() {
+                for (slot, tag) in slots.tags[slots.count..].iter_mut().zip(&block.slots) {
+                    *slot = tag.as_ref().map(plain);
+                }
+            }
+            slots.count += usize::from(self.tree.width(place));
         }
         slots
-    }
-
-    /// The same as plain integers, as the specification takes them.
-    pub fn plain_slots(&self, world: &World) -> Vec<Option<u64>> {
-        self.slots(world).into_iter().map(|tag| tag.map(plain)).collect()
     }
 
     /// Every count with the number of ids that are held below its child, given who is in the slots.

@@ -28,6 +28,31 @@ fn check_recovery() {
 }
 
 #[test]
+fn check_register() {
+    run("register");
+}
+
+#[test]
+fn check_collection() {
+    run("collection");
+}
+
+#[test]
+fn check_views() {
+    run("views");
+}
+
+#[test]
+fn check_table() {
+    run("table");
+}
+
+#[test]
+fn check_lookup() {
+    run("lookup");
+}
+
+#[test]
 fn check_article() {
     run("article");
 }

@@ -32,23 +32,45 @@ const LAYERS: &[Layer] = &[
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
+    // Pure: registers know nothing of who keeps, sends or times them, and of the pool its map trait.
+    Layer {
+        member: "cloakroom-register",
+        may: &["cloakroom-pool"],
+        may_in_tests: &["cloakroom-specs"],
+    },
+    // Pure: the words that nodes use. Knows no protocol.
+    Layer { member: "cloakroom-wire", may: &[], may_in_tests: &[] },
+    // Speaks in the wire's words, and knows no bytes.
+    Layer {
+        member: "cloakroom-kademlia",
+        may: &["cloakroom-wire"],
+        may_in_tests: &["cloakroom-specs"],
+    },
     // Stores implement the pool's map trait and know nothing else of it.
     Layer {
         member: "cloakroom-stores",
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
-    // The command runs a pool on a store, or on the map in memory. It ships the oracle too: `replay` answers the user's
-    // question whether the pool did right, and its judge must not be the pool's own code.
+    // The command runs a pool on a store, or on the map in memory. It ships the oracle too: `replay`
+    // answers the user's question whether the pool did right, and its judge must not be the pool's
+    // own code. And it ships the simulator: `sim` answers how a network would behave before it is
+    // built.
     Layer {
         member: "cloakroom-cli",
-        may: &["cloakroom-pool", "cloakroom-shards", "cloakroom-stores", "cloakroom-specs"],
+        may: &["cloakroom-pool", "cloakroom-shards", "cloakroom-stores", "cloakroom-specs", "sim"],
         may_in_tests: &[],
     },
     // Checks look at everything and nothing looks at them.
     Layer {
         member: "cloakroom-model",
-        may: &["cloakroom-pool", "cloakroom-specs"],
+        may: &[
+            "cloakroom-pool",
+            "cloakroom-kademlia",
+            "cloakroom-register",
+            "cloakroom-wire",
+            "cloakroom-specs",
+        ],
         may_in_tests: &[],
     },
     Layer {
@@ -56,6 +78,10 @@ const LAYERS: &[Layer] = &[
         may: &[],
         may_in_tests: &["cloakroom-pool", "cloakroom-stores", "cloakroom-specs"],
     },
+    // A judge shares nothing with what it judges. The oracle judges the judge.
+    Layer { member: "cloakroom-lincheck", may: &[], may_in_tests: &["cloakroom-specs"] },
+    // Whole networks of the real machines over the real bytes; its engine knows neither.
+    Layer { member: "sim", may: &["cloakroom-kademlia", "cloakroom-wire"], may_in_tests: &[] },
     // Reads patches, runs cargo; links nothing of the house.
     Layer { member: "mutants", may: &[], may_in_tests: &[] },
 ];

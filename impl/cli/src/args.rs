@@ -62,6 +62,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Replay a trace of workloads on a fresh pool, with callers dying, and judge it
     Replay(ReplayArgs),
+    /// Simulate a whole network of nodes in virtual time
+    Sim(Box<sim::SimArgs>),
     /// Print a completion script for a shell
     Completion(CompletionArgs),
     /// Write the man pages into a directory

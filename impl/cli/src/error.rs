@@ -127,6 +127,9 @@ pub enum Error {
     /// The user's: no such id; or the map's.
     #[error(transparent)]
     Free(#[from] FreeError),
+    /// The user's, or the operating system's.
+    #[error(transparent)]
+    Sim(#[from] sim::Error),
     /// The operating system's, about the replay's temporary file or stdout.
     #[error("{what}: {cause}")]
     System {
@@ -141,6 +144,7 @@ impl Error {
     /// The exit code: 2 for wrong input, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Sim(error) => error.exit_code(),
             Self::NoSuchPool { .. }
             | Self::NoData { .. }
             | Self::Name(_)

@@ -1,4 +1,5 @@
-//! The `cloakroom` command: pools in a durable file, and the replay of a trace with callers dying.
+//! The `cloakroom` command: pools in a durable file, the replay of a trace with callers dying, and the
+//! simulator of whole networks, which is a crate of its own.
 //!
 //! Entry symbol: [`run`]. `args` says what can be asked, `commands` does it, `directory` keeps the
 //! pools of a data file, `replay` is the main job, `error` has the exit codes, `output` the two

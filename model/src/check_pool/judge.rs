@@ -27,7 +27,7 @@ impl CheckPool {
     pub(super) fn wrote(&self, state: &mut State, before: &[Option<u64>], caller: u8, late: bool) {
         let after = self.ground.plain_slots(&state.world);
         let (allocating, freeing) = self.rights(caller, &state.callers[usize::from(caller)].life);
-        for (at, (from, to)) in before.iter().zip(&after).enumerate() {
+        for (at, (from, to)) in before.iter().zip(after.iter()).enumerate() {
             if from == to {
                 continue;
             }
@@ -187,7 +187,7 @@ impl CheckPool {
     /// Judges what must hold in every state, and what must hold when nothing is under way.
     pub(super) fn judge(&self, state: &mut State) {
         let slots = self.ground.plain_slots(&state.world);
-        for (name, caller) in (0..).zip(state.callers.clone()) {
+        for (name, caller) in (0..).zip(&state.callers) {
             let holdings = caller.holds.iter().map(|&pair| self.pair(name, pair));
             object(&mut state.objection, spec::holders_keep_their_ids(&slots, holdings));
         }

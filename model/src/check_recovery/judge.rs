@@ -12,8 +12,9 @@ impl CheckRecovery {
     pub(super) fn wrote(&self, state: &mut State, before: &[Option<u64>], name: u8, late: bool) {
         let after = self.ground.plain_slots(&state.world);
         // The running recovery may have passed by what an earlier one had on its way: nobody's.
-        let name = name + u8::from(late && name == self.recovery_name());
-        for (at, (from, to)) in before.iter().zip(&after).enumerate() {
+        let nobody = self.recovery_name(self.bounds.at_once);
+        let name = if late && name >= self.recovery_name(0) { nobody } else { name };
+        for (at, (from, to)) in before.iter().zip(after.iter()).enumerate() {
             if from != to {
                 state.freeing[at] = to.is_none().then_some(name);
             }
@@ -43,13 +44,12 @@ impl CheckRecovery {
         spec::full(slots.iter().zip(&state.freeing).map(|(slot, f)| slot.is_some() || f.is_some()))
     }
 
-    /// Whether a caller, or the recovery, has a call under way.
+    /// Whether a caller, or a recovery, has a call under way.
     pub(super) fn is_calling(state: &State, name: u8) -> bool {
-        match state.callers.get(usize::from(name)) {
-            Some(caller) => {
-                matches!(caller.life, Life::Allocating { .. } | Life::Freeing(..))
-            }
-            None => state.recovery.is_some(),
+        let name = usize::from(name);
+        match state.callers.get(name) {
+            Some(caller) => matches!(caller.life, Life::Allocating { .. } | Life::Freeing(..)),
+            None => state.running[name - state.callers.len()].is_some(),
         }
     }
 
@@ -67,7 +67,7 @@ impl CheckRecovery {
             let judged = spec::holders_keep_their_ids(&slots, [holding]);
             object(&mut state.objection, judged);
         }
-        let quiet = state.recovery.is_none() && state.world.late.is_empty();
+        let quiet = state.running.iter().all(Option::is_none) && state.world.late.is_empty();
         let still = |caller: &Caller| {
             matches!(caller.life, Life::Idle | Life::Using(_) | Life::Finished(_))
         };
@@ -103,9 +103,9 @@ impl CheckRecovery {
     fn recovered(&self, state: &State) -> World {
         let mut end = state.clone();
         let machine = Recover::new(self.ground.tree);
-        end.recovery = Some(Recovery { machine, copy: None });
-        while end.recovery.is_some() {
-            self.recovery_step(&mut end, None);
+        end.running[0] = Some(Recovery { machine, clean: false, copy: None });
+        while end.running[0].is_some() {
+            self.recovery_step(&mut end, 0, None);
         }
         end.world
     }

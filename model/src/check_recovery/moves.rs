@@ -84,12 +84,17 @@ impl CheckRecovery {
         self.step(state, name, None)
     }
 
-    /// The recovery's next operation, or its look into the notebook.
-    pub(super) fn recovery_step(&self, state: &mut State, lost: Option<bool>) -> Option<Event> {
+    /// A recovery's next operation, or its look into the notebook.
+    pub(super) fn recovery_step(
+        &self,
+        state: &mut State,
+        which: u8,
+        lost: Option<bool>,
+    ) -> Option<Event> {
         let written = Self::written(state);
-        let name = self.recovery_name();
+        let name = self.recovery_name(which);
         let before = self.ground.plain_slots(&state.world);
-        let recovery = state.recovery.as_mut()?;
+        let recovery = state.running[usize::from(which)].as_mut()?;
         let response = match recovery.machine.request() {
             // Rule 4: now, after the tag was read.
             Request::IsLive(tag) => {
@@ -101,9 +106,8 @@ impl CheckRecovery {
         self.wrote(state, &before, name, false);
         self.note_moment(state);
         let Next::Done(outcome) = next else { return None };
-        state.recovery = None;
-        state.owed &= !state.clean;
-        state.clean = false;
+        let recovery = state.running[usize::from(which)].take()?;
+        state.owed &= !recovery.clean;
         returned(state, name);
         let done = outcome.expect("the map is always there");
         (!done.freed.is_empty()).then_some(Event::Recovered)
@@ -185,21 +189,23 @@ impl CheckRecovery {
             Action::Recover => {
                 state.recoveries -= 1;
                 let dead = |caller: &Caller| matches!(caller.life, Life::Dead { .. });
-                state.clean = state.world.late.is_empty() && !state.callers.iter().any(dead);
+                let clean = state.world.late.is_empty() && !state.callers.iter().any(dead);
                 let copy = (!self.keeps(Rule::LookAfterReading)).then(|| Self::written(state));
                 let machine = Recover::new(self.ground.tree);
-                state.recovery = Some(Recovery { machine, copy });
-                self.recovery_step(state, None)
+                let place = (0..).zip(&state.running).find(|(_, running)| running.is_none());
+                let (which, _) = place.expect("offered only then");
+                state.running[usize::from(which)] = Some(Recovery { machine, clean, copy });
+                self.recovery_step(state, which, None)
             }
-            Action::RecoveryStep => self.recovery_step(state, None),
-            Action::RecoveryLose(applied) => {
+            Action::RecoveryStep(which) => self.recovery_step(state, which, None),
+            Action::RecoveryLose(which, applied) => {
                 state.unknowns -= 1;
-                self.recovery_step(state, Some(applied))
+                self.recovery_step(state, which, Some(applied))
             }
-            Action::RecoveryDies => {
+            Action::RecoveryDies(which) => {
                 state.deaths -= 1;
                 owe(state);
-                state.recovery = None;
+                state.running[usize::from(which)] = None;
                 Some(Event::Died)
             }
         }
@@ -209,7 +215,9 @@ impl CheckRecovery {
 /// Something that a later recovery may have to put right.
 fn owe(state: &mut State) {
     state.owed = true;
-    state.clean = false;
+    for recovery in state.running.iter_mut().flatten() {
+        recovery.clean = false;
+    }
 }
 
 /// A free, or the recovery, has returned: what it cleared is free now.

@@ -9,7 +9,7 @@
 //!
 //! cvc5 answers `unknown` on most satisfiable formulas with quantifiers, unless it is told to look
 //! for finite models; so told, it may miss proofs. It is asked in both ways, and only where the
-//! first answer is `unknown` does a `sat` of the second stand in. Checks POOL-1, POOL-2, POOL-4.
+//! first answer is `unknown` does a `sat` of the second stand in. Checks POOL-1, POOL-2, POOL-4, REG-4, REG-7.
 
 use std::process::Command;
 

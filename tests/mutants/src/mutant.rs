@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+/// The families of properties in the register (`specs/README.md`).
+const FAMILIES: [&str; 7] = ["POOL-", "SHARD-", "WIRE-", "KAD-", "LIN-", "SIM-", "REG-"];
+
 /// What must come of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
@@ -61,7 +64,7 @@ pub(crate) enum HeaderError {
         "{path}:{line}: expected Mutant, Property, Check, Expect or an indented line, got `{got}`"
     )]
     Unknown { path: PathBuf, line: usize, got: String },
-    #[error("{path}: property: expected `POOL-` or `SHARD-` and a number, got `{got}`")]
+    #[error("{path}: property: expected one of {FAMILIES:?} and a number, got `{got}`")]
     Property { path: PathBuf, got: String },
     #[error("{path}: check: expected `cargo test …` or `cargo run …`, got `{got}`")]
     Check { path: PathBuf, got: String },
@@ -128,7 +131,7 @@ impl Mutant {
         let missing = |field| HeaderError::Missing { path: path.into(), field };
         let property = property.ok_or_else(|| missing("Property"))?;
         let check = check.ok_or_else(|| missing("Check"))?;
-        let number = ["POOL-", "SHARD-"].iter().find_map(|kind| property.strip_prefix(kind));
+        let number = FAMILIES.iter().find_map(|family| property.strip_prefix(family));
         let number = number.unwrap_or_default();
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(HeaderError::Property { path: path.into(), got: property });
@@ -181,7 +184,7 @@ mod tests {
         );
         assert_eq!(
             refused("POOL-3", "DHT"),
-            "m/a-b.patch: property: expected `POOL-` or `SHARD-` and a number, got `DHT`"
+            format!("m/a-b.patch: property: expected one of {FAMILIES:?} and a number, got `DHT`")
         );
         assert_eq!(
             refused("cargo test", "true"),

@@ -48,6 +48,7 @@ pub(crate) fn carry_out(cli: Cli) -> Result<Done, Error> {
         Command::Recover(args) => recovery::recover(&args),
         Command::Check(args) => recovery::check(&args.named),
         Command::Replay(args) => trace::replay(&args),
+        Command::Sim(args) => Ok(sim::carry_out(&args).map(|()| Done::Yes)?),
         Command::Completion(args) => shell::completion(&args),
         Command::Man(args) => shell::man(&args),
     }

@@ -1,0 +1,94 @@
+//! Runs the targets under cargo-fuzz, one after the other, for a time each.
+//!
+//! ```text
+//! cargo run --release --manifest-path fuzz/Cargo.toml                        # all, 20 s each
+//! cargo run --release --manifest-path fuzz/Cargo.toml -- decode --seconds 60
+//! ```
+//!
+//! Each starts from its seeds (`seeds/TARGET`) and what earlier runs have found (`corpus/TARGET`),
+//! all of which it runs first. Exit 0: no oracle objected. 1: one did; libFuzzer has said where the
+//! input is. 2: nothing was run.
+//!
+//! What it does not do: minimise inputs, or keep them. That is for whoever mends the fault.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use cloakroom_fuzz::{TARGETS, Target};
+
+/// A single allocation above this is a fault (WIRE-2): inputs have a few kilobytes.
+const MOST_MEBIBYTES_AT_ONCE: u32 = 2;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match campaign(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(refused) => {
+            eprintln!("campaign: {refused}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn campaign(arguments: &[String]) -> Result<bool, String> {
+    let mut seconds = 20_u32;
+    let mut targets = Vec::new();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if word == "--seconds" {
+            let number = words.next().ok_or("--seconds: expected a number, got none")?;
+            seconds = number
+                .parse()
+                .map_err(|_| format!("--seconds: expected a number, got `{number}`"))?;
+        } else {
+            let known = TARGETS.iter().find(|target| target.name == word);
+            targets.push(known.ok_or_else(|| {
+                let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+                format!("expected --seconds or one of {}, got `{word}`", names.join(", "))
+            })?);
+        }
+    }
+    if targets.is_empty() {
+        targets.extend(TARGETS);
+    }
+    for target in targets {
+        println!("-- {}, {seconds} s", target.name);
+        if !run(target, seconds)? {
+            println!("-- {}: the oracle objects", target.name);
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn run(target: &Target, seconds: u32) -> Result<bool, String> {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = |name: &str| fuzz.join(name).join(target.name);
+    let corpus = folder("corpus");
+    std::fs::create_dir_all(&corpus).map_err(|cause| format!("{}: {cause}", corpus.display()))?;
+    let mut command = Command::new("cargo");
+    command.args(["fuzz", "run", "--features", "targets", "--fuzz-dir"]).arg(fuzz).arg(target.name);
+    command.arg(corpus).arg(folder("seeds")).arg("--");
+    command.arg(format!("-max_total_time={seconds}"));
+    command.arg(format!("-max_len={}", target.max_bytes));
+    command.arg(format!("-malloc_limit_mb={MOST_MEBIBYTES_AT_ONCE}"));
+    command.args([
+        "-timeout=10",
+        "-print_funcs=0",
+        "-rss_limit_mb=2048",
+        "-print_final_stats=1",
+        "-verbosity=0",
+    ]);
+    if target.dictionary {
+        command.arg(format!("-dict={}", fuzz.join("wire.dict").display()));
+    }
+    // A panic that looks up its backtrace allocates much, and would be taken for too much.
+    command.env("RUST_BACKTRACE", "0");
+    // The address sanitizer is a nightly flag; the compiler is the one that builds what ships.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    let status = command.status().map_err(|cause| format!("cargo fuzz: {cause}"))?;
+    Ok(status.success())
+}

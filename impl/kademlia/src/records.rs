@@ -1,0 +1,334 @@
+//! The records that a node holds, for whom, and for how long.
+//!
+//! Invariants:
+//! * KAD-7: of one key and origin, the sequence number held never falls as long as any version that was
+//!   ever held here could still come back: a newer version, and a deletion above all, is
+//!   remembered until the last of those that it replaced would have expired;
+//! * KAD-9: no record outlives the life that it was first given here; a copy beside the path at most
+//!   `cache_ms`; the same version sent again does not prolong it;
+//! * KAD-10: never more records or bytes than the limits, in all and by one peer; caches make
+//!   room for replicas, never the reverse.
+//!
+//! Times on the wire are what remains of a life; here they are moments of our own clock. On its way
+//! a record gains what the message takes: a record passed around for ever gains that much for each
+//! hop, which is why only a version that is not held here gets a new life.
+//!
+//! What it does not do: decide who ought to hold what (that is
+//! [`upkeep`](crate::machine)), or check signatures.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use cloakroom_wire::{
+    NodeId, OwnedContent, OwnedFields, OwnedRecord, Record, RecordKey, StorePurpose, StoreStatus,
+};
+
+use crate::parameters::RecordLimits;
+use crate::time::Moment;
+
+/// What a record is found by: one key may have records of several origins.
+pub type Name = (RecordKey, NodeId);
+
+/// A record as it is held.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    record: OwnedRecord,
+    /// Until when it is shown.
+    expires: Moment,
+    /// Until when its sequence number is remembered.
+    guard: Moment,
+    replica: bool,
+    /// Who sent it, and so whose share it takes.
+    by: NodeId,
+    /// When its other holders were last known to have it.
+    pub(crate) checked: Moment,
+    /// How many nodes that ought to hold it in our place have said that they do.
+    pub(crate) handed: u8,
+}
+
+/// What became of a record that somebody offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// As it is answered.
+    pub status: StoreStatus,
+    /// The sequence number held now.
+    pub held: Option<u64>,
+}
+
+/// What one peer has stored here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Share {
+    count: u32,
+    bytes: u64,
+}
+
+/// All records of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Records {
+    limits: RecordLimits,
+    held: BTreeMap<Name, Held>,
+    shares: BTreeMap<NodeId, Share>,
+    total: Share,
+    /// Copies beside the path.
+    cached: u32,
+}
+
+impl Held {
+    /// The record as it is sent: with the rest of its life.
+    pub fn to_send(&self, now: Moment) -> OwnedRecord {
+        let expires_in_ms = self.expires.since_ms(now);
+        OwnedRecord { expires_in_ms, ..self.record.clone() }
+    }
+
+    /// Whether it is one of the record's replicas, not a copy beside the path.
+    pub fn is_replica(&self) -> bool {
+        self.replica
+    }
+
+    /// Whether it still lives.
+    pub fn is_shown(&self, now: Moment) -> bool {
+        now < self.expires
+    }
+
+    /// Its origin's count.
+    pub fn sequence(&self) -> u64 {
+        self.record.sequence
+    }
+
+    /// Whether it says that the key was deleted.
+    pub fn is_tombstone(&self) -> bool {
+        self.record.content == OwnedContent::Tombstone
+    }
+
+    /// Bytes of its value and of fields that this version does not know.
+    pub fn content_bytes(&self) -> u64 {
+        content_bytes(&self.record)
+    }
+}
+
+fn content_bytes(record: &OwnedRecord) -> u64 {
+    let value = match &record.content {
+        OwnedContent::Value(value) => value.len(),
+        OwnedContent::Tombstone => 0,
+    };
+    (value + record.later.borrow().as_bytes().len()) as u64
+}
+
+impl Records {
+    /// None.
+    pub fn new(limits: RecordLimits) -> Self {
+        Self {
+            limits,
+            held: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            total: Share::default(),
+            cached: 0,
+        }
+    }
+
+    /// A peer offers a record.
+    pub fn offer(
+        &mut self,
+        now: Moment,
+        by: NodeId,
+        purpose: StorePurpose,
+        record: &Record<'_>,
+    ) -> Offered {
+        let name = (record.key, record.origin);
+        let replica = purpose == StorePurpose::REPLICA;
+        let longest = if replica { self.limits.life_ms } else { self.limits.cache_ms };
+        let life_ms = record.expires_in_ms.min(longest);
+        let old = self.held.get(&name);
+        let sequence = old.map(Held::sequence);
+        let answer = |status, held| Offered { status, held };
+        if old.is_some_and(|old| old.sequence() > record.sequence) {
+            // KAD-7: a stale republish never wins.
+            return answer(StoreStatus::OUTDATED, sequence);
+        }
+        if let Some(old) = old.filter(|old| old.sequence() == record.sequence) {
+            return self.offer_again(now, name, replica, old.same_content(record), life_ms);
+        }
+        let record = record.to_owned();
+        let bytes = content_bytes(&record);
+        if life_ms == 0 || bytes > u64::from(self.limits.record_bytes) {
+            return answer(StoreStatus::REFUSED, sequence);
+        }
+        let of_key = self.of_key(record.key).count();
+        if old.is_none() && of_key >= usize::from(self.limits.origins) {
+            return answer(StoreStatus::REFUSED, sequence);
+        }
+        if !self.makes_room(name, by, bytes, replica) {
+            return answer(StoreStatus::FULL, sequence);
+        }
+        let mut expires = now.plus_ms(life_ms);
+        let mut guard = expires;
+        let mut replica = replica;
+        if let Some(old) = self.take(&name) {
+            // KAD-7: what it replaces may come back from elsewhere until then.
+            guard = guard.max(old.guard);
+            replica |= old.replica;
+        }
+        if record.content == OwnedContent::Tombstone {
+            expires = guard;
+        }
+        let held = Some(record.sequence);
+        self.put(name, Held { record, expires, guard, replica, by, checked: now, handed: 0 });
+        answer(StoreStatus::STORED, held)
+    }
+
+    /// The version that is held is offered once more: no longer life, and no other content. A cached
+    /// copy may become a replica.
+    fn offer_again(
+        &mut self,
+        now: Moment,
+        name: Name,
+        replica: bool,
+        same: bool,
+        life_ms: u64,
+    ) -> Offered {
+        let Some(held) = self.held.get_mut(&name) else {
+            return Offered { status: StoreStatus::REFUSED, held: None };
+        };
+        let sequence = Some(held.record.sequence);
+        // KAD-9: one version has one content, the one that came first, and is not raised from the
+        // dead.
+        if !same || !held.is_shown(now) {
+            return Offered { status: StoreStatus::REFUSED, held: sequence };
+        }
+        if replica {
+            held.checked = now;
+            if !held.replica {
+                held.replica = true;
+                self.cached -= 1;
+                held.expires = held.expires.max(now.plus_ms(life_ms));
+                held.guard = held.guard.max(held.expires);
+            }
+        }
+        Offered { status: StoreStatus::STORED, held: sequence }
+    }
+
+    /// KAD-10: whether a record of so many bytes has room, after caches have made way.
+    fn makes_room(&mut self, name: Name, by: NodeId, bytes: u64, replica: bool) -> bool {
+        let limits = self.limits;
+        let (old_by, old_bytes) =
+            self.held.get(&name).map_or((None, 0), |old| (Some(old.by), old.content_bytes()));
+        let share = self.shares.get(&by).copied().unwrap_or_default();
+        let own = old_by == Some(by);
+        let count = share.count - u32::from(own);
+        let taken = share.bytes - if own { old_bytes } else { 0 };
+        if count >= limits.peer_count || taken + bytes > limits.peer_bytes {
+            return false;
+        }
+        loop {
+            let count = self.total.count - u32::from(old_by.is_some());
+            if count < limits.count && self.total.bytes - old_bytes + bytes <= limits.bytes {
+                return true;
+            }
+            // Without caches nothing is searched through: a full node refuses cheaply.
+            if !replica || self.cached == 0 {
+                return false;
+            }
+            let caches = self.held.iter().filter(|(of, held)| **of != name && !held.replica);
+            let soonest = caches.min_by_key(|(_, held)| held.expires).map(|(of, _)| *of);
+            let Some(of) = soonest else { return false };
+            self.take(&of);
+        }
+    }
+
+    fn put(&mut self, name: Name, held: Held) {
+        let bytes = held.content_bytes();
+        let share = self.shares.entry(held.by).or_default();
+        share.count += 1;
+        share.bytes += bytes;
+        self.total.count += 1;
+        self.total.bytes += bytes;
+        self.cached += u32::from(!held.replica);
+        self.held.insert(name, held);
+    }
+
+    fn take(&mut self, name: &Name) -> Option<Held> {
+        let held = self.held.remove(name)?;
+        self.release(held.by, 1, held.content_bytes());
+        self.cached -= u32::from(!held.replica);
+        Some(held)
+    }
+
+    fn release(&mut self, by: NodeId, count: u32, bytes: u64) {
+        self.total.count -= count;
+        self.total.bytes -= bytes;
+        if let Some(share) = self.shares.get_mut(&by) {
+            share.count -= count;
+            share.bytes -= bytes;
+            if share.count == 0 {
+                self.shares.remove(&by);
+            }
+        }
+    }
+
+    /// Forgets what has expired: first the content, and the sequence number when nothing older can
+    /// come back.
+    pub fn sweep(&mut self, now: Moment) {
+        let mut gone = Vec::new();
+        let mut emptied = Vec::new();
+        for (name, held) in &mut self.held {
+            if now >= held.guard {
+                gone.push(*name);
+            } else if now >= held.expires && held.content_bytes() > 0 {
+                emptied.push((held.by, held.content_bytes()));
+                held.record.content = OwnedContent::Tombstone;
+                held.record.later = OwnedFields::default();
+            }
+        }
+        for (by, bytes) in emptied {
+            self.release(by, 0, bytes);
+        }
+        for name in gone {
+            self.take(&name);
+        }
+    }
+
+    /// What is held under a key and lives.
+    pub fn shown(&self, now: Moment, key: RecordKey) -> impl Iterator<Item = &Held> {
+        self.of_key(key).filter(move |held| held.is_shown(now))
+    }
+
+    fn of_key(&self, key: RecordKey) -> impl Iterator<Item = &Held> {
+        self.held.range((key, NodeId([0; 32]))..=(key, NodeId([255; 32]))).map(|(_, held)| held)
+    }
+
+    /// One record, shown or remembered.
+    pub fn held(&self, name: &Name) -> Option<&Held> {
+        self.held.get(name)
+    }
+
+    pub(crate) fn held_mut(&mut self, name: &Name) -> Option<&mut Held> {
+        self.held.get_mut(name)
+    }
+
+    /// All replicas that live.
+    pub fn replicas(&self, now: Moment) -> impl Iterator<Item = (&Name, &Held)> {
+        self.held.iter().filter(move |(_, held)| held.replica && held.is_shown(now))
+    }
+
+    /// Others hold it in our place: it lives on as a cached copy.
+    pub(crate) fn demote(&mut self, now: Moment, name: &Name) {
+        let cache_ms = self.limits.cache_ms;
+        if let Some(held) = self.held.get_mut(name) {
+            self.cached += u32::from(held.replica);
+            held.replica = false;
+            held.expires = held.expires.min(now.plus_ms(cache_ms));
+        }
+    }
+
+    /// Records held, expired ones that are only remembered included; and bytes of their contents.
+    pub fn size(&self) -> (u32, u64) {
+        (self.total.count, self.total.bytes)
+    }
+}
+
+impl Held {
+    fn same_content(&self, record: &Record<'_>) -> bool {
+        let borrowed = self.record.borrow();
+        borrowed.content == record.content && borrowed.later == record.later
+    }
+}

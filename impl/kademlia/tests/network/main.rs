@@ -1,0 +1,7 @@
+//! Networks of real machines in virtual time: what nodes do together.
+
+mod detection;
+mod liars;
+mod lookups;
+mod records;
+mod world;

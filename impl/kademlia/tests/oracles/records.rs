@@ -1,0 +1,158 @@
+//! What a node holds after any sequence of offers.
+
+use std::collections::BTreeMap;
+
+use cloakroom_kademlia::{Held, Moment, RecordLimits, Records};
+use cloakroom_specs::kademlia::History;
+use cloakroom_wire::{
+    OwnedContent, OwnedFields, OwnedRecord, RecordKey, StorePurpose, StoreStatus,
+};
+use proptest::prelude::*;
+
+use crate::{config, id};
+
+/// An offer: key, origin, peer, sequence number, length of the value or none, life, and whether as a
+/// replica; and how long until the next.
+type Offer = (u8, u8, u8, u64, Option<u8>, u64, bool, u64);
+
+fn offers() -> impl Strategy<Value = Vec<Offer>> {
+    let value = prop::option::weighted(0.8, 0..8_u8);
+    let replica = prop::bool::weighted(0.8);
+    let offer = (0..3_u8, 0..3_u8, 0..3_u8, 0..6_u64, value, 0..120_u64, replica, 0..40_u64);
+    prop::collection::vec(offer, 1..80)
+}
+
+fn record((key, origin, _, sequence, value, life, ..): Offer) -> OwnedRecord {
+    let content = match value {
+        Some(length) => OwnedContent::Value(vec![9; length.into()].into()),
+        None => OwnedContent::Tombstone,
+    };
+    OwnedRecord {
+        key: RecordKey(id(key).0),
+        origin: id(origin),
+        sequence,
+        expires_in_ms: life,
+        content,
+        later: OwnedFields::default(),
+    }
+}
+
+fn purpose(replica: bool) -> StorePurpose {
+    if replica { StorePurpose::REPLICA } else { StorePurpose::CACHE }
+}
+
+const ROOMY: RecordLimits = RecordLimits {
+    record_bytes: 100,
+    count: 1000,
+    bytes: 100_000,
+    peer_count: 1000,
+    peer_bytes: 100_000,
+    origins: 8,
+    life_ms: 100,
+    cache_ms: 10,
+};
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_stale_version_never_wins_and_a_deletion_stays(offers in offers()) {
+        let mut records = Records::new(ROOMY);
+        let mut histories: BTreeMap<(u8, u8), History> = BTreeMap::new();
+        let mut now = Moment(0);
+        for offer in offers {
+            let (key, origin, by, sequence, value, life, ..) = offer;
+            let before = records.held(&(RecordKey(id(key).0), id(origin))).cloned();
+            // As replicas only: a copy may become one, and then lives longer.
+            let offered = records.offer(now, id(by), StorePurpose::REPLICA, &record(offer).borrow());
+            let after = records.held(&(RecordKey(id(key).0), id(origin))).cloned();
+            // The same version once more is stored, and no new one.
+            let taken = offered.status == StoreStatus::STORED
+                && before.as_ref().is_none_or(|before| before.sequence() < sequence);
+            let history = histories.entry((key, origin)).or_default();
+            let value = value.map(u64::from);
+            let judged = history.offered(now.0 / 1000, sequence, value, life.min(100), taken);
+            prop_assert!(judged.is_ok(), "{:?}: {}", offer, judged.unwrap_err());
+            prop_assert_eq!(offered.held, after.as_ref().map(Held::sequence));
+            now = now.plus_ms(offer.7);
+            if offer.7 % 2 == 0 {
+                records.sweep(now);
+            }
+            for ((key, origin), history) in &histories {
+                let shown = records.shown(now, RecordKey(id(*key).0));
+                let mut shown = shown.map(|held| held.to_send(now)).filter(|r| r.origin == id(*origin));
+                let shown = shown.next().map(|record| match record.content {
+                    OwnedContent::Value(value) => (record.sequence, Some(value.len() as u64)),
+                    OwnedContent::Tombstone => (record.sequence, None),
+                });
+                let judged = history.shows(now.0 / 1000, shown);
+                prop_assert!(judged.is_ok(), "{:?}: {}", offer, judged.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn limits_are_kept_and_copies_make_room_for_replicas(offers in offers()) {
+        let limits =
+            RecordLimits { count: 5, bytes: 20, peer_count: 3, peer_bytes: 14, origins: 2, ..ROOMY };
+        let mut records = Records::new(limits);
+        let mut owners: BTreeMap<(u8, u8), u8> = BTreeMap::new();
+        let mut now = Moment(0);
+        for offer in offers {
+            let (key, origin, by, _, _, _, replica, wait) = offer;
+            let replicas = records.replicas(now).count();
+            let name = (RecordKey(id(key).0), id(origin));
+            let before = records.held(&name).map(Held::sequence);
+            let offered = records.offer(now, id(by), purpose(replica), &record(offer).borrow());
+            prop_assert!(replicas <= records.replicas(now).count(), "a replica made room");
+            let after = records.held(&name).map(Held::sequence);
+            if offered.status == StoreStatus::STORED && before != after {
+                owners.insert((key, origin), by);
+            }
+            owners.retain(|(key, origin), _| {
+                records.held(&(RecordKey(id(*key).0), id(*origin))).is_some()
+            });
+            let bytes = |name: &(u8, u8)| {
+                records.held(&(RecordKey(id(name.0).0), id(name.1))).unwrap().content_bytes()
+            };
+            // Counted once more, from what is there.
+            let all: u64 = owners.keys().map(bytes).sum();
+            prop_assert_eq!(records.size(), (u32::try_from(owners.len()).unwrap(), all));
+            prop_assert!(records.size().0 <= 5 && records.size().1 <= 20);
+            for peer in 0..3 {
+                let own = owners.iter().filter(|(_, by)| **by == peer).map(|(name, _)| name);
+                prop_assert!(own.clone().count() <= 3 && own.map(bytes).sum::<u64>() <= 14);
+            }
+            for key in 0..3 {
+                prop_assert!(owners.keys().filter(|name| name.0 == key).count() <= 2);
+            }
+            now = now.plus_ms(wait);
+            if wait % 2 == 0 {
+                records.sweep(now);
+            }
+            owners.retain(|(key, origin), _| {
+                records.held(&(RecordKey(id(*key).0), id(*origin))).is_some()
+            });
+        }
+        now = now.plus_ms(1000);
+        records.sweep(now);
+        prop_assert_eq!(records.size(), (0, 0));
+    }
+
+    #[test]
+    fn a_copy_lives_no_longer_than_copies_do(offers in offers()) {
+        let mut records = Records::new(ROOMY);
+        let mut now = Moment(0);
+        for offer in offers {
+            let name = (RecordKey(id(offer.0).0), id(offer.1));
+            let fresh = records.held(&name).is_none();
+            records.offer(now, id(offer.2), StorePurpose::CACHE, &record(offer).borrow());
+            if fresh && offer.4.is_some() && records.held(&name).is_some() {
+                prop_assert!(!records.held(&name).unwrap().is_shown(now.plus_ms(10)));
+                prop_assert!(!records.held(&name).unwrap().is_replica());
+            }
+            now = now.plus_ms(offer.7);
+            records.sweep(now);
+        }
+    }
+}

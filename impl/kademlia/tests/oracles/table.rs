@@ -1,0 +1,167 @@
+//! The routing table after any sequence of answers, requests and deaths.
+
+use cloakroom_kademlia::{Entry, Moment, Parameters, Placed, SubnetLimits, Table};
+use cloakroom_specs::kademlia::{
+    Limits, Seat, Seats, closest, entries_are_kept, shared_bits, table_is_sound,
+};
+use cloakroom_wire::Contact;
+use proptest::prelude::*;
+
+use crate::{config, contact, id};
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// This id answers from this subnet.
+    Answers(u8, u8),
+    /// This id sends a request from this subnet.
+    Asks(u8, u8),
+    /// This id leaves a request unanswered.
+    Silent(u8),
+    /// This id is taken for dead.
+    Dies(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (any::<u8>(), 0..12_u8).prop_map(|(id, subnet)| Step::Answers(id, subnet)),
+        2 => (any::<u8>(), 0..12_u8).prop_map(|(id, subnet)| Step::Asks(id, subnet)),
+        1 => any::<u8>().prop_map(Step::Silent),
+        2 => any::<u8>().prop_map(Step::Dies),
+    ];
+    prop::collection::vec(step, 1..200)
+}
+
+fn seats(table: &Table) -> Vec<Seats> {
+    let seat = |entry: &Entry| Seat {
+        id: entry.contact.id.0[0].into(),
+        subnet: match entry.contact.address.ip() {
+            core::net::IpAddr::V4(ip) => ip.octets()[2].into(),
+            core::net::IpAddr::V6(_) => unreachable!("none here"),
+        },
+    };
+    let bucket = |bucket: &cloakroom_kademlia::Bucket| Seats {
+        entries: bucket.entries().iter().map(seat).collect(),
+        waiting: bucket.replacements().iter().map(seat).collect(),
+    };
+    table.buckets().iter().map(bucket).collect()
+}
+
+fn ids(contacts: &[Contact]) -> Vec<u64> {
+    contacts.iter().map(|contact| contact.id.0[0].into()).collect()
+}
+
+/// The table answers what a search through all its entries would.
+fn finds_the_closest(table: &Table, target: u8, count: usize) -> Result<(), TestCaseError> {
+    let point = u64::from(target);
+    let all: Vec<u64> = table.entries().map(|entry| entry.contact.id.0[0].into()).collect();
+    let nearest = ids(&table.nearest(id(target), count));
+    prop_assert_eq!(nearest, closest(point, count, &all));
+    let answering = table.entries().filter(|entry| entry.unanswered == 0);
+    let answering: Vec<u64> = answering.map(|entry| entry.contact.id.0[0].into()).collect();
+    let mut found = Vec::new();
+    table.closest(id(target), count, &mut found);
+    let mut found = ids(&found);
+    found.sort_unstable_by_key(|id| id ^ point);
+    prop_assert_eq!(found, closest(point, count, &answering));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_table_is_sound_after_any_steps(
+        own in any::<u8>(), k in 1..5_u8, replacements in 0..3_u8, most_buckets in 1..9_u16,
+        steps in steps(), targets in prop::collection::vec((any::<u8>(), 0..12_usize), 4),
+    ) {
+        let subnets = Some(SubnetLimits { bucket: 2, table: 3 });
+        let parameters =
+            Parameters { k, replacements, most_buckets, subnets, fresh_ms: 10, ..Parameters::default() };
+        let waiting = replacements.into();
+        let limits = Limits { bits: 8, k: k.into(), waiting, subnet: (2, 3) };
+        let mut table = Table::new(id(own), &parameters);
+        let (mut now, mut before) = (Moment(0), seats(&table));
+        for step in steps {
+            now = now.plus_ms(7);
+            let (mut answered, mut dead) = (None, None);
+            match step {
+                Step::Answers(first, subnet) => {
+                    answered = Some(u64::from(first));
+                    let contact = contact(first, subnet);
+                    let placed = table.answered(now, contact, Some(5));
+                    let known = before.iter().flat_map(|b| &b.entries).any(|s| s.id == u64::from(first));
+                    prop_assert_eq!(placed == Placed::Own, first == own);
+                    prop_assert!(!(known && placed == Placed::Added));
+                    if let Placed::Known | Placed::Added = placed {
+                        prop_assert_eq!(table.entry(id(first)).unwrap().contact, contact);
+                    }
+                    // Only the one that was silent for longest is to be pinged, and only if it was.
+                    if let Placed::Waits(Some(oldest)) = placed {
+                        let shared = shared_bits(8, own.into(), first.into()) as usize;
+                        let bucket = &table.buckets()[shared.min(table.buckets().len() - 1)];
+                        prop_assert_eq!(bucket.entries()[0].contact, oldest);
+                        prop_assert!(now.since_ms(bucket.entries()[0].seen) >= 10);
+                    }
+                }
+                Step::Asks(first, subnet) => {
+                    let asking = contact(first, subnet);
+                    let length = table.len();
+                    table.heard(now, &asking);
+                    prop_assert_eq!(length, table.len());
+                }
+                Step::Silent(first) => {
+                    if let Some(entry) = table.entry_mut(id(first)) {
+                        entry.unanswered += 1;
+                    }
+                }
+                Step::Dies(first) => {
+                    dead = Some(u64::from(first));
+                    table.remove(id(first));
+                    prop_assert!(table.entry(id(first)).is_none());
+                }
+            }
+            let after = seats(&table);
+            for judged in [
+                table_is_sound(own.into(), limits, &after),
+                entries_are_kept(&before, &after, answered, dead),
+            ] {
+                prop_assert!(judged.is_ok(), "{:?}: {}", step, judged.unwrap_err());
+            }
+            for bucket in table.buckets() {
+                prop_assert!(bucket.entries().is_sorted_by_key(|entry| entry.seen));
+                prop_assert!(bucket.replacements().is_sorted_by_key(|entry| entry.seen));
+            }
+            before = after;
+        }
+        for (target, count) in targets {
+            finds_the_closest(&table, target, count)?;
+        }
+    }
+
+    #[test]
+    fn a_target_shares_as_many_bits_as_asked_for(own in any::<u8>(), bits in 0..256_u16) {
+        let table = Table::new(id(own), &Parameters::default());
+        let target = table.target_at(bits, &mut cloakroom_kademlia::Random::new(bits.into()));
+        prop_assert_eq!(target.distance(id(own)).shared_bits(), bits);
+    }
+}
+
+/// The greatest table that a network of 100,000 gives: twelve full buckets, and one with the rest.
+#[test]
+fn a_full_table_is_as_small_as_stated() {
+    let mut table = Table::new(id(0), &Parameters::default());
+    let mut random = cloakroom_kademlia::Random::new(1);
+    for shared in (0..13).rev() {
+        for number in 0..60_u8 {
+            let mut contact = contact(0, 0);
+            contact.id = table.target_at(shared, &mut random);
+            let high = u8::try_from(shared).unwrap();
+            contact.address = cloakroom_wire::Address::v4([10, high, number, 1], 1);
+            table.answered(Moment(0), contact, None);
+        }
+    }
+    assert_eq!((table.len(), table.buckets().len()), (260, 14));
+    // 24 places for each bucket.
+    assert!(table.bytes() <= 34 * 1024, "{}", table.bytes());
+    assert_eq!(size_of::<Entry>(), 104);
+}

@@ -1,0 +1,86 @@
+//! The registers as the pool's atomic map.
+//!
+//! Invariants:
+//! * one call is one operation, whatever it takes: an attempt whose outcome is unknown is tried again
+//!   under the same id and bound to the same version, so that it happens at most once (REG-7);
+//! * REG-8: what stays unknown is answered as unknown, and never as a failure.
+//!
+//! What it does not do: find the members of a key's slot, wait, or choose ids. [`Registers`] does.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use cloakroom_pool::{AtomicMap, Cas, MapError};
+
+use crate::id::{Key, OperationId, Value};
+use crate::operation::{Call, Expected, Held, Operation, Outcome};
+
+/// Whoever can run an operation to its end, at some coordinator.
+pub trait Registers {
+    /// An id that no operation has had.
+    fn operation_id(&self) -> OperationId;
+
+    /// Runs one attempt of an operation. An operation that is bound was tried before.
+    fn run(&self, operation: &Operation) -> Outcome;
+}
+
+/// The registers as a map.
+#[derive(Clone, Debug)]
+pub struct RegisterMap<R> {
+    registers: R,
+    attempts: u32,
+}
+
+impl<R: Registers> RegisterMap<R> {
+    /// The map on these registers; a call makes at most so many attempts, and at least one.
+    pub fn new(registers: R, attempts: u32) -> Self {
+        Self { registers, attempts: attempts.max(1) }
+    }
+
+    fn call(&self, key: &[u8], call: Call) -> Result<Outcome, MapError> {
+        let id = self.registers.operation_id();
+        let mut operation = Operation { id, key: Key::from(key), call, bound: None };
+        for _ in 0..self.attempts {
+            match self.registers.run(&operation) {
+                // REG-7: bound to this version from now on, wherever it is tried.
+                Outcome::Unknown(bound) => operation.bound = Some(bound),
+                Outcome::Unavailable if operation.bound.is_none() => {}
+                Outcome::Unavailable => unreachable!("REG-8: a bound operation may have happened"),
+                outcome => return Ok(outcome),
+            }
+        }
+        Err(if operation.bound.is_some() {
+            MapError::Unknown { cause: "no majority has answered".to_string() }
+        } else {
+            MapError::Unavailable { cause: "no majority has answered".to_string() }
+        })
+    }
+}
+
+impl<R: Registers> AtomicMap for RegisterMap<R> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
+        match self.call(key, Call::Get)? {
+            Outcome::Got(held) => Ok(held.as_ref().map(bytes)),
+            other => unreachable!("a get ended with {other:?}"),
+        }
+    }
+
+    fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<Cas, MapError> {
+        let expected = expected.map_or(Expected::Absent, |value| Expected::Value(value.into()));
+        let new = new.map(Value::from);
+        match self.call(key, Call::CompareAndSet { expected, new })? {
+            Outcome::Set(_) => Ok(Cas::Set),
+            Outcome::Mismatch(held) => Ok(Cas::Mismatch(held.as_ref().map(bytes))),
+            other => unreachable!("a compare-and-set ended with {other:?}"),
+        }
+    }
+}
+
+fn bytes(held: &Held) -> Vec<u8> {
+    held.value.0.to_vec()
+}

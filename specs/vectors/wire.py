@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""Writes wire.json: the test vectors of ../wire.md, from its grammar alone.
+
+    python3 specs/vectors/wire.py > specs/vectors/wire.json
+
+A second encoder in another language, which shares nothing with impl/wire. Numbers of 64 bits are
+text in JSON, since not every reader keeps them; bytes are hex.
+
+    messages  each decodes to `message`, which encodes to `hex`
+    refused   each is refused at byte `offset` for the reason `fault`, and answered with an ERROR of
+              code `answer`, or not at all
+    streams   each gives `messages`, and ends at byte `error_at` if that is not null
+"""
+
+import json
+import sys
+
+V4 = {"id": "1f" * 32, "key": "a1" * 32, "address": "10.0.0.1:4000"}
+V6 = {"id": "2e" * 32, "key": "b2" * 32, "address": "[2001:db8::1]:4001"}
+ADDRESSES = {
+    V4["address"]: bytes([4, 10, 0, 0, 1]) + (4000).to_bytes(2, "big"),
+    V6["address"]: bytes([6]) + bytes.fromhex("20010db8" + "00" * 11 + "01") + (4001).to_bytes(2, "big"),
+}
+
+
+def number(value, width):
+    return int(value).to_bytes(width, "big")
+
+
+def field(tag, content):
+    return bytes([tag]) + number(len(content), 3) + content
+
+
+def item(content):
+    return number(len(content), 3) + content
+
+
+def header(kind, request_id, version=1):
+    return bytes([version, kind]) + number(request_id, 8)
+
+
+def contact(told):
+    return bytes.fromhex(told["id"] + told["key"]) + ADDRESSES[told["address"]]
+
+
+def fields(told):
+    return b"".join(field(one["tag"], bytes.fromhex(one["hex"])) for one in told)
+
+
+def record(told):
+    content = field(1, bytes.fromhex(told["key"])) + field(2, bytes.fromhex(told["origin"]))
+    content += field(3, number(told["sequence"], 8)) + field(4, number(told["expires_in_ms"], 8))
+    if told["value"] is not None:
+        content += field(5, bytes.fromhex(told["value"]))
+    return content + fields(told["later"])
+
+
+def tell(told):
+    """Tags with bytes, as JSON has them."""
+    return [{"tag": tag, "hex": content.hex()} for tag, content in told]
+
+
+RECORD = {
+    "key": "c3" * 32,
+    "origin": V4["id"],
+    "sequence": "7",
+    "expires_in_ms": "3600000",
+    "value": b"coat".hex(),
+    "later": [],
+}
+TOMBSTONE = dict(RECORD, sequence="8", value=None)
+EMPTY = dict(RECORD, sequence=str(2**64 - 1), expires_in_ms="0", value="")
+NEWER = dict(RECORD, later=tell([(6, b"Qi"), (200, b"")]))
+
+messages, refused, streams = [], [], []
+
+
+def message(name, kind, code, request_id, body, told, later=()):
+    later = tell(later)
+    whole = header(code, request_id) + body + fields(later)
+    told = dict({"kind": kind, "request_id": str(request_id)}, **told, later=later)
+    messages.append({"name": name, "hex": whole.hex(), "message": told})
+    return whole
+
+
+def unknown(name, kind, request_id, told):
+    told = tell(told)
+    group = ("request", "notice", "answer", "answer")[kind >> 6]
+    whole = header(kind, request_id) + fields(told)
+    told = {"kind": kind, "class": group, "request_id": str(request_id), "fields": told}
+    messages.append({"name": name, "hex": whole.hex(), "message": told})
+
+
+def refuse(name, whole, offset, fault, answer=None):
+    refused.append({"name": name, "hex": whole.hex(), "offset": offset, "fault": fault, "answer": answer})
+
+
+def stream(name, whole, inside, error_at=None):
+    inside = [one.hex() for one in inside]
+    streams.append({"name": name, "hex": whole.hex(), "messages": inside, "error_at": error_at})
+
+
+def frame(whole):
+    return number(len(whole), 4) + whole
+
+
+ping = message("ping", "PING", 1, 7, b"", {"from": None})
+message("ping-from-ipv4", "PING", 1, 0, field(1, contact(V4)), {"from": V4})
+message("ping-from-ipv6", "PING", 1, 2**64 - 1, field(1, contact(V6)), {"from": V6})
+message("pong", "PONG", 0x81, 7, b"", {})
+find_node = message(
+    "find-node", "FIND_NODE", 2, 8, field(1, contact(V4)) + field(2, b"\x5a" * 32), {"from": V4, "target": "5a" * 32}
+)
+message("find-node-without-sender", "FIND_NODE", 2, 8, field(2, b"\x5a" * 32), {"from": None, "target": "5a" * 32})
+nodes = message("nodes", "NODES", 0x82, 8, field(1, contact(V4) + contact(V6)), {"contacts": [V4, V6]})
+message("nodes-none", "NODES", 0x82, 8, field(1, b""), {"contacts": []})
+message("nodes-most", "NODES", 0x82, 8, field(1, contact(V4) * 64), {"contacts": [V4] * 64})
+message("find-value", "FIND_VALUE", 3, 9, field(2, b"\xc3" * 32), {"from": None, "key": "c3" * 32})
+message(
+    "found-record",
+    "FOUND",
+    0x83,
+    9,
+    field(1, item(record(RECORD))) + field(2, contact(V6)),
+    {"records": [RECORD], "contacts": [V6]},
+)
+message("found-nothing", "FOUND", 0x83, 9, field(1, b"") + field(2, b""), {"records": [], "contacts": []})
+message(
+    "found-several",
+    "FOUND",
+    0x83,
+    9,
+    field(1, b"".join(item(record(r)) for r in (RECORD, TOMBSTONE, EMPTY, NEWER))) + field(2, b""),
+    {"records": [RECORD, TOMBSTONE, EMPTY, NEWER], "contacts": []},
+)
+store = message(
+    "store",
+    "STORE",
+    4,
+    10,
+    field(1, contact(V4)) + field(2, b"\0") + field(3, record(RECORD)),
+    {"from": V4, "purpose": 0, "record": RECORD},
+)
+message(
+    "store-tombstone-as-cache",
+    "STORE",
+    4,
+    10,
+    field(2, b"\1") + field(3, record(TOMBSTONE)),
+    {"from": None, "purpose": 1, "record": TOMBSTONE},
+)
+message(
+    "store-passes-on-later-fields",
+    "STORE",
+    4,
+    10,
+    field(2, b"\0") + field(3, record(NEWER)),
+    {"from": None, "purpose": 0, "record": NEWER},
+)
+message(
+    "store-of-unknown-purpose",
+    "STORE",
+    4,
+    10,
+    field(2, b"\x63") + field(3, record(EMPTY)),
+    {"from": None, "purpose": 99, "record": EMPTY},
+)
+message("stored", "STORED", 0x84, 10, field(1, b"\0") + field(2, number(7, 8)), {"status": 0, "held": "7"})
+message("stored-refused", "STORED", 0x84, 10, field(1, b"\3"), {"status": 3, "held": None})
+message(
+    "error",
+    "ERROR",
+    0xFF,
+    11,
+    field(1, number(2, 2)) + field(2, "kind 0x10 is not known".encode()),
+    {"code": 2, "detail": "kind 0x10 is not known"},
+)
+message(
+    "error-in-other-letters",
+    "ERROR",
+    0xFF,
+    11,
+    field(1, number(65535, 2)) + field(2, "Garderobe geschlossen – 満員".encode()),
+    {"code": 65535, "detail": "Garderobe geschlossen – 満員"},
+)
+message("ping-with-later-fields", "PING", 1, 7, b"", {"from": None}, [(2, b""), (254, b"new")])
+message("nodes-with-a-later-field", "NODES", 0x82, 8, field(1, contact(V4)), {"contacts": [V4]}, [(2, b"\x01\x02")])
+unknown("unknown-request", 0x10, 12, [(1, b"\x01"), (3, b"slots")])
+unknown("unknown-notice", 0x40, 13, [])
+unknown("unknown-answer", 0x90, 14, [(255, b"")])
+unknown("kind-zero-is-unknown", 0x00, 15, [])
+refuse("empty", b"", 0, "short")
+refuse("header-cut", ping[:9], 0, "short")
+refuse("version-0", header(1, 7, 0), 0, "version", 1)
+refuse("version-2", header(1, 7, 2) + b"\xde\xad", 0, "version", 1)
+refuse("version-2-answer-is-not-answered", header(0x81, 7, 2), 0, "version")
+refuse("field-head-cut", header(1, 7) + b"\x02\0\0", 10, "short", 4)
+refuse("field-cut", find_node[:-1], 10 + 4 + 71 + 4, "short", 4)
+refuse("target-missing", header(2, 8), 10, "field", 4)
+refuse("target-missing-behind-sender", header(2, 8) + field(1, contact(V4)), 85, "field", 4)
+refuse("target-too-short", header(2, 8) + field(2, b"\x5a" * 31), 14, "length", 4)
+refuse("target-too-long", header(2, 8) + field(2, b"\x5a" * 33), 14, "length", 4)
+refuse("target-twice", header(2, 8) + field(2, b"\x5a" * 32) * 2, 46, "order", 4)
+refuse("sender-behind-target", header(2, 8) + field(2, b"\x5a" * 32) + field(1, contact(V4)), 46, "order", 4)
+refuse("tag-zero", header(1, 7) + field(0, b""), 10, "order", 4)
+refuse("tag-zero-in-an-unknown-kind", header(0x10, 7) + field(0, b""), 10, "order", 4)
+refuse("unknown-kind-out-of-order", header(0x10, 7) + field(3, b"") + field(2, b""), 14, "order", 4)
+refuse("odd-field-unknown", header(1, 7) + field(3, b"must"), 10, "required", 3)
+refuse("odd-field-unknown-in-an-answer", header(0x81, 7) + field(1, b""), 10, "required")
+refuse(
+    "odd-field-unknown-in-a-record",
+    header(4, 10) + field(2, b"\0") + field(3, record(RECORD) + field(7, b"")),
+    19 + len(record(RECORD)),
+    "required",
+    3,
+)
+refuse("later-fields-out-of-order", header(1, 7) + field(4, b"") + field(2, b""), 14, "order", 4)
+refuse("family-5", header(0x82, 8) + field(1, contact(V4)[:64] + b"\5" + contact(V4)[65:]), 78, "family")
+refuse(
+    "ipv4-inside-ipv6",
+    header(0x82, 8) + field(1, contact(V4)[:64] + b"\6" + bytes(10) + b"\xff\xff\x0a\0\0\1\x0f\xa0"),
+    78,
+    "mapped",
+)
+refuse("contact-cut", header(0x82, 8) + field(1, contact(V4) + contact(V4)[:70]), 85, "short")
+refuse("contact-cut-before-its-family", header(0x82, 8) + field(1, contact(V4)[:64]), 14, "short")
+refuse("sender-with-bytes-behind", header(1, 7) + field(1, contact(V4) + b"\0"), 14, "length", 4)
+refuse("sender-empty", header(1, 7) + field(1, b""), 14, "short", 4)
+refuse("contacts-65", header(0x82, 8) + field(1, contact(V4) * 65), 14 + 64 * 71, "too_much")
+refuse(
+    "records-17",
+    header(0x83, 9) + field(1, item(record(TOMBSTONE)) * 17) + field(2, b""),
+    14 + 16 * len(item(record(TOMBSTONE))),
+    "too_much",
+)
+refuse("record-item-cut", header(0x83, 9) + field(1, item(record(RECORD))[:-1]) + field(2, b""), 17, "short")
+refuse("record-item-head-cut", header(0x83, 9) + field(1, b"\0\0") + field(2, b""), 14, "short")
+refuse(
+    "record-without-origin",
+    header(0x83, 9) + field(1, item(field(1, b"\xc3" * 32))) + field(2, b""),
+    14 + 3 + 36,
+    "field",
+)
+refuse(
+    "record-sequence-of-seven-bytes",
+    header(4, 10) + field(2, b"\0") + field(3, field(1, b"\xc3" * 32) + field(2, b"\x1f" * 32) + field(3, bytes(7))),
+    10 + 5 + 4 + 72 + 4,
+    "length",
+    4,
+)
+refuse("detail-not-utf8", header(0xFF, 1) + field(1, number(4, 2)) + field(2, b"ok\xff"), 22, "text")
+refuse("detail-257", header(0xFF, 1) + field(1, number(4, 2)) + field(2, b"x" * 257), 20, "too_much")
+refuse("found-without-contacts", header(0x83, 9) + field(1, b""), 14, "field")
+refuse("length-far-beyond-the-end", header(1, 7) + b"\x02\xff\xff\xff" + b"x", 14, "short", 4)
+stream("two-frames", frame(ping) + frame(nodes), [ping, nodes])
+stream("the-second-not-whole", frame(ping) + frame(store)[:-1], [ping])
+stream("length-below-a-header", frame(ping) + frame(b"123456789") + frame(ping), [ping], len(frame(ping)))
+stream("length-above-the-limit", number(131073, 4) + b"x", [], 0)
+stream("length-of-all-ones", frame(ping) + b"\xff" * 4, [ping], len(frame(ping)))
+stream("rubbish-of-a-right-length-is-a-frame", frame(b"0123456789") + frame(ping), [b"0123456789", ping])
+
+vectors = {
+    "format": "Cloakroom wire, version 1; see ../wire.md",
+    "messages": messages,
+    "refused": refused,
+    "streams": streams,
+}
+json.dump(vectors, sys.stdout, indent=1, ensure_ascii=False)
+print()

@@ -1,0 +1,37 @@
+//! Whole networks in virtual time, from one seed.
+//!
+//! | file | what |
+//! |---|---|
+//! | `engine/` | virtual time, the network, [`World`](engine::World): generic over the machine |
+//! | `kad/` | Kademlia in it, over encoded bytes; liars; who is up |
+//! | `run/` | the main experiment: lookups and reads under churn |
+//! | `hostile.rs`, `records.rs`, `balance.rs` | the other experiments |
+//! | `scenario.rs`, `churn.rs` | every knob, from TOML |
+//! | `random.rs`, `stats.rs` | chance from one seed, exact percentiles |
+//! | `html.rs` | the page |
+//! | `args.rs`, `command.rs` | the command line |
+//!
+//! Invariants:
+//! * what is checked is what runs: machines and wire format are those of `impl/`, none is copied;
+//! * a run is a function of its scenario: same seed, same trace hash, on every machine.
+//!
+//! What it does not do: prove. It samples; `model/` is exhaustive and small.
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod balance;
+pub mod churn;
+pub mod command;
+pub mod engine;
+pub mod hostile;
+pub mod html;
+pub mod kad;
+pub mod random;
+pub mod records;
+pub mod run;
+pub mod scenario;
+pub mod stats;
+
+pub use args::SimArgs;
+pub use command::{Error, carry_out};
