@@ -11,7 +11,7 @@ use std::thread;
 
 use crate::explore::{Outcomes, set, variable};
 use crate::orderings::{Weakening, sites, weakenings};
-use crate::searches::Set;
+use crate::searches::{self, Row, Set};
 
 fn folder(checker: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(checker)
@@ -228,10 +228,13 @@ pub(crate) fn sites_that_differ() -> Vec<String> {
 pub(crate) fn pin_orderings() {
     let known = if table().exists() { verdicts() } else { BTreeMap::new() };
     let named = variable("CLOAKROOM_SCENARIO").unwrap_or_default();
+    let searches: BTreeSet<String> = searches::all().iter().map(Row::name).collect();
     let found = by_two(weakenings(), |weakening| {
         let known = known.get(&weakening.name);
         let before = match known {
-            Some(Verdict::Killed { search, .. }) => weakened(&weakening, Some(search), Set::Deep),
+            Some(Verdict::Killed { search, .. }) if searches.contains(search) => {
+                weakened(&weakening, Some(search), Set::Deep)
+            }
             _ => None,
         };
         let why = match known {

@@ -184,11 +184,14 @@ impl<R: Reclaim> World<R> {
 
     /// Numbers that differ by 16 are twins: under a checker one hash, and one first word of a key
     /// that stands in its slot. They differ from the second word on.
+    /// From 40 on they are so long that a table of short keys has them by their address.
     fn bytes(&self, number: u8) -> Vec<u8> {
-        if !self.heap {
-            return vec![number];
-        }
-        let mut bytes = vec![number; 12];
+        let length = match number {
+            40.. => 64,
+            _ if self.heap => 12,
+            _ => return vec![number],
+        };
+        let mut bytes = vec![number; length];
         bytes[0] = number % 16;
         bytes
     }
