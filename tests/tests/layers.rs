@@ -33,9 +33,10 @@ const LAYERS: &[Layer] = &[
         may_in_tests: &["cloakroom-specs"],
     },
     // Pure: registers know nothing of who keeps, sends or times them, and of the pool its map trait.
+    // What they say has its layout here, in the wire's letters.
     Layer {
         member: "cloakroom-register",
-        may: &["cloakroom-pool"],
+        may: &["cloakroom-pool", "cloakroom-wire"],
         may_in_tests: &["cloakroom-specs"],
     },
     // Pure: the words that nodes use. Knows no protocol.
