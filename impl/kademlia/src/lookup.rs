@@ -54,6 +54,8 @@ pub struct Lookup {
     counts: Counts,
     /// Whose turn it is.
     turn: u8,
+    /// Somebody was asked and nobody has answered or failed since: it cannot have ended.
+    open: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,6 +168,7 @@ impl Lookup {
             in_flight: [0; MOST_PATHS as usize],
             counts: Counts::default(),
             turn: 0,
+            open: false,
         };
         for seed in seeds {
             lookup.learn(seed, 0, 1, 0);
@@ -215,12 +218,16 @@ impl Lookup {
 
     /// What to do now. To be called until it is no [`Step::Ask`].
     pub fn step(&mut self) -> Step {
+        let in_flight: u8 = self.in_flight.iter().sum();
+        let waits = in_flight >= self.bounds.alpha || self.counts.asked >= self.bounds.most_asked;
+        if self.open && waits {
+            return Step::Wait;
+        }
         let front = self.front();
         if self.is_done_with(&front) {
             return Step::Done;
         }
-        let in_flight: u8 = self.in_flight.iter().sum();
-        if in_flight >= self.bounds.alpha || self.counts.asked >= self.bounds.most_asked {
+        if waits {
             return Step::Wait;
         }
         // Paths at their end leave their share to the others.
@@ -244,6 +251,7 @@ impl Lookup {
         let candidate = &mut self.candidates[at];
         candidate.state = State::Asked;
         candidate.path = path;
+        self.open = true;
         self.contacts[usize::from(candidate.place)]
     }
 
@@ -286,7 +294,7 @@ impl Lookup {
 
     /// Whether two candidates are one id.
     fn are_same(&self, one: &Candidate, other: &Candidate) -> bool {
-        one.near == other.near && self.contact(one).id == self.contact(other).id
+        one.near == other.near && same(self.contact(one).id, self.contact(other).id)
     }
 
     /// Whom we asked there has answered, and told these contacts. How many hops it is away; `None`
@@ -340,17 +348,22 @@ impl Lookup {
             self.in_flight[usize::from(candidate.path)] -= 1;
         }
         candidate.state = to;
+        self.open &= to == State::Slow;
         Some(at)
     }
 
     /// From where to where the candidates of an id stand, or would.
     fn of_id(&self, id: NodeId) -> (usize, usize) {
         let (near, target) = (head_distance(id, self.target), self.target);
-        let from = self.candidates.partition_point(|other| {
-            let nearer = || self.contact(other).id.distance(target) < id.distance(target);
-            other.near < near || other.near == near && nearer()
-        });
-        let is = |other: &&Candidate| other.near == near && self.contact(other).id == id;
+        let from = self.candidates.partition_point(|other| other.near < near);
+        // Hardly ever more than one: ids with equal heads can be made.
+        let mut equal = self.candidates[from..].iter().take_while(|other| other.near == near);
+        let nearer = |other: &&Candidate| {
+            let other = self.contact(other).id;
+            !same(other, id) && other.distance(target) < id.distance(target)
+        };
+        let from = from + equal.by_ref().take_while(nearer).count();
+        let is = |other: &&Candidate| other.near == near && same(self.contact(other).id, id);
         (from, from + self.candidates[from..].iter().take_while(is).count())
     }
 
