@@ -81,8 +81,20 @@ const LAYERS: &[Layer] = &[
     },
     // A judge shares nothing with what it judges. The oracle judges the judge.
     Layer { member: "cloakroom-lincheck", may: &[], may_in_tests: &["cloakroom-specs"] },
-    // Whole networks of the real machines over the real bytes; its engine knows neither.
-    Layer { member: "sim", may: &["cloakroom-kademlia", "cloakroom-wire"], may_in_tests: &[] },
+    // Whole networks of the real machines over the real bytes; its engine knows neither. Of the
+    // registers it also ships the judges: predicates and histories.
+    Layer {
+        member: "sim",
+        may: &[
+            "cloakroom-kademlia",
+            "cloakroom-lincheck",
+            "cloakroom-pool",
+            "cloakroom-register",
+            "cloakroom-specs",
+            "cloakroom-wire",
+        ],
+        may_in_tests: &[],
+    },
     // Reads patches, runs cargo; links nothing of the house.
     Layer { member: "mutants", may: &[], may_in_tests: &[] },
 ];

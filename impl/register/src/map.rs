@@ -45,19 +45,12 @@ impl Attempts {
     }
 
     /// An attempt has ended; `None` means that another one follows.
-    ///
-    /// # Panics
-    /// When the outcome cannot be this operation's: its coordinator's fault.
     pub fn ended(&mut self, outcome: Outcome) -> Option<Result<Outcome, MapError>> {
         match outcome {
             // REG-7: bound to this version from now on, wherever it is tried.
             Outcome::Unknown(bound) => self.operation.bound = Some(bound),
-            Outcome::Unavailable => {
-                assert!(
-                    self.operation.bound.is_none(),
-                    "REG-8: a bound operation may have happened"
-                );
-            }
+            // Also of one that was bound: what it had begun is buried, and it has begun nothing since.
+            Outcome::Unavailable => self.operation.bound = None,
             outcome => return Some(Ok(outcome)),
         }
         self.left -= 1;

@@ -27,16 +27,15 @@ use alloc::vec::Vec;
 
 pub use disk::{Disk, Save};
 use operations::Running;
+use upkeep::{Collection, Proposal};
 
-use crate::collection::Collector;
 use crate::coordinator::Coordinator;
-use crate::decree::Decree;
 use crate::durable::Life;
 use crate::id::{Boot, Epoch, Key, Member, OperationId, Slot};
 use crate::message::Envelope;
 use crate::operation::Outcome;
 use crate::replica::{Replica, ReplicaError};
-use crate::view::View;
+use crate::view::{Seats, View};
 
 /// Milliseconds since some beginning, which all times told to one host share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,11 +94,16 @@ pub struct Host {
     replicas: BTreeMap<(Slot, Epoch), Replica>,
     /// Those that pull or announce.
     restless: BTreeSet<(Slot, Epoch)>,
+    /// By sealed or retired replica: who has entered the next view. Asked for again after a start.
+    entered: BTreeMap<(Slot, Epoch), Seats>,
     /// In the newest view that was heard of, of each slot in which this member has a seat.
     coordinators: BTreeMap<Slot, Coordinator>,
     running: BTreeMap<OperationId, Running>,
-    decrees: BTreeMap<Slot, Decree>,
-    collectors: BTreeMap<(Slot, Key), Collector>,
+    proposals: BTreeMap<Slot, Proposal>,
+    collections: BTreeMap<(Slot, Key), Collection>,
+    /// Operations of this host itself, and how many there were.
+    own: BTreeSet<OperationId>,
+    owned: u64,
     /// The newest view that was heard of. A hint.
     known: BTreeMap<Slot, View>,
     upkeep_at: Moment,
@@ -127,10 +131,13 @@ impl Host {
             random: seed,
             replicas: BTreeMap::new(),
             restless: BTreeSet::new(),
+            entered: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             running: BTreeMap::new(),
-            decrees: BTreeMap::new(),
-            collectors: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            collections: BTreeMap::new(),
+            own: BTreeSet::new(),
+            owned: 0,
             known: BTreeMap::new(),
             upkeep_at: Moment::NEVER,
             collect_at,
@@ -202,13 +209,16 @@ impl Host {
     /// When it wants to be told the time; [`Moment::NEVER`] if nothing waits.
     pub fn due(&self) -> Moment {
         let running = self.running.values().map(Running::due).min();
-        running.unwrap_or(Moment::NEVER).min(self.upkeep_at).min(self.collect_at)
+        let proposals = self.proposals.values().map(|proposal| proposal.retry_at).min();
+        let first = running.unwrap_or(Moment::NEVER).min(proposals.unwrap_or(Moment::NEVER));
+        first.min(self.upkeep_at).min(self.collect_at)
     }
 
     /// Time has come to what [`Host::due`] said, or further.
     pub fn tick(&mut self, now: Moment) -> Work {
         let mut work = Work::default();
         self.try_again(now, &mut work);
+        self.propose_again(now, &mut work);
         if self.upkeep_at <= now {
             self.keep_up(now, &mut work);
         }

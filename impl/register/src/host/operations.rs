@@ -14,12 +14,18 @@ use crate::coordinator::Steps;
 use crate::id::{OperationId, Slot};
 use crate::operation::Operation;
 
+/// How often the longest wait after a refusal doubles. Two who need longer for a round than they wait
+/// would refuse each other for ever.
+pub(super) const MOST_DOUBLINGS: u32 = 6;
+
 /// When an operation is tried again, and when no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Running {
     slot: Slot,
     retry_at: Moment,
     give_up_at: Moment,
+    /// How often it was refused.
+    refused: u32,
 }
 
 impl Running {
@@ -50,7 +56,7 @@ impl Host {
     }
 
     /// Starts them with the coordinator of the slot, if there is one.
-    fn start_at(
+    pub(super) fn start_at(
         &mut self,
         now: Moment,
         slot: Slot,
@@ -66,7 +72,8 @@ impl Host {
         let retry_at = now.plus_ms(self.waits.answers_ms);
         for operation in &operations {
             let give_up_at = give_up_at(operation.id);
-            self.running.insert(operation.id, Running { slot, retry_at, give_up_at });
+            let running = Running { slot, retry_at, give_up_at, refused: 0 };
+            self.running.insert(operation.id, running);
         }
         let steps = coordinator.begin(operations);
         self.follow(now, steps, work);
@@ -76,9 +83,11 @@ impl Host {
     pub(super) fn follow(&mut self, now: Moment, steps: Steps, work: &mut Work) {
         work.send.extend(steps.send);
         for id in steps.refused {
-            let wait = 1 + self.below(self.waits.refused_ms);
+            let refused = self.running.get(&id).map_or(0, |running| running.refused);
+            let wait = 1 + self.below(self.waits.refused_ms << refused.min(MOST_DOUBLINGS));
             if let Some(running) = self.running.get_mut(&id) {
-                running.retry_at = running.retry_at.min(now.plus_ms(wait));
+                running.refused += 1;
+                running.retry_at = now.plus_ms(wait);
             }
         }
         for (id, outcome) in steps.ended {

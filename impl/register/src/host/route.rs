@@ -40,6 +40,7 @@ impl Host {
                 at += 1;
             }
         }
+        work.ended.retain(|(id, _)| !self.own.remove(id));
         work
     }
 
@@ -49,6 +50,9 @@ impl Host {
         }
         if let Body::Decided { previous, next } = &message.body {
             self.enter(now, previous, next, work);
+        }
+        if message.body == Body::IsActive {
+            self.note_entered(now, from, message);
         }
         self.tell_replica(now, from, message, work);
         self.tell_coordinators(now, from, message, work);
@@ -90,8 +94,8 @@ impl Host {
                 self.follow(now, steps, work);
             }
             Body::Decreed(_) | Body::Newer(_) => {
-                let Some(decree) = self.decrees.get_mut(&slot) else { return };
-                let change = decree.handle(from, message);
+                let Some(proposal) = self.proposals.get_mut(&slot) else { return };
+                let change = proposal.decree.handle(from, message);
                 work.send.extend(change.send);
                 if let Some(next) = change.decided {
                     self.announce(slot, message.epoch, &next, work);
@@ -99,16 +103,17 @@ impl Host {
             }
             Body::Agreed(agreed) => {
                 for (key, _) in agreed {
-                    let collector = self.collectors.get_mut(&(slot, key.clone()));
-                    work.send.extend(collector.map_or(Vec::new(), |it| it.handle(from, message)));
+                    let collection = self.collections.get_mut(&(slot, key.clone()));
+                    let drops = collection.map(|it| it.collector.handle(from, message));
+                    work.send.extend(drops.unwrap_or_default());
                 }
             }
             _ => {}
         }
     }
 
-    /// Tells the members of both views that the next one is decided. Sealed members go on telling.
-    pub(super) fn announce(&self, slot: Slot, epoch: Epoch, next: &View, work: &mut Work) {
+    /// Tells the members of both views that the next one is decided.
+    fn announce(&self, slot: Slot, epoch: Epoch, next: &View, work: &mut Work) {
         let Some(replica) = self.replicas.get(&(slot, epoch)) else { return };
         let previous = replica.view();
         let mut told: Vec<NodeId> = Vec::new();
@@ -120,6 +125,39 @@ impl Host {
                 work.send.push(Envelope { to: member.node, message });
             }
         }
+    }
+
+    /// A member of the next view says that it is active.
+    fn note_entered(&mut self, now: Moment, from: NodeId, message: &Message) {
+        let place = (message.slot, message.epoch);
+        let Some(replica) = self.replicas.get(&place) else { return };
+        let (Life::Sealed { next } | Life::Retired { next }) = &replica.durable().life else {
+            return;
+        };
+        if let Some(seat) = next.seat_at(from) {
+            self.entered.entry(place).or_default().add(seat);
+            self.rest(place, now);
+        }
+    }
+
+    /// Who of the next view has not said that it is active, for whoever must go on telling: a sealed
+    /// member, and a retired one too, since a majority is enough to retire and the rest may not have
+    /// heard yet. Once there is a view after the next, it does not matter any more.
+    pub(super) fn untold(&self, place: (Slot, Epoch)) -> Vec<NodeId> {
+        let next = match self.replicas.get(&place).map(|replica| &replica.durable().life) {
+            Some(Life::Sealed { next }) => next,
+            Some(Life::Retired { next }) => {
+                let known = self.known.get(&place.0);
+                if known.is_some_and(|known| known.epoch() > next.epoch()) {
+                    return Vec::new();
+                }
+                next
+            }
+            _ => return Vec::new(),
+        };
+        let entered = self.entered.get(&place).copied().unwrap_or_default();
+        let late = next.seats().filter(|(seat, _)| !entered.has(*seat));
+        late.map(|(_, member)| member.node).collect()
     }
 
     /// The next view is decided: begins to learn, if this member is in it.
@@ -144,8 +182,8 @@ impl Host {
             return;
         }
         self.known.insert(slot, view.clone());
-        self.decrees.remove(&slot);
-        self.collectors.retain(|(of, _), _| *of != slot);
+        self.proposals.remove(&slot);
+        self.collections.retain(|(of, _), _| *of != slot);
         let before = self.coordinators.remove(&slot);
         let running = before.map(|old| old.operations().cloned().collect::<Vec<Operation>>());
         // REG-5: a seat of this member, incarnation and all, or no coordinator.
@@ -158,7 +196,12 @@ impl Host {
     /// Notes whether a replica has something to do now and then.
     pub(super) fn rest(&mut self, place: (Slot, Epoch), now: Moment) {
         let life = self.replicas.get(&place).map(|replica| &replica.durable().life);
-        if let Some(Life::Learner { .. } | Life::Sealed { .. }) = life {
+        let is_restless = match life {
+            Some(Life::Learner { .. } | Life::Sealed { .. }) => true,
+            Some(Life::Retired { .. }) => !self.untold(place).is_empty(),
+            Some(Life::Active) | None => false,
+        };
+        if is_restless {
             self.restless.insert(place);
             self.upkeep_at = self.upkeep_at.min(now.plus_ms(self.waits.upkeep_ms));
         } else {
