@@ -13,8 +13,8 @@ use crate::error::{EncodeError, Limit};
 use crate::fields::{Fields, HEAD_BYTES, LENGTH_BYTES};
 use crate::frame::FRAME_HEAD_BYTES;
 use crate::id::POINT_BYTES;
-use crate::list::{Contacts, Records, Source};
-use crate::message::{Answer, Body, HEADER_BYTES, Message, Request, VERSION};
+use crate::list::{Contacts, Parts, Records, Source};
+use crate::message::{Answer, Body, HEADER_BYTES, Message, Notice, Request, VERSION};
 use crate::record::{Content, Record};
 use crate::tag;
 
@@ -66,6 +66,10 @@ impl Message<'_> {
                 write_request(to, request)?;
                 tag::highest(kind)
             }
+            Body::Notice(Notice::Slots { parts }) => {
+                nest(to, tag::PARTS, |to| write_parts(to, parts))?;
+                tag::highest(kind)
+            }
             Body::Answer(answer) => {
                 write_answer(to, answer)?;
                 tag::highest(kind)
@@ -83,7 +87,7 @@ impl Message<'_> {
     }
 }
 
-fn limit(what: Limit, got: usize) -> Result<(), EncodeError> {
+pub(crate) fn limit(what: Limit, got: usize) -> Result<(), EncodeError> {
     what.check(got).map_err(|_| EncodeError::TooMuch { what, got })
 }
 
@@ -146,6 +150,22 @@ fn write_records(to: &mut Vec<u8>, records: &Records<'_>) -> Result<(), EncodeEr
                 to.extend_from_slice(&[0; LENGTH_BYTES]);
                 let start = to.len();
                 write_record(to, &record.borrow())?;
+                close(to, start)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_parts(to: &mut Vec<u8>, parts: &Parts<'_>) -> Result<(), EncodeError> {
+    limit(Limit::Parts, parts.len())?;
+    match parts.0 {
+        Source::Wire(bytes, _) => to.extend_from_slice(bytes),
+        Source::Slice(items) => {
+            for part in items {
+                to.extend_from_slice(&[0; LENGTH_BYTES]);
+                let start = to.len();
+                to.extend_from_slice(part);
                 close(to, start)?;
             }
         }

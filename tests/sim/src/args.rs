@@ -32,6 +32,7 @@ Examples:
   cloakroom sim --nodes 1000 --churn 30%/h --html run.html
   cloakroom sim hostile --nodes 10000 --malicious 20%
   cloakroom sim records --nodes 1000 --records 100000
+  cloakroom sim registers --seeds 1..10000
   cloakroom sim balance";
 
 /// `sim`.
@@ -53,6 +54,8 @@ pub enum Experiment {
     Hostile(RunArgs),
     /// Crash nodes that hold records, and count what is lost
     Records(RecordsArgs),
+    /// Run clusters of registers, a seed each: crashes, cuts, changes of view, lost disks; then judge
+    Registers(crate::registers::command::RegistersArgs),
     /// Compare eight ways to choose among a record's holders, under skewed load with a slow node
     Balance(BalanceArgs),
 }
