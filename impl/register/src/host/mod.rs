@@ -228,12 +228,19 @@ impl Host {
         self.settle(now, work)
     }
 
-    /// A number below `bound`, at random (SplitMix64).
+    /// A number below `bound`, at random.
     fn below(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
+        self.random = self.random.wrapping_add(GOLDEN);
+        mix(self.random) % bound.max(1)
     }
+}
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Of SplitMix64: one word from another, all bits of which count.
+fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(GOLDEN);
+    let mixed = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom_pool::{PoolId, Shape, Tree};
 use cloakroom_register::{
-    Call, Disk, Epoch, Expected, Incarnation, Key, Member, Operation, OperationId, Outcome, Save,
-    Slot, Value, View,
+    Accepted, Call, Disk, Epoch, Expected, Incarnation, Key, Member, Operation, OperationId,
+    Outcome, Save, Slot, Value, View,
 };
 use cloakroom_specs::register::Objection;
 
@@ -303,6 +303,10 @@ impl Chaos {
     fn attempt(&mut self, world: &mut Registers, client: usize) {
         let Some(attempts) = self.clients[client].attempts() else { return };
         let operation: Operation = attempts.operation().clone();
+        // One attempt at a time.
+        if self.under.contains_key(&operation.id) {
+            return;
+        }
         let slot = slot_of(&operation.key, self.plan.slots);
         let hint = self.hints.get(&(client, slot)).or_else(|| self.auditor.newest(slot)).cloned();
         let nodes = self.disks.len() as u64;
@@ -395,37 +399,41 @@ impl Chaos {
 
     /// Somebody takes somebody for dead, rightly or not.
     fn propose(&mut self, world: &mut Registers, slot: Slot, keep: bool) {
-        let Some(view) = self.auditor.newest(slot).cloned() else { return };
+        let living = self.auditor.living(slot);
+        let Some(base) = living.last().map(|view| view.epoch()) else { return };
+        // Whoever proposes does so in the newest view that it knows itself.
+        let view = living[self.random.index(living.len())];
+        let seat = self.random.index(view.members().len());
+        let node = Node(super::resident::number_of(view.members()[seat].node));
+        let known = world.machine(node).and_then(|resident| resident.host.newest(slot));
+        let Some(view) = known.cloned() else { return };
         let Some(epoch) = view.epoch().next() else { return };
-        let mut members = self.draw_members();
-        if keep {
-            // Those that are well stay, the others are replaced.
-            let stays = |member: &&Member| {
-                !self.auditor.is_lost(**member)
-                    && !self.left.contains(&(super::resident::number_of(member.node) as usize))
-            };
-            let mut kept: Vec<Member> = view.members().iter().filter(stays).copied().collect();
-            members.retain(|member| kept.iter().all(|other| other.node != member.node));
-            let room = self.plan.members.saturating_sub(kept.len());
-            kept.extend(members.into_iter().take(room));
-            members = kept;
-        }
+        let members = if keep { self.replace(&view) } else { self.draw_members() };
         if members.len() < self.plan.members {
             return;
         }
         let Ok(candidate) = View::new(slot, epoch, &members) else { return };
-        let seat = self.random.index(view.members().len());
-        let node = super::resident::number_of(view.members()[seat].node);
-        if !world.is_up(Node(node)) {
-            return;
-        }
         self.counts.proposals += 1;
-        self.say(world.now(), || format!("n{node} proposes {candidate}"));
-        self.candidates.retain(|other| other.slot() != slot || other.epoch() >= epoch);
+        self.say(world.now(), || format!("n{} proposes {candidate}", node.0));
+        self.candidates.retain(|other| other.slot() != slot || other.epoch() > base);
         self.candidates.push(candidate.clone());
-        world.command(Node(node), u64::from(epoch.0), |resident, now| {
+        world.command(node, u64::from(epoch.0), |resident, now| {
             resident.act(now, |host, now| host.propose(now, &candidate));
         });
+    }
+
+    /// Those that are well stay, the others are replaced.
+    fn replace(&mut self, view: &View) -> Vec<Member> {
+        let mut members = self.draw_members();
+        let stays = |member: &&Member| {
+            let number = super::resident::number_of(member.node) as usize;
+            !self.auditor.is_lost(**member) && !self.left.contains(&number)
+        };
+        let mut kept: Vec<Member> = view.members().iter().filter(stays).copied().collect();
+        members.retain(|member| kept.iter().all(|other| other.node != member.node));
+        let room = self.plan.members.saturating_sub(kept.len());
+        kept.extend(members.into_iter().take(room));
+        kept
     }
 
     fn propose_something(&mut self, world: &mut Registers) {
@@ -512,7 +520,7 @@ impl Chaos {
         }
         self.at(world, world.now().plus_us(1000), Deed::Mend);
         let limit = world.now().plus_us(HEALING_MS * 1000);
-        let mut asked = None;
+        let (mut asked, mut rounds) = (None, 0);
         while self.fault.is_none() {
             let until = world.now().plus_us(500_000);
             world.run(self, until);
@@ -523,8 +531,13 @@ impl Chaos {
                     asked = Some(self.book.entries.len());
                     self.ask_all(world);
                 }
+                // A write may be left unknown by right, if another came between its attempts.
+                Some(first) if settled && idle && !self.is_answered(first) && rounds < 5 => {
+                    asked = None;
+                    rounds += 1;
+                }
                 Some(first) if settled && idle && self.tombstones() == 0 => {
-                    if self.book.entries[first..].iter().any(|entry| entry.outcome.is_none()) {
+                    if !self.is_answered(first) {
                         let what = "without faults a call has not been answered".to_owned();
                         self.fault = Some(Fault::NoProgress(what));
                     }
@@ -537,6 +550,10 @@ impl Chaos {
                 self.fault = Some(Fault::NoProgress(what));
             }
         }
+    }
+
+    fn is_answered(&self, first: usize) -> bool {
+        self.book.entries[first..].iter().all(|entry| entry.outcome.is_some())
     }
 
     fn unwell(&self, settled: bool, idle: bool) -> String {
@@ -559,7 +576,8 @@ impl Chaos {
     fn ask_all(&mut self, world: &mut Registers) {
         for client in 0..self.clients.len() {
             let key = self.keys[client % self.keys.len()].clone();
-            let call = if client % 2 == 0 {
+            // One write to a key: several could leave each other unknown, by right.
+            let call = if client % 2 == 0 || client >= self.keys.len() {
                 Call::Get
             } else {
                 let new = Some(Value::from(&[client.to_le_bytes()[0]][..]));
@@ -572,19 +590,27 @@ impl Chaos {
         }
     }
 
-    /// At members of the newest views; none counts without collection.
+    /// Keys that are removed, by the highest ballot among the members of their newest view, and still
+    /// have their tombstone; none counts without collection.
     fn tombstones(&self) -> usize {
         if self.plan.waits.collect_ms == 0 {
             return 0;
         }
-        let removed = |disk: &Disk, view: &View| {
-            let replica = disk.replica(view.slot(), view.epoch());
-            let records = replica.into_iter().flat_map(|replica| replica.records.values());
-            let removed = |accepted: &cloakroom_register::Accepted| accepted.is_tombstone();
-            records.filter(|record| record.accepted.as_ref().is_some_and(removed)).count()
-        };
         let views = (0..self.plan.slots).filter_map(|slot| self.auditor.newest(Slot(slot)));
-        views.map(|view| self.disks.iter().map(|disk| removed(disk, view)).sum::<usize>()).sum()
+        let removed = views.map(|view| {
+            let mut highest: BTreeMap<&Key, &Accepted> = BTreeMap::new();
+            let replicas =
+                self.disks.iter().filter_map(|disk| disk.replica(view.slot(), view.epoch()));
+            for (key, record) in replicas.flat_map(|replica| &replica.records) {
+                let Some(accepted) = &record.accepted else { continue };
+                let high = highest.entry(key).or_insert(accepted);
+                if high.ballot < accepted.ballot {
+                    *high = accepted;
+                }
+            }
+            highest.values().filter(|accepted| accepted.is_tombstone()).count()
+        });
+        removed.sum()
     }
 
     /// Replaces members that are gone, until none is.
