@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 
 pub use disk::{Disk, Save};
 use operations::Running;
-use upkeep::{Collection, Proposal};
+use upkeep::{Collection, Entered, Proposal};
 
 use crate::coordinator::Coordinator;
 use crate::durable::Life;
@@ -35,7 +35,7 @@ use crate::id::{Boot, Epoch, Key, Member, OperationId, Slot};
 use crate::message::Envelope;
 use crate::operation::Outcome;
 use crate::replica::{Replica, ReplicaError};
-use crate::view::{Seats, View};
+use crate::view::View;
 
 /// Milliseconds since some beginning, which all times told to one host share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,8 +94,8 @@ pub struct Host {
     replicas: BTreeMap<(Slot, Epoch), Replica>,
     /// Those that pull or announce.
     restless: BTreeSet<(Slot, Epoch)>,
-    /// By sealed or retired replica: who has entered the next view. Asked for again after a start.
-    entered: BTreeMap<(Slot, Epoch), Seats>,
+    /// By sealed or retired replica. Begins anew after a start.
+    entered: BTreeMap<(Slot, Epoch), Entered>,
     /// In the newest view that was heard of, of each slot in which this member has a seat.
     coordinators: BTreeMap<Slot, Coordinator>,
     running: BTreeMap<OperationId, Running>,

@@ -135,27 +135,25 @@ impl Host {
             return;
         };
         if let Some(seat) = next.seat_at(from) {
-            self.entered.entry(place).or_default().add(seat);
+            self.entered.entry(place).or_default().seats.add(seat);
             self.rest(place, now);
         }
     }
 
     /// Who of the next view has not said that it is active, for whoever must go on telling: a sealed
     /// member, and a retired one too, since a majority is enough to retire and the rest may not have
-    /// heard yet. Once there is a view after the next, it does not matter any more.
+    /// heard yet. It does not stop when there is a view after the next: a majority of the next must be
+    /// sealed for that one, and who is late may be needed. Only once that is over, as a replica there
+    /// shows by being retired.
     pub(super) fn untold(&self, place: (Slot, Epoch)) -> Vec<NodeId> {
-        let next = match self.replicas.get(&place).map(|replica| &replica.durable().life) {
-            Some(Life::Sealed { next }) => next,
-            Some(Life::Retired { next }) => {
-                let known = self.known.get(&place.0);
-                if known.is_some_and(|known| known.epoch() > next.epoch()) {
-                    return Vec::new();
-                }
-                next
-            }
-            _ => return Vec::new(),
-        };
-        let entered = self.entered.get(&place).copied().unwrap_or_default();
+        let (slot, _) = place;
+        let life = self.replicas.get(&place).map(|replica| &replica.durable().life);
+        let Some(Life::Sealed { next } | Life::Retired { next }) = life else { return Vec::new() };
+        let mut later = self.replicas.range((slot, next.epoch())..=(slot, Epoch(u32::MAX)));
+        if later.any(|(_, replica)| matches!(replica.durable().life, Life::Retired { .. })) {
+            return Vec::new();
+        }
+        let entered = self.entered.get(&place).map(|entered| entered.seats).unwrap_or_default();
         let late = next.seats().filter(|(seat, _)| !entered.has(*seat));
         late.map(|(_, member)| member.node).collect()
     }

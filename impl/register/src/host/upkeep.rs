@@ -20,7 +20,7 @@ use crate::id::{Epoch, Key, Member, NodeId, OperationId, Slot};
 use crate::message::{Body, Envelope, Message};
 use crate::operation::{Call, Expected, Operation};
 use crate::record::Accepted;
-use crate::view::View;
+use crate::view::{Seats, View};
 
 /// The next view is decided; and are you active in it?
 fn tell(previous: &View, next: &View, to: NodeId) -> [Envelope; 2] {
@@ -46,6 +46,20 @@ pub(super) struct Collection {
     tombstone: Ballot,
     /// How often its key was asked about before, under this ballot or another.
     swept: u32,
+}
+
+/// So many rounds it tells who is late in each of them.
+const EAGER_ROUNDS: u32 = 8;
+
+/// Then in one of so many.
+const PATIENT_ROUNDS: u32 = 16;
+
+/// Who has entered the view after a sealed or retired replica's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entered {
+    pub(super) seats: Seats,
+    /// How often the others were told.
+    rounds: u32,
 }
 
 /// How many tombstones of a slot one collection asks about.
@@ -95,6 +109,12 @@ impl Host {
             self.rest(place, now);
             let Some(replica) = self.replicas.get(&place) else { continue };
             work.send.extend(replica.pull());
+            let entered = self.entered.entry(place).or_default();
+            entered.rounds += 1;
+            // Who has not answered so often may be gone for ever.
+            if entered.rounds > EAGER_ROUNDS && entered.rounds % PATIENT_ROUNDS > 0 {
+                continue;
+            }
             if let Life::Sealed { next } | Life::Retired { next } = &replica.durable().life {
                 for to in self.untold(place) {
                     work.send.extend(tell(replica.view(), next, to));

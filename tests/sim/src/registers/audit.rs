@@ -129,6 +129,20 @@ impl Auditor {
         views
     }
 
+    /// Whether a member cannot count in a view any more without these disks: it has none, or it has not
+    /// entered the view, and nobody is left in the view before to tell it.
+    pub(super) fn is_out(&self, view: &View, member: Member, without: Member) -> bool {
+        let gone = |member: &Member| *member == without || self.lost.contains(member);
+        let entered = self
+            .views
+            .get(&(view.slot(), view.epoch()))
+            .is_some_and(|epochs| view.seat_of(member).is_some_and(|seat| epochs.active.has(seat)));
+        let before = view.epoch().0.checked_sub(1).map(|epoch| (view.slot(), Epoch(epoch)));
+        let before = before.and_then(|place| self.views.get(&place));
+        let untold = before.is_some_and(|before| before.view.members().iter().all(gone));
+        gone(&member) || !entered && untold
+    }
+
     /// Whether every member of the newest view that has its disk is active in it.
     pub(super) fn is_settled(&self, slot: Slot) -> bool {
         let newest = self.newest.get(&slot).and_then(|epoch| self.views.get(&(slot, *epoch)));

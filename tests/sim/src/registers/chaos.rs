@@ -449,9 +449,8 @@ impl Chaos {
     fn may_lose(&self, node: usize) -> bool {
         let me = self.disks[node].me();
         let survives = |view: &View| {
-            let gone = |member: &&Member| **member == me || self.auditor.is_lost(**member);
-            let is_in = view.seat_of(me).is_some();
-            !is_in || view.members().iter().filter(gone).count() <= (view.members().len() - 1) / 2
+            let out = |member: &&Member| self.auditor.is_out(view, **member, me);
+            view.members().iter().filter(out).count() <= (view.members().len() - 1) / 2
         };
         (0..self.plan.slots).all(|slot| {
             let living = self.auditor.living(Slot(slot));
