@@ -94,7 +94,9 @@ pub struct Host {
     replicas: BTreeMap<(Slot, Epoch), Replica>,
     /// Those that pull or announce.
     restless: BTreeSet<(Slot, Epoch)>,
-    /// By sealed or retired replica. Begins anew after a start.
+    /// What came before the view of a replica that has learned.
+    previous: BTreeMap<(Slot, Epoch), View>,
+    /// By view. Begins anew after a start.
     entered: BTreeMap<(Slot, Epoch), Entered>,
     /// In the newest view that was heard of, of each slot in which this member has a seat.
     coordinators: BTreeMap<Slot, Coordinator>,
@@ -131,6 +133,7 @@ impl Host {
             random: seed,
             replicas: BTreeMap::new(),
             restless: BTreeSet::new(),
+            previous: BTreeMap::new(),
             entered: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -147,6 +150,9 @@ impl Host {
         work.persist.push(Save::Boot(boot));
         for durable in disk.replicas() {
             let replica = Replica::restore(durable.clone())?;
+            let (slot, epoch) = (replica.view().slot(), replica.view().epoch());
+            let previous = disk.previous(slot, epoch).cloned();
+            host.previous.extend(previous.map(|previous| ((slot, epoch), previous)));
             host.adopt(replica, now);
         }
         Ok((host, work))

@@ -54,7 +54,7 @@ const EAGER_ROUNDS: u32 = 8;
 /// Then in one of so many.
 const PATIENT_ROUNDS: u32 = 16;
 
-/// Who has entered the view after a sealed or retired replica's.
+/// Who has entered a view.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Entered {
     pub(super) seats: Seats,
@@ -105,19 +105,19 @@ impl Host {
     pub(super) fn keep_up(&mut self, now: Moment, work: &mut Work) {
         let restless: Vec<(Slot, Epoch)> = self.restless.iter().copied().collect();
         for place in restless {
-            // A retired one whose next view is over has nothing left to tell.
+            // It may have nothing left to tell.
             self.rest(place, now);
             let Some(replica) = self.replicas.get(&place) else { continue };
             work.send.extend(replica.pull());
-            let entered = self.entered.entry(place).or_default();
-            entered.rounds += 1;
-            // Who has not answered so often may be gone for ever.
-            if entered.rounds > EAGER_ROUNDS && entered.rounds % PATIENT_ROUNDS > 0 {
-                continue;
-            }
-            if let Life::Sealed { next } | Life::Retired { next } = &replica.durable().life {
-                for to in self.untold(place) {
-                    work.send.extend(tell(replica.view(), next, to));
+            for (previous, next) in self.tells_of(place) {
+                let entered = self.entered.entry((next.slot(), next.epoch())).or_default();
+                entered.rounds += 1;
+                // Who has not answered so often may be gone for ever.
+                if entered.rounds > EAGER_ROUNDS && !entered.rounds.is_multiple_of(PATIENT_ROUNDS) {
+                    continue;
+                }
+                for to in self.late(&next) {
+                    work.send.extend(tell(&previous, &next, to));
                 }
             }
         }

@@ -18,7 +18,7 @@ use cloakroom_register::{
 };
 use cloakroom_specs::register::Objection;
 
-use super::audit::{Auditor, plain_operation};
+use super::audit::{self, Auditor, plain_operation};
 use super::client::{Book, Client, Want};
 use super::plan::{HEALING_MS, Plan};
 use super::resident::{Event, Resident, id_of};
@@ -121,10 +121,10 @@ impl Chaos {
         let mut world = World::new(plan.network(), plan.seed);
         let tree =
             Tree::new(PoolId(1), plan.ids, Shape::new(2, 2).expect("a shape")).expect("a tree");
-        let plain = (0..plan.clients).map(|number| Client::plain(plan.seed, number));
+        let callers = (0..plan.clients).map(|number| Client::plain(plan.seed, number));
         let pool = (plan.clients..plan.clients + plan.pool_clients)
             .map(|number| Client::of_pool(plan.seed, number, tree));
-        let clients = plain.chain(pool).collect();
+        let clients = callers.chain(pool).collect();
         let keys = (0..plan.keys).map(|key| Key::from(&key.to_be_bytes()[..])).collect();
         let nodes = plan.nodes.max(u32::try_from(plan.members).unwrap_or(5));
         let mut chaos = Self {
@@ -207,7 +207,9 @@ impl Chaos {
         let number = u32::try_from(node).unwrap_or(0);
         let genesis = &self.genesis;
         world.command(Node(number), 0, |resident, now| {
-            genesis.iter().for_each(|view| resident.act(now, |host, now| host.found(now, view)));
+            for view in genesis {
+                resident.act(now, |host, now| host.found(now, view));
+            }
         });
     }
 
@@ -449,8 +451,8 @@ impl Chaos {
     fn may_lose(&self, node: usize) -> bool {
         let me = self.disks[node].me();
         let survives = |view: &View| {
-            let out = |member: &&Member| self.auditor.is_out(view, **member, me);
-            view.members().iter().filter(out).count() <= (view.members().len() - 1) / 2
+            let gone = |member: &&Member| **member == me || self.auditor.is_lost(**member);
+            view.members().iter().filter(gone).count() <= (view.members().len() - 1) / 2
         };
         (0..self.plan.slots).all(|slot| {
             let living = self.auditor.living(Slot(slot));
@@ -617,10 +619,7 @@ impl Chaos {
         for slot in (0..self.plan.slots).map(Slot) {
             let Some(view) = self.auditor.newest(slot) else { continue };
             let gone = |member: &Member| self.auditor.is_lost(*member);
-            // Who was not told in time is told by members of the view before, while there are any.
-            let untold = !self.auditor.is_settled(slot)
-                && self.auditor.before(slot).is_some_and(|view| view.members().iter().all(gone));
-            if untold || view.members().iter().any(gone) {
+            if view.members().iter().any(gone) {
                 self.propose(world, slot, true);
             }
         }
@@ -672,7 +671,7 @@ impl Director<Resident> for Chaos {
             Event::Saved(saves) => self.save(world.now(), node.index(), &saves),
             Event::Told(slot, epoch, key, promise) => {
                 let disk = &self.disks[node.index()];
-                let judged = self.auditor.told(disk, slot, epoch, &key, promise);
+                let judged = audit::told(disk, slot, epoch, &key, promise);
                 self.judge(world.now(), judged);
             }
             Event::Ended(id, outcome) => self.ended(world, id, outcome),
