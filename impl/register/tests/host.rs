@@ -69,21 +69,27 @@ impl Nodes {
 
     /// Persists, then sends, until nothing is under way.
     fn carry(&mut self, from: u8, work: Work) {
-        let mut under_way = vec![(from, work)];
-        while let Some((from, work)) = under_way.pop() {
-            let disk = self.disks.get_mut(&from).unwrap();
-            work.persist.iter().for_each(|save| disk.apply(save));
-            self.ended.extend(work.ended);
-            for Envelope { to, message } in work.send {
+        let mut under_way = vec![self.persist(from, work)];
+        while let Some((from, send)) = under_way.pop() {
+            for Envelope { to, message } in send {
                 let to = to.0[0] - 1;
                 let Some(host) = self.hosts.get_mut(&to) else { continue };
                 if !self.away.contains(&to) && !self.away.contains(&from) {
                     self.delivered += 1;
                     assert!(self.delivered < 100_000, "messages go on for ever");
-                    under_way.push((to, host.handle(self.now, node(from), &message)));
+                    let work = host.handle(self.now, node(from), &message);
+                    let next = self.persist(to, work);
+                    under_way.push(next);
                 }
             }
         }
+    }
+
+    fn persist(&mut self, number: u8, work: Work) -> (u8, Vec<Envelope>) {
+        let disk = self.disks.get_mut(&number).unwrap();
+        work.persist.iter().for_each(|save| disk.apply(save));
+        self.ended.extend(work.ended);
+        (number, work.send)
     }
 
     fn pass(&mut self, ms: u64) {
