@@ -9,20 +9,22 @@
 //!
 //! What it does not do: judge. The auditor does while it runs, the judge of histories afterwards.
 
+mod faults;
+mod healing;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom_pool::{PoolId, Shape, Tree};
 use cloakroom_register::{
-    Accepted, Call, Disk, Epoch, Expected, Incarnation, Key, Member, Operation, OperationId,
-    Outcome, Save, Slot, Value, View,
+    Disk, Epoch, Incarnation, Key, Member, Operation, OperationId, Outcome, Save, Slot, View,
 };
 use cloakroom_specs::register::Objection;
 
 use super::audit::{self, Auditor, plain_operation};
 use super::client::{Book, Client, Want};
-use super::plan::{HEALING_MS, Plan};
-use super::resident::{Event, Resident, id_of};
-use crate::engine::{Cut, Director, End, Network, Node, Time, World};
+use super::plan::Plan;
+use super::resident::{Event, Resident, id_of, number_of};
+use crate::engine::{Director, End, Node, Time, World};
 use crate::random::Random;
 
 /// Why a run has failed.
@@ -259,30 +261,6 @@ impl Chaos {
         }
     }
 
-    /// Stops a node at once. Some first part of what was on its way reaches the disk.
-    fn crash(&mut self, world: &mut Registers, node: usize) {
-        let number = u32::try_from(node).unwrap_or(0);
-        let Some(pending) = world.crash(Node(number)) else { return };
-        let reached = self.random.index(pending.len() + 1);
-        let now = world.now();
-        self.say(now, || format!("n{node} crashes with {reached} of {} saves", pending.len()));
-        self.save(now, node, &pending[..reached]);
-        self.counts.crashes += 1;
-        let gone: Vec<OperationId> = self
-            .under
-            .iter()
-            .filter(|(_, under)| under.node.index() == node)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
-            if let Some(under) = self.under.remove(&id) {
-                self.counts.vanished += 1;
-                let want = self.clients[under.client].ended(&mut self.book, None);
-                self.go_on(world, under.client, want);
-            }
-        }
-    }
-
     fn go_on(&mut self, world: &mut Registers, client: usize, want: Want) {
         match want {
             Want::Pause => self.think(world, client),
@@ -317,7 +295,7 @@ impl Chaos {
             Some(view) => {
                 let length = view.members().len() as u64;
                 let seat = usize::try_from(self.clients[client].below(length)).unwrap_or(0);
-                super::resident::number_of(view.members()[seat].node)
+                number_of(view.members()[seat].node)
             }
             // REG-14: whatever routing says.
             None => u32::try_from(self.clients[client].below(nodes)).unwrap_or(0),
@@ -362,141 +340,6 @@ impl Chaos {
         self.go_on(world, client, want);
     }
 
-    fn up(&self, world: &Registers) -> Vec<usize> {
-        (0..self.disks.len())
-            .filter(|&node| world.is_up(Node(u32::try_from(node).unwrap_or(0))))
-            .collect()
-    }
-
-    fn crash_somebody(&mut self, world: &mut Registers) {
-        let up = self.up(world);
-        if up.is_empty() {
-            return;
-        }
-        let node = up[self.random.index(up.len())];
-        self.crash(world, node);
-        let down = self.random.below(4000);
-        let starts = self.starts[node];
-        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
-    }
-
-    fn restart(&mut self, world: &mut Registers, node: usize, starts: u64) {
-        let down = !world.is_up(Node(u32::try_from(node).unwrap_or(0)));
-        if down && self.starts[node] == starts && !self.left.contains(&node) {
-            self.start(world, node);
-        }
-    }
-
-    fn cut(&mut self, world: &mut Registers) {
-        let all = 1 << self.plan.regions;
-        let senders = self.random.below(all);
-        let (now, both) = (world.now(), self.random.below(2) == 0);
-        let until = now.plus_us((500 + self.random.below(6000)) * 1000);
-        let receivers = !senders & (all - 1);
-        self.say(now, || format!("cut from {senders:b} to {receivers:b}, both {both}, to {until}"));
-        world.network_mut().cuts.retain(|cut| cut.until > now);
-        world.network_mut().cuts.push(Cut { from: now, until, senders, receivers, both });
-        self.counts.cuts += 1;
-    }
-
-    /// Somebody takes somebody for dead, rightly or not.
-    fn propose(&mut self, world: &mut Registers, slot: Slot, keep: bool) {
-        let living = self.auditor.living(slot);
-        let Some(base) = living.last().map(|view| view.epoch()) else { return };
-        // Whoever proposes does so in the newest view that it knows itself.
-        let view = living[self.random.index(living.len())];
-        let seat = self.random.index(view.members().len());
-        let node = Node(super::resident::number_of(view.members()[seat].node));
-        let known = world.machine(node).and_then(|resident| resident.host.newest(slot));
-        let Some(view) = known.cloned() else { return };
-        let Some(epoch) = view.epoch().next() else { return };
-        let members = if keep { self.replace(&view) } else { self.draw_members() };
-        if members.len() < self.plan.members {
-            return;
-        }
-        let Ok(candidate) = View::new(slot, epoch, &members) else { return };
-        self.counts.proposals += 1;
-        self.say(world.now(), || format!("n{} proposes {candidate}", node.0));
-        self.candidates.retain(|other| other.slot() != slot || other.epoch() > base);
-        self.candidates.push(candidate.clone());
-        world.command(node, u64::from(epoch.0), |resident, now| {
-            resident.act(now, |host, now| host.propose(now, &candidate));
-        });
-    }
-
-    /// Those that are well stay, the others are replaced.
-    fn replace(&mut self, view: &View) -> Vec<Member> {
-        let mut members = self.draw_members();
-        let stays = |member: &&Member| {
-            let number = super::resident::number_of(member.node) as usize;
-            !self.auditor.is_lost(**member) && !self.left.contains(&number)
-        };
-        let mut kept: Vec<Member> = view.members().iter().filter(stays).copied().collect();
-        members.retain(|member| kept.iter().all(|other| other.node != member.node));
-        let room = self.plan.members.saturating_sub(kept.len());
-        kept.extend(members.into_iter().take(room));
-        kept
-    }
-
-    fn propose_something(&mut self, world: &mut Registers) {
-        let slot = Slot(u16::try_from(self.random.below(self.plan.slots.into())).unwrap_or(0));
-        let keep = self.random.below(3) > 0;
-        self.propose(world, slot, keep);
-        if self.random.below(3) == 0 {
-            self.propose(world, slot, false);
-        }
-    }
-
-    /// Whether every view that may still count keeps a majority without this disk.
-    fn may_lose(&self, node: usize) -> bool {
-        let me = self.disks[node].me();
-        let survives = |view: &View| {
-            let gone = |member: &&Member| **member == me || self.auditor.is_lost(**member);
-            view.members().iter().filter(gone).count() <= (view.members().len() - 1) / 2
-        };
-        (0..self.plan.slots).all(|slot| {
-            let living = self.auditor.living(Slot(slot));
-            let base = living.last().map_or(Epoch(0), |view| view.epoch());
-            let proposed = self.candidates.iter();
-            let proposed = proposed.filter(|view| view.slot() == Slot(slot) && view.epoch() > base);
-            living.into_iter().chain(proposed).all(survives)
-        })
-    }
-
-    fn lose(&mut self, world: &mut Registers) {
-        let node = self.random.index(self.disks.len());
-        if self.left.contains(&node) || !self.may_lose(node) {
-            return;
-        }
-        self.crash(world, node);
-        self.say(world.now(), || format!("n{node} loses its disk"));
-        self.auditor.lose(self.disks[node].me());
-        self.incarnations += 1;
-        let number = u32::try_from(node).unwrap_or(0);
-        let me = Member { node: id_of(number), incarnation: Incarnation(self.incarnations) };
-        self.disks[node] = Disk::new(me);
-        self.counts.lost += 1;
-        let down = self.random.below(2000);
-        let starts = self.starts[node];
-        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
-    }
-
-    fn shift(&mut self, world: &mut Registers) {
-        self.counts.moves += 1;
-        let stays = self.disks.len() - self.left.len();
-        if self.random.below(2) == 0 && stays < self.plan.nodes as usize + 5 {
-            self.join(world);
-            return;
-        }
-        let node = self.random.index(self.disks.len());
-        if stays > self.plan.members && !self.left.contains(&node) && self.may_lose(node) {
-            self.crash(world, node);
-            self.say(world.now(), || format!("n{node} leaves"));
-            self.auditor.lose(self.disks[node].me());
-            self.left.insert(node);
-        }
-    }
-
     /// Lets it run: the faults, then the healing. What is found stands in `fault`.
     pub(super) fn run(&mut self, world: &mut Registers) {
         let end = Time::from_ms(self.plan.chaos_ms);
@@ -507,123 +350,6 @@ impl Chaos {
         if self.fault.is_none() {
             self.heal(world);
         }
-    }
-
-    /// The network is perfect, everybody is up, members that are gone are replaced; then all must be
-    /// well.
-    fn heal(&mut self, world: &mut Registers) {
-        self.healing = true;
-        let regions = world.network_mut().regions.clone();
-        *world.network_mut() = Network::perfect(regions);
-        self.say(world.now(), || "healing".to_owned());
-        for node in 0..self.disks.len() {
-            self.restart(world, node, self.starts[node]);
-        }
-        self.at(world, world.now().plus_us(1000), Deed::Mend);
-        let limit = world.now().plus_us(HEALING_MS * 1000);
-        let (mut asked, mut rounds) = (None, 0);
-        while self.fault.is_none() {
-            let until = world.now().plus_us(500_000);
-            world.run(self, until);
-            let settled = (0..self.plan.slots).all(|slot| self.auditor.is_settled(Slot(slot)));
-            let idle = self.clients.iter().all(|client| client.attempts().is_none());
-            match asked {
-                None if settled && idle => {
-                    asked = Some(self.book.entries.len());
-                    self.ask_all(world);
-                }
-                // A write may be left unknown by right, if another came between its attempts.
-                Some(first) if settled && idle && !self.is_answered(first) && rounds < 5 => {
-                    asked = None;
-                    rounds += 1;
-                }
-                Some(first) if settled && idle && self.tombstones() == 0 => {
-                    if !self.is_answered(first) {
-                        let what = "without faults a call has not been answered".to_owned();
-                        self.fault = Some(Fault::NoProgress(what));
-                    }
-                    return;
-                }
-                _ => {}
-            }
-            if world.now() > limit && self.fault.is_none() {
-                let what = self.unwell(settled, idle);
-                self.fault = Some(Fault::NoProgress(what));
-            }
-        }
-    }
-
-    fn is_answered(&self, first: usize) -> bool {
-        self.book.entries[first..].iter().all(|entry| entry.outcome.is_some())
-    }
-
-    fn unwell(&self, settled: bool, idle: bool) -> String {
-        let seconds = HEALING_MS / 1000;
-        if !settled {
-            let slots = (0..self.plan.slots).map(Slot);
-            let restless: Vec<String> = slots
-                .filter(|slot| !self.auditor.is_settled(*slot))
-                .filter_map(|slot| self.auditor.newest(slot).map(ToString::to_string))
-                .collect();
-            format!("after {seconds} s without faults not all members are active: {restless:?}")
-        } else if !idle {
-            format!("after {seconds} s without faults calls have not ended")
-        } else {
-            format!("after {seconds} s without faults there are {} tombstones", self.tombstones())
-        }
-    }
-
-    /// Every client calls once more, on the keys in turn: each must be answered.
-    fn ask_all(&mut self, world: &mut Registers) {
-        for client in 0..self.clients.len() {
-            let key = self.keys[client % self.keys.len()].clone();
-            // One write to a key: several could leave each other unknown, by right.
-            let call = if client % 2 == 0 || client >= self.keys.len() {
-                Call::Get
-            } else {
-                let new = Some(Value::from(&[client.to_le_bytes()[0]][..]));
-                Call::CompareAndSet { expected: Expected::Absent, new }
-            };
-            if client < self.plan.clients as usize {
-                self.clients[client].touch(&mut self.book, &key, call);
-                self.attempt(world, client);
-            }
-        }
-    }
-
-    /// Keys that are removed, by the highest ballot among the members of their newest view, and still
-    /// have their tombstone; none counts without collection.
-    fn tombstones(&self) -> usize {
-        if self.plan.waits.collect_ms == 0 {
-            return 0;
-        }
-        let views = (0..self.plan.slots).filter_map(|slot| self.auditor.newest(Slot(slot)));
-        let removed = views.map(|view| {
-            let mut highest: BTreeMap<&Key, &Accepted> = BTreeMap::new();
-            let replicas =
-                self.disks.iter().filter_map(|disk| disk.replica(view.slot(), view.epoch()));
-            for (key, record) in replicas.flat_map(|replica| &replica.records) {
-                let Some(accepted) = &record.accepted else { continue };
-                let high = highest.entry(key).or_insert(accepted);
-                if high.ballot < accepted.ballot {
-                    *high = accepted;
-                }
-            }
-            highest.values().filter(|accepted| accepted.is_tombstone()).count()
-        });
-        removed.sum()
-    }
-
-    /// Replaces members that are gone, until none is.
-    fn mend(&mut self, world: &mut Registers) {
-        for slot in (0..self.plan.slots).map(Slot) {
-            let Some(view) = self.auditor.newest(slot) else { continue };
-            let gone = |member: &Member| self.auditor.is_lost(*member);
-            if view.members().iter().any(gone) {
-                self.propose(world, slot, true);
-            }
-        }
-        self.at(world, world.now().plus_us(2_000_000), Deed::Mend);
     }
 }
 
