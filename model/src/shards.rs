@@ -66,7 +66,7 @@ fn searches(text: &mut String, table: &str) -> Result<(), String> {
          judged by\n`specs/src/map.rs`, and loom saw every outcome that shuttle saw, sampled \
          schedules included.\n\n\
          Command: `CLOAKROOM_SET=deep cargo test -p cloakroom-shards --test race` (`whole`: those up \
-         to 8,000 executions; not set: up to 1,000). These numbers\nare pinned there, and not run for \
+         to 4,000 executions; not set: up to 1,000). These numbers\nare pinned there, and not run for \
          this table. Would miss: what needs more threads, steps, slots or preemptions; loom's own \
          holes.\n\n\
          | scenario | reclaimer | plain | rmw | failing | dfs |\n|---|---|---:|---:|---:|---:|\n",

@@ -53,12 +53,13 @@ const LAYERS: &[Layer] = &[
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
-    // The command runs a pool on a store. It ships the oracle too: `replay` answers the user's
-    // question whether the pool did right, and its judge must not be the pool's own code. And it
-    // ships the simulator: `sim` answers how a network would behave before it is built.
+    // The command runs a pool on a store, or on the map in memory. It ships the oracle too: `replay`
+    // answers the user's question whether the pool did right, and its judge must not be the pool's
+    // own code. And it ships the simulator: `sim` answers how a network would behave before it is
+    // built.
     Layer {
         member: "cloakroom-cli",
-        may: &["cloakroom-pool", "cloakroom-stores", "cloakroom-specs", "sim"],
+        may: &["cloakroom-pool", "cloakroom-shards", "cloakroom-stores", "cloakroom-specs", "sim"],
         may_in_tests: &[],
     },
     // Checks look at everything and nothing looks at them.

@@ -338,7 +338,7 @@ pub struct CheckArgs {
 /// Where a replay's pool lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StoreArg {
-    /// In memory
+    /// In memory, without locks
     Memory,
     /// In a new file in the directory for temporary files, removed at the end
     Durable,

@@ -141,17 +141,20 @@ impl Value {
     /// bytes as the capacity of a child needs, for a block each slot as a length byte (0 is free)
     /// and the tag.
     pub fn encode(&self, tree: &Tree, at: Place) -> Vec<u8> {
-        let mut bytes = Vec::new();
         match self {
             Self::Node(node) => {
                 let width = count_bytes(tree, at);
+                let mut bytes = Vec::with_capacity(9 + width * node.counts.len());
                 bytes.push(b'N');
                 bytes.extend(node.version.to_be_bytes());
                 for count in &node.counts {
                     bytes.extend(&count.to_be_bytes()[8 - width..]);
                 }
+                bytes
             }
             Self::Block(block) => {
+                let tags = block.slots.iter().flatten().map(|tag| tag.as_bytes().len());
+                let mut bytes = Vec::with_capacity(9 + block.slots.len() + tags.sum::<usize>());
                 bytes.push(b'B');
                 bytes.extend(block.version.to_be_bytes());
                 for slot in &block.slots {
@@ -160,9 +163,9 @@ impl Value {
                     bytes.push(u8::try_from(tag.len()).unwrap_or(u8::MAX));
                     bytes.extend(tag);
                 }
+                bytes
             }
         }
-        bytes
     }
 
     /// Undoes [`Value::encode`]; accepts nothing else.
@@ -189,7 +192,7 @@ impl Value {
             Ok(taken)
         };
         let value = if at.is_block() {
-            let mut slots = Vec::new();
+            let mut slots = Vec::with_capacity(usize::from(tree.width(at)));
             for slot in 0..tree.width(at) {
                 let length = take(1)?[0];
                 if usize::from(length) > MAX_TAG_BYTES {
@@ -201,10 +204,14 @@ impl Value {
             Self::Block(Block { version, slots })
         } else {
             let width = count_bytes(tree, at);
-            let mut counts = Vec::new();
-            for child in 0..tree.width(at) {
+            let mut counts = Vec::with_capacity(usize::from(tree.width(at)));
+            // Only the last child may be ragged.
+            let last = tree.width(at) - 1;
+            let (whole, ragged) = (tree.child(at, 0), tree.child(at, last));
+            let (whole, ragged) = (tree.capacity(whole), tree.capacity(ragged));
+            for child in 0..=last {
                 let got = take(width)?.iter().fold(0, |count, &byte| count << 8 | u64::from(byte));
-                let capacity = tree.capacity(tree.child(at, child));
+                let capacity = if child == last { ragged } else { whole };
                 if got > capacity {
                     return Err(ValueError::Count { child, capacity, got });
                 }

@@ -20,8 +20,8 @@ pub(crate) const BATCH_BYTES: usize = 16 * 1024;
 /// Slots of a shard's first table: a power of two.
 pub(crate) const FIRST_SLOTS: usize = if CHECKED { 2 } else { 16 };
 
-/// Slots that are looked at together: a power of two, not more than any table has. What ships fills a
-/// cache line with the first key words and the values of one group.
+/// Slots whose fingerprints stand in one word: a power of two up to 4, not more than any table has. What ships
+/// fills a cache line with the first key words and the values of one group.
 pub(crate) const GROUP: usize = if CHECKED { 2 } else { 4 };
 
 /// Shards, where the caller does not say: a power of two for each core.

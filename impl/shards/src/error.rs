@@ -1,5 +1,6 @@
 //! What can go wrong: the caller's input, or the machine's memory. Nothing else.
 
+use cloakroom_pool::MapError;
 use thiserror::Error;
 
 /// The longest key, in bytes.
@@ -38,4 +39,11 @@ pub enum ShardsError {
         /// How many were asked for.
         bytes: usize,
     },
+}
+
+/// No operation that failed has done anything.
+impl From<ShardsError> for MapError {
+    fn from(error: ShardsError) -> Self {
+        Self::Unavailable { cause: error.to_string() }
+    }
 }

@@ -12,7 +12,7 @@
 use cloakroom_pool::{AtomicMap, Cas, MapError};
 
 use crate::error::ShardsError;
-use crate::map::{Shards, answer, copied, mismatch, unavailable};
+use crate::map::{Shards, answer, copied, mismatch};
 use crate::reclaim::{Epoch, Local, Reclaim};
 
 /// See [`Shards::handle`].
@@ -93,7 +93,7 @@ impl<'m, R: Reclaim> Handle<'m, R> {
 
 impl<R: Reclaim> AtomicMap for Handle<'_, R> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
-        Self::get(self, key).map_err(unavailable)
+        Self::get(self, key).map_err(MapError::from)
     }
 
     fn compare_and_set(
@@ -102,6 +102,6 @@ impl<R: Reclaim> AtomicMap for Handle<'_, R> {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Cas, MapError> {
-        Self::compare_and_set(self, key, expected, new).map_err(unavailable)
+        Self::compare_and_set(self, key, expected, new).map_err(MapError::from)
     }
 }

@@ -32,7 +32,7 @@ use crate::blob::Blob;
 use crate::error::{MAX_KEY_BYTES, ShardsError};
 use crate::hash::Hasher;
 use crate::slot::Place;
-use crate::table::{Found, Look, Table};
+use crate::table::Table;
 use crate::word::{Bits, New, Owned, Word, number_of};
 
 const KIND: u64 = 0b11;
@@ -53,11 +53,14 @@ pub(crate) const MOST_WORDS: usize = 1 + MAX_KEY_BYTES / 8;
 
 /// A key that is looked for.
 pub(crate) trait Probe {
-    /// Follows its way through a table.
-    fn find<'t>(&self, table: &'t Table) -> Found<'t>;
+    /// The hash without the shard's bits.
+    fn local(&self) -> u64;
 
-    /// Puts it into a slot that `find` called empty, with `pending` as its copy on the heap if it
-    /// needs one there. Answers whether it stands there, by whomever; if not, another key does.
+    /// Its slot in a table.
+    fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>>;
+
+    /// Puts it into a slot, with `pending` as its copy on the heap if it needs one there. Answers
+    /// whether it stands there, by whomever; if not, another key does.
     ///
     /// # Errors
     /// [`ShardsError::OutOfMemory`].
@@ -87,9 +90,13 @@ impl Short {
 
 impl Probe for Short {
     #[inline(always)]
-    fn find<'t>(&self, table: &'t Table) -> Found<'t> {
-        let wanted = bits(self.word);
-        table.walk(self.local, |_, there| if there == wanted { Look::Same } else { Look::Other })
+    fn local(&self) -> u64 {
+        self.local
+    }
+
+    #[inline(always)]
+    fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
+        table.find(self.local, |place| place.first().bits() == bits(self.word))
     }
 
     fn claim(&self, place: Place<'_>, _: &mut Option<Owned>) -> Result<bool, ShardsError> {
@@ -109,25 +116,36 @@ pub(crate) struct Long<'a> {
 
 impl<'a> Long<'a> {
     /// And the shard. `bytes` are more than 8.
+    #[inline(always)]
     pub(crate) fn new(bytes: &'a [u8], hasher: &Hasher) -> (usize, Self) {
         let hash = hasher.hash(bytes);
         let local = hasher.local(hash);
         let mut first = local >> HASH_AT << HASH_AT | (bytes.len() as u64) << LENGTH_AT | WIDE;
-        for (at, eight) in bytes.chunks(8).enumerate() {
-            first |= number_of(eight) >> 63 << (HIGH_BITS_AT as usize + at);
+        // The last 8 bytes are fewer, or end where these do.
+        for (at, eight) in bytes.as_chunks::<8>().0.iter().enumerate() {
+            first |= u64::from_le_bytes(*eight) >> 63 << (HIGH_BITS_AT as usize + at);
         }
         (hasher.shard(hash), Self { bytes, local, first })
     }
 
     /// How many words the inline form takes.
+    #[inline]
     pub(crate) fn words(&self) -> usize {
         words_of(self.bytes.len())
     }
 
     /// A word of the inline form, from 1 to below [`Long::words`].
+    #[inline]
     fn further(&self, at: usize) -> Bits {
         let rest = &self.bytes[8 * (at - 1)..];
         bits(number_of(&rest[..rest.len().min(8)]) << 1 | 1)
+    }
+
+    /// Whether a first key word is the address of this key.
+    fn is_blob(&self, first: Word) -> bool {
+        // SAFETY: acquired just now, by a caller whose guard led to the table: keys live as long as
+        // the tables that have them.
+        first.blob().is_some_and(|blob| unsafe { Blob::read(blob, |bytes| bytes == self.bytes) })
     }
 
     /// Puts its inline form into a slot; see [`Probe::claim`].
@@ -138,29 +156,19 @@ impl<'a> Long<'a> {
 }
 
 impl Probe for Long<'_> {
-    fn find<'t>(&self, table: &'t Table) -> Found<'t> {
+    fn local(&self) -> u64 {
+        self.local
+    }
+
+    #[inline(always)]
+    fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
         if self.words() > table.key_words() {
-            return table.walk(self.local, |_, there| match Word::from_bits(there).blob() {
-                // SAFETY: acquired just now, by a caller whose guard led to this table: keys live as
-                // long as the tables that have them.
-                Some(blob) if unsafe { Blob::read(blob, |bytes| bytes == self.bytes) } => {
-                    Look::Same
-                }
-                _ => Look::Other,
-            });
+            return table.find(self.local, |place| self.is_blob(place.first()));
         }
-        let first = bits(self.first);
-        table.walk(self.local, |place, there| {
-            if there != first {
-                return Look::Other;
-            }
-            let rest = (1..self.words()).map(|word| (place.further(word), self.further(word)));
-            match { rest }.find(|(there, wanted)| there != wanted) {
-                None => Look::Same,
-                // SHARD-2: not decided yet, so no other key has passed here.
-                Some((there, _)) if there.is_null() => Look::Open,
-                Some(_) => Look::Other,
-            }
+        table.find(self.local, |place| {
+            place.first().bits() == bits(self.first)
+                // A word that is 0 is not the key's either: nobody has decided whose the slot is.
+                && (1..self.words()).all(|word| place.further(word) == self.further(word))
         })
     }
 
@@ -168,11 +176,16 @@ impl Probe for Long<'_> {
         if self.words() <= place.table().key_words() {
             return Ok(self.claim_inline(place));
         }
+        // SHARD-2: who came first may have brought this key, with an address of his own.
+        let there = place.first();
+        if !there.is_empty() {
+            return Ok(self.is_blob(there));
+        }
         let key = match pending {
             Some(key) => key,
             None => pending.insert(Owned::on_heap(self.bytes)?),
         };
-        Ok(place.claim_first(key.word().bits()))
+        Ok(place.claim_first(key.word().bits()) || self.is_blob(place.first()))
     }
 }
 

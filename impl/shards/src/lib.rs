@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `map.rs` | [`Shards`] |
 //! | `operation.rs` | one operation, under a guard |
-//! | `table.rs`, `slot.rs` | slots, their states, freezing and copying |
+//! | `table.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, their states, freezing and copying |
 //! | `key.rs`, `word.rs`, `blob.rs` | keys and values in the words of a slot, or on the heap |
 //! | `handle.rs` | [`Handle`]: the operations for a thread that has registered |
 //! | [`reclaim`] | when memory is given back |
@@ -23,6 +23,7 @@
 mod blob;
 mod bounds;
 mod error;
+mod fingerprints;
 mod handle;
 mod hash;
 mod iter;

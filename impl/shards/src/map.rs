@@ -49,7 +49,8 @@ const MIN_SHARDS: usize = 1 << KIND_BITS;
 /// ```
 #[derive(Debug)]
 pub struct Shards<R: Reclaim = Epoch> {
-    all: Box<[Shard]>,
+    /// As many as were asked for; a boxed slice would have to be cut to size when memory runs out.
+    all: Vec<Shard>,
     hasher: Hasher,
     /// After the shards: what is retired is given back when no table leads to it any more.
     domain: R,
@@ -97,11 +98,8 @@ impl<R: Reclaim> Shards<R> {
         let too_many = ShardsError::OutOfMemory { bytes: count * size_of::<Shard>() };
         shards.try_reserve_exact(count).map_err(|_| too_many)?;
         // Made first: its drop gives back the tables made so far if one cannot be had.
-        let mut map = Self {
-            all: Box::default(),
-            hasher: Hasher::new(count.trailing_zeros()),
-            domain: R::new(),
-        };
+        let mut map =
+            Self { all: Vec::new(), hasher: Hasher::new(count.trailing_zeros()), domain: R::new() };
         let mut failed = None;
         for _ in 0..count {
             match Table::new(FIRST_SLOTS, 1) {
@@ -109,11 +107,13 @@ impl<R: Reclaim> Shards<R> {
                 Err(error) => failed = Some(error),
             }
         }
-        map.all = shards.into_boxed_slice();
+        map.all = shards;
         failed.map_or(Ok(map), Err)
     }
 
     /// A seat for one thread: operations by way of it are faster, and its reads are wait-free.
+    /// Registering is lock-free: it takes a free seat, after a look at those that are not, or makes a
+    /// block of new ones.
     ///
     /// # Errors
     /// [`ShardsError::OutOfMemory`].
@@ -256,7 +256,7 @@ impl<R: Reclaim> Drop for Shards<R> {
 
 impl<R: Reclaim> AtomicMap for Shards<R> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
-        Self::get(self, key).map_err(unavailable)
+        Self::get(self, key).map_err(MapError::from)
     }
 
     fn compare_and_set(
@@ -265,7 +265,7 @@ impl<R: Reclaim> AtomicMap for Shards<R> {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Cas, MapError> {
-        Self::compare_and_set(self, key, expected, new).map_err(unavailable)
+        Self::compare_and_set(self, key, expected, new).map_err(MapError::from)
     }
 }
 
@@ -276,12 +276,6 @@ impl<'a, R: Reclaim> IntoIterator for &'a Shards<R> {
     fn into_iter(self) -> Iter<'a, R> {
         self.iter()
     }
-}
-
-/// No operation that failed has done anything.
-#[allow(clippy::needless_pass_by_value)] // It is what `map_err` hands over.
-pub(crate) fn unavailable(error: ShardsError) -> MapError {
-    MapError::Unavailable { cause: error.to_string() }
 }
 
 /// What `compare_and_set` hands over for the value that a key has instead.

@@ -23,7 +23,7 @@ use crate::key::{Long, Probe, Short};
 use crate::map::{Shard, Shards};
 use crate::reclaim::{Garbage, Guard, Reclaim};
 use crate::slot::Place;
-use crate::table::{Found, Table};
+use crate::table::Table;
 use crate::word::{New, Owned, Wanted, Word};
 
 /// What came of an attempt.
@@ -79,8 +79,8 @@ impl<R: Reclaim> Shards<R> {
         let table = unsafe { self.shards()[shard].current(guard).as_ref() };
         match key.find(table) {
             // SAFETY: acquired under `guard`.
-            Found::At(place) => unsafe { place.value().read(f) },
-            Found::Empty(_) | Found::Full => f(None),
+            Some(place) => unsafe { place.value().read(f) },
+            None => f(None),
         }
     }
 
@@ -146,14 +146,11 @@ impl<R: Reclaim> Shards<R> {
             // SAFETY: `guard` was taken before and outlives the reference.
             let table = unsafe { current.as_ref() };
             let place = match key.find(table) {
-                Found::At(place) => Some(place),
-                Found::Empty(_) | Found::Full if !expected.is_absence() => {
-                    return Ok(Err(other(None)));
-                }
+                Some(place) => Some(place),
+                None if !expected.is_absence() => return Ok(Err(other(None))),
                 // From nothing to nothing.
-                Found::Empty(_) | Found::Full if !new.word().is_present() => return Ok(Ok(())),
-                Found::Full => None,
-                Found::Empty(place) => Self::insert(table, place, key, guard)?,
+                None if !new.word().is_present() => return Ok(Ok(())),
+                None => self.insert(table, key, guard)?,
             };
             let attempt = match place {
                 Some(place) => Self::change(place, expected, new, guard)?,
@@ -168,32 +165,29 @@ impl<R: Reclaim> Shards<R> {
         }
     }
 
-    /// Puts the key into the first empty slot on its way, from `place` on. Answers its slot; `None`
-    /// when the table has to be replaced first.
+    /// Puts the key into its slot. `None` when the table has to be replaced first.
     #[inline(never)]
     fn insert<'t>(
+        &self,
         table: &'t Table,
-        mut place: Place<'t>,
         key: &impl Probe,
         guard: &mut impl Guard,
     ) -> Result<Option<Place<'t>>, ShardsError> {
-        let mut pending = None;
-        loop {
-            if !table.has_room() {
-                return Ok(None);
-            }
-            if key.claim(place, &mut pending)? {
-                let bytes = pending.map_or(0, |mut key| key.share());
-                guard.count(0, bytes.cast_signed());
-                return Ok(Some(place));
-            }
-            // SHARD-2: somebody else's key is there now. It may be this one, so look again.
-            match key.find(table) {
-                Found::At(place) => return Ok(Some(place)),
-                Found::Full => return Ok(None),
-                Found::Empty(next) => place = next,
-            }
+        if !table.has_room() {
+            return Ok(None);
         }
+        let mut pending = None;
+        // SAFETY: the caller's guard led to the table.
+        let place = unsafe {
+            table.put_key(key.local(), self.hasher(), |place| key.claim(place, &mut pending))?
+        };
+        if let Some(place) = place
+            && let Some(mut key) = pending
+            && place.first().thawed() == key.word()
+        {
+            guard.count(0, key.share().cast_signed());
+        }
+        Ok(place)
     }
 
     /// Compares and exchanges the value of a slot that has the key.
@@ -267,10 +261,10 @@ impl<R: Reclaim> Shards<R> {
         // SAFETY: `guard` led to the table.
         unsafe { table.copy_all(successor, self.hasher()) };
         if shard.exchange(current, next) {
-            table.replaced_by(successor);
             // SAFETY: the exchange took the only pointer from the map to the table, and only one
             // succeeds. All its slots are frozen.
             unsafe {
+                table.replaced_by(successor);
                 let bytes = table.footprint();
                 guard.retire(Garbage::new(current.as_ptr().cast(), bytes, free_table));
             }
@@ -289,7 +283,7 @@ impl<R: Reclaim> Shards<R> {
             guard.count(0, bytes.cast_signed());
         } else {
             // SAFETY: made above, and nobody else has seen it.
-            unsafe { Table::free_unshared(fresh) };
+            unsafe { Table::free(fresh) };
         }
         Ok(next)
     }

@@ -14,7 +14,7 @@ use std::ptr::{self, NonNull};
 use crate::blob::Blob;
 use crate::bounds::GROUP;
 use crate::hash::Hasher;
-use crate::key;
+use crate::key::{self, Long};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::table::Table;
 use crate::word::{Bits, Word};
@@ -56,7 +56,7 @@ impl<'t> Place<'t> {
     }
 
     #[inline]
-    pub(crate) fn value_word(&self) -> &SlotWord {
+    fn value_word(&self) -> &SlotWord {
         self.word(GROUP + self.at)
     }
 
@@ -90,7 +90,7 @@ impl<'t> Place<'t> {
     #[inline]
     pub(crate) fn value(self) -> Word {
         // Acquire: the value's bytes, and what its writer did before (SHARD-3); partner: Release in
-        // `swap`. What was copied came by the current table, see `Table::copy`.
+        // `swap`. What was copied came by the current table, see `copy`.
         let word = self.value_word().load(Ordering::Acquire);
         self.table.check();
         Word::from_bits(word)
@@ -117,6 +117,43 @@ impl<'t> Place<'t> {
         key::read(hasher, shard, word, f)
     }
 
+    /// The hash of its key, without the shard's bits.
+    ///
+    /// # Safety
+    /// The caller's guard led to this table, and the slot has a first key word.
+    pub(crate) unsafe fn local(self, hasher: &Hasher) -> u64 {
+        let first = self.first();
+        match first.blob() {
+            None => key::local_by(first.bits()),
+            // SAFETY: as in `read_key`.
+            Some(blob) => unsafe { Blob::read(blob, |bytes| Long::new(bytes, hasher).1.local) },
+        }
+    }
+
+    /// Writes a frozen value of the table before, unless somebody has (SHARD-5).
+    pub(crate) fn copy(self, value: Word) {
+        // Relaxed: nobody comes to this table but by the exchange of the current one, and whoever
+        // makes that has frozen this value itself before, with acquire, so it hands on the value's
+        // bytes and what its writer did before. Relaxed on failure: who fails is late and reads
+        // nothing.
+        let _ = self.value_word().compare_exchange(
+            Word::EMPTY.bits(),
+            value.bits(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        self.table.check();
+    }
+
+    /// Notes that this table alone has the slot's key on the heap. Called once, by the one who
+    /// replaced the table.
+    pub(crate) fn mark_key(self, first: Word) {
+        // Release: the key's bytes once more; partner: Acquire in `first`. A word that stands is
+        // written by nobody else.
+        self.first_word().store(first.frozen().bits(), Ordering::Release);
+        self.table.check();
+    }
+
     /// The table that it is in.
     #[inline]
     pub(crate) fn table(&self) -> &Table {
@@ -130,8 +167,13 @@ impl<'t> Place<'t> {
         // leads nowhere that was not acquired there.
         let there = self.first_word().load(Ordering::Relaxed);
         self.table.check();
+        // Also when it is marked.
+        let same = |there: Bits| {
+            let blob = Word::from_bits(key).blob();
+            there == key || blob.is_some() && Word::from_bits(there).blob() == blob
+        };
         if !there.is_null() {
-            return there == key;
+            return same(there);
         }
         // Release: the bytes of a key on the heap; partner: Acquire in `first`. Relaxed on failure:
         // as above.
@@ -145,7 +187,7 @@ impl<'t> Place<'t> {
         if before.is_ok() {
             self.table.count_key();
         }
-        before.is_ok() || before == Err(key)
+        before.map_or_else(same, |_| true)
     }
 
     /// As [`Place::claim_first`], when the key words before stand; `word` is from 1 to below
@@ -204,9 +246,10 @@ impl<'t> Place<'t> {
         seen.thawed()
     }
 
-    /// The first key word and the value, when nobody writes any more.
+    /// The first key word and the value, when nobody writes them any more.
     pub(crate) fn quiet(self) -> (Word, Word) {
-        // Relaxed: all writes happened before, by the reclaimer or by the map's drop.
+        // Relaxed: all writes happened before, by the reclaimer, by the map's drop, or by the
+        // caller's own freezing, after which nobody writes a value, nor the key beside it.
         let read = |word: &SlotWord| Word::from_bits(word.load(Ordering::Relaxed));
         (read(self.first_word()), read(self.value_word()))
     }

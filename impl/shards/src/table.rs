@@ -3,8 +3,9 @@
 //! A slot has some key words, as many in every slot of a table, and one value word. Slots stand in
 //! groups: the first key words of a group, then its values, which fill one cache line, then the
 //! further key words. A key's way begins with a group, and goes through its slots in order before it
-//! comes to the next group. Which slot of a group it is, is found without a branch for each: so the
-//! processor goes on to the next operation while it waits for memory.
+//! comes to the next group. Beside the slots there is one word for each group, with 16 bits of the
+//! hash of each key, never 0, for a key that stands: they are few enough to stay near the processor,
+//! and tell mostly at once which slot it is, or that there is none.
 //!
 //! Each key word goes from 0 to its content, once. A value word goes
 //!
@@ -23,10 +24,11 @@
 //! 4. *freed* by the reclaimer, with the keys that its successor did not take over.
 //!
 //! Invariants:
-//! * SHARD-2: a key has one slot in a table. It goes into the first slot on its way that has no
-//!   word of another key where it has its own; its words are written in their order, each over 0
-//!   only. So a slot whose first words are the key's and whose next one is 0 is as good as empty: no
-//!   other key with these first words has passed it, and whoever writes that word next decides;
+//! * SHARD-2: a key has one slot in a table: the first on its way that has no word of another key
+//!   where the key has its own. Its words are written in their order, each over 0 only. So nobody
+//!   passes a slot that may still become his;
+//! * who passes a slot has seen to it that its fingerprint stands, and who writes a value that the slot's
+//!   does. So a key whose value stands is found by fingerprints, and a group with a fingerprint missing ends a way;
 //! * a value is written only into a slot all of whose key words stand;
 //! * SHARD-5: a frozen value never changes, and a copier writes only over a value that is empty. No
 //!   operation makes a value empty again, so a copier that comes late writes nothing;
@@ -47,17 +49,20 @@ use std::ptr::{self, NonNull};
 use crate::blob::Blob;
 use crate::bounds::{CHECKED, GROUP, most_used};
 use crate::error::ShardsError;
+use crate::fingerprints;
 use crate::hash::Hasher;
 use crate::key::{self, Long, MOST_WORDS};
 use crate::slot::{Place, SlotWord};
 use crate::sync::{AtomicPtr, AtomicUsize, Canary, Ordering, release};
-use crate::word::{Bits, Word};
+use crate::word::Word;
 
 /// The head of the allocation; the slots follow it, from the next cache line on.
 #[repr(align(64))]
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: NonNull<SlotWord>,
+    /// One word for each group.
+    fingerprints: NonNull<AtomicUsize>,
     /// How many, minus one: a power of two minus one.
     mask: usize,
     /// By how much a hash without its lowest bit is shifted to give a group.
@@ -66,36 +71,20 @@ pub(crate) struct Table {
     key_words: usize,
     canary: Canary,
     next: AtomicPtr<Table>,
-    /// Key words of the successor, once this table was replaced.
-    next_words: AtomicUsize,
     /// Keys that were put in, or are about to be.
     used: AtomicUsize,
 }
 
-/// Where the way of a key ends.
-#[derive(Clone, Copy)]
-pub(crate) enum Found<'t> {
-    /// Its slot.
-    At(Place<'t>),
-    /// A slot that it may take: the key is not there.
-    Empty(Place<'t>),
-    /// No such slot: the key is not there, nor is there room.
-    Full,
-}
-
-/// What a key is to the one that is looked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
-    Same,
-    Other,
-    /// It may still become the one.
-    Open,
-}
-
 impl Table {
+    /// And where the slots begin. The fingerprints follow them.
     fn layout(slots: usize, key_words: usize) -> Option<(Layout, usize)> {
         let words = slots.checked_mul(key_words + 1)?;
-        Layout::new::<Self>().extend(Layout::array::<SlotWord>(words).ok()?).ok()
+        let (layout, offset) =
+            Layout::new::<Self>().extend(Layout::array::<SlotWord>(words).ok()?).ok()?;
+        let (layout, fingerprints) =
+            layout.extend(Layout::array::<AtomicUsize>(slots / GROUP).ok()?).ok()?;
+        debug_assert_eq!(fingerprints, offset + words * size_of::<SlotWord>());
+        Some((layout, offset))
     }
 
     /// What a table of so many slots takes.
@@ -119,23 +108,28 @@ impl Table {
         let memory = unsafe { if CHECKED { alloc(layout) } else { alloc_zeroed(layout) } };
         let table = NonNull::new(memory.cast::<Self>())
             .ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?;
-        // SAFETY: fresh memory of this layout, ours alone; the slots stand at `offset` in it. std's
-        // atomic null pointers are zeros, which stand there already; a checker's have to be made.
+        // SAFETY: fresh memory of this layout, ours alone; the slots stand at `offset` in it, and
+        // the fingerprints behind them. std's atomics of null or 0 are zeros, which stand there already; a
+        // checker's have to be made.
         unsafe {
             let first = table.byte_add(offset).cast::<SlotWord>();
+            let fingerprints = first.add(slots * (key_words + 1)).cast::<AtomicUsize>();
             if CHECKED {
                 for at in 0..slots * (key_words + 1) {
                     first.add(at).write(AtomicPtr::new(Word::EMPTY.bits()));
                 }
+                for at in 0..slots / GROUP {
+                    fingerprints.add(at).write(AtomicUsize::new(0));
+                }
             }
             table.write(Self {
                 slots: first,
+                fingerprints,
                 mask: slots - 1,
                 shift: 63 - (slots / GROUP).trailing_zeros(),
                 key_words,
                 canary: Canary::new(),
                 next: AtomicPtr::new(ptr::null_mut()),
-                next_words: AtomicUsize::new(0),
                 used: AtomicUsize::new(0),
             });
         }
@@ -146,7 +140,7 @@ impl Table {
     ///
     /// # Safety
     /// `Table::new` made it, and nobody reads it any more.
-    unsafe fn free(this: NonNull<Self>) -> usize {
+    pub(crate) unsafe fn free(this: NonNull<Self>) -> usize {
         // SAFETY: still allocated. The head drops nothing outside; slots only matter to a checker.
         unsafe {
             let size = this.as_ref().footprint();
@@ -165,17 +159,13 @@ impl Table {
         unsafe {
             let words = (*this).len() * ((*this).key_words + 1);
             ptr::drop_in_place(ptr::slice_from_raw_parts_mut((*this).slots.as_ptr(), words));
+            let groups = (*this).len() / GROUP;
+            ptr::drop_in_place(ptr::slice_from_raw_parts_mut(
+                (*this).fingerprints.as_ptr(),
+                groups,
+            ));
             ptr::drop_in_place(this);
         }
-    }
-
-    /// Gives back a table that was never shared.
-    ///
-    /// # Safety
-    /// `Table::new` made it and nobody else has seen it.
-    pub(crate) unsafe fn free_unshared(this: NonNull<Self>) {
-        // SAFETY: the caller's promise.
-        unsafe { Self::free(this) };
     }
 
     /// Gives back a table that was replaced, with the keys that its successor did not take over.
@@ -186,18 +176,14 @@ impl Table {
         let mut bytes = 0;
         // SAFETY: the caller's promise: still allocated.
         let table = unsafe { this.as_ref() };
-        // Relaxed: written before the table was retired.
-        let next_words = table.next_words.load(Ordering::Relaxed);
         for place in table.places() {
             let (key, value) = place.quiet();
-            if let Some(key) = key.blob() {
-                // SAFETY: still allocated, by this table or by those after it.
-                let length = unsafe { Blob::read(key, <[u8]>::len) };
-                if !value.is_present() || key::words_of(length) <= next_words {
-                    // SAFETY: a key without a value is not copied, and one that the successor has
-                    // inline is copied without its blob; so only this table has the blob.
-                    bytes += unsafe { Blob::free(key) };
-                }
+            if let Some(blob) = key.blob()
+                && (!value.is_present() || key.is_frozen())
+            {
+                // SAFETY: a key without a value is not copied, and one that the successor has inline
+                // is marked; so only this table has the blob. Any other may be gone already.
+                bytes += unsafe { Blob::free(blob) };
             }
         }
         // SAFETY: the caller's promise.
@@ -263,10 +249,45 @@ impl Table {
         group
     }
 
-    /// The slots on the way of a key, each once.
-    fn way(&self, local: u64) -> impl Iterator<Item = Place<'_>> {
-        let start = self.start(local) * GROUP;
-        (0..self.len()).map(move |step| self.place((start + step) & self.mask))
+    #[inline]
+    fn fingerprints(&self, group: usize) -> &AtomicUsize {
+        // SAFETY: as in `group`: one for each.
+        unsafe { self.fingerprints.add(group).as_ref() }
+    }
+
+    #[inline]
+    fn read_fingerprints(&self, group: usize) -> u64 {
+        // Relaxed: it leads nowhere. Whoever has to see a value, since its writing happened before,
+        // sees its fingerprint, and those on the way to it: they stood before it was written.
+        let fingerprints = self.fingerprints(group).load(Ordering::Relaxed);
+        self.canary.check();
+        fingerprints as u64
+    }
+
+    /// Sees to it that the fingerprint of a slot with a key stands.
+    fn put_fingerprint(&self, group: usize, at: usize, local: impl FnOnce() -> u64) {
+        let mut fingerprints = self.read_fingerprints(group);
+        if fingerprints::of_slot(fingerprints, at) != 0 {
+            return;
+        }
+        let fingerprint = fingerprints::at_slot(fingerprints::fingerprint(local()), at);
+        while fingerprints & fingerprint == 0 {
+            // 64 bits, as `word` asserts.
+            #[allow(clippy::cast_possible_truncation)]
+            let (seen, new) = (fingerprints as usize, (fingerprints | fingerprint) as usize);
+            // Relaxed, both: as in `read_fingerprints`. All who put this fingerprint put the same one.
+            let put = self.fingerprints(group).compare_exchange_weak(
+                seen,
+                new,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            self.canary.check();
+            match put {
+                Ok(_) => return,
+                Err(now) => fingerprints = now as u64,
+            }
+        }
     }
 
     /// Key words in a slot.
@@ -275,38 +296,70 @@ impl Table {
         self.key_words
     }
 
-    /// Follows the way of a key to its end: group by group, until `look` says of one that it is the
-    /// key. At most once round, so a bounded number of steps.
+    /// Follows the way of a key by the fingerprints, until `is` says of a slot that it has the key. At most
+    /// once round, so a bounded number of steps.
     #[inline(always)]
-    pub(crate) fn walk(&self, local: u64, look: impl Fn(Place<'_>, Bits) -> Look) -> Found<'_> {
+    pub(crate) fn find(&self, local: u64, is: impl Fn(Place<'_>) -> bool) -> Option<Place<'_>> {
         let start = self.start(local);
+        let wanted = fingerprints::everywhere(fingerprints::fingerprint(local));
         let mut number = start;
         loop {
-            let group = self.group(number);
-            let (mut same, mut open) = (0_u32, 0_u32);
-            for at in 0..GROUP {
-                // SAFETY: one of its slots.
-                let place = unsafe { Place::new(self, group, at) };
-                let there = place.first().bits();
-                let look = look(place, there);
-                same |= u32::from(look == Look::Same) << at;
-                open |= u32::from(there.is_null() || look == Look::Open) << at;
+            let fingerprints = self.read_fingerprints(number);
+            let mut same = fingerprints::zeros(fingerprints ^ wanted);
+            while same != 0 {
+                let at = fingerprints::slot_of(same);
+                // SAFETY: one of its slots, as `fingerprints` tells.
+                let place = unsafe { Place::new(self, self.group(number), at) };
+                if is(place) {
+                    return Some(place);
+                }
+                same &= same - 1;
             }
-            // SAFETY: the lowest bit that is set is one of those set above.
-            let place =
-                |which: u32| unsafe { Place::new(self, group, which.trailing_zeros() as usize) };
-            // The key may be behind a slot that was read too early to be seen taken.
-            if same != 0 {
-                return Found::At(place(same));
-            }
-            if open != 0 {
-                return Found::Empty(place(open));
+            if fingerprints::zeros(fingerprints) != 0 {
+                return None;
             }
             number = (number + 1) & (self.mask / GROUP);
             if number == start {
-                return Found::Full;
+                return None;
             }
         }
+    }
+
+    /// Puts a key into its slot, if it is not there, by `claim`: which answers whether the key now
+    /// stands in a slot, by whomever, or another one does. `None` when there is no slot for it.
+    ///
+    /// # Errors
+    /// Those of `claim`.
+    ///
+    /// # Safety
+    /// The caller's guard led to this table.
+    pub(crate) unsafe fn put_key(
+        &self,
+        local: u64,
+        hasher: &Hasher,
+        mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
+    ) -> Result<Option<Place<'_>>, ShardsError> {
+        let (start, fingerprint) = (self.start(local), fingerprints::fingerprint(local));
+        for step in 0..=self.mask / GROUP {
+            let group = (start + step) & (self.mask / GROUP);
+            let fingerprints = self.read_fingerprints(group);
+            for at in 0..GROUP {
+                let there = fingerprints::of_slot(fingerprints, at);
+                if there != 0 && there != fingerprint {
+                    // Another key's, or to become another's: this one's would have its fingerprint.
+                    continue;
+                }
+                let place = self.place(group * GROUP + at);
+                if claim(place)? {
+                    self.put_fingerprint(group, at, || local);
+                    return Ok(Some(place));
+                }
+                // SHARD-2: nobody passes a slot without its fingerprint.
+                // SAFETY: the caller's promise.
+                self.put_fingerprint(group, at, || unsafe { place.local(hasher) });
+            }
+        }
+        Ok(None)
     }
 
     /// A key was put in.
@@ -354,12 +407,23 @@ impl Table {
         }
     }
 
-    /// Notes what the successor keeps in its slots, for whoever frees this table. Called by the one
-    /// who replaced it, before it is retired.
-    pub(crate) fn replaced_by(&self, next: &Self) {
-        // Relaxed: read by who frees, which retiring happens before.
-        self.next_words.store(next.key_words, Ordering::Relaxed);
-        self.canary.check();
+    /// Marks the keys that the successor has in its slots, for whoever frees this table: then it is
+    /// too late to look at a key that the successor has by its address. Called by the one who
+    /// replaced it, before it is retired.
+    ///
+    /// # Safety
+    /// The caller's guard led to this table, and the caller has frozen and copied all its slots.
+    pub(crate) unsafe fn replaced_by(&self, next: &Self) {
+        for place in self.places() {
+            let (key, value) = place.quiet();
+            if value.is_present()
+                && let Some(blob) = key.blob()
+                // SAFETY: acquired under the caller's guard, when it was copied.
+                && key::words_of(unsafe { Blob::read(blob, <[u8]>::len) }) <= next.key_words
+            {
+                place.mark_key(key);
+            }
+        }
     }
 
     /// What the successor should be: slots and key words. Twice as many slots, unless half are
@@ -404,48 +468,33 @@ impl Table {
                 continue;
             }
             let first = place.first();
-            let Some(blob) = first.blob() else {
-                assert!(!first.is_empty(), "SHARD-5: a value has its key");
-                let words = key::words_by(first.bits());
-                next.copy(value, key::local_by(first.bits()), |slot| {
-                    slot.claim_first(first.bits())
-                        && (1..words).all(|word| slot.claim_further(word, place.further(word)))
-                });
-                continue;
-            };
-            // SAFETY: acquired just now, under the caller's guard.
-            unsafe {
-                Blob::read(blob, |bytes| {
-                    let (_, key) = Long::new(bytes, hasher);
-                    if key.words() <= next.key_words {
-                        next.copy(value, key.local, |slot| key.claim_inline(slot));
-                    } else {
+            assert!(!first.is_empty(), "SHARD-5: a value has its key");
+            // SAFETY: acquired under the caller's guard, as all below.
+            let local = unsafe { place.local(hasher) };
+            let claim = |slot: Place<'_>| match first.blob() {
+                None => {
+                    (slot.claim_first(first.bits()))
+                        && (1..key::words_by(first.bits()))
+                            .all(|word| slot.claim_further(word, place.further(word)))
+                }
+                // SAFETY: as above.
+                Some(blob) => unsafe {
+                    Blob::read(blob, |bytes| {
+                        let (_, key) = Long::new(bytes, hasher);
+                        if key.words() <= next.key_words {
+                            return key.claim_inline(slot);
+                        }
                         // Copiers of one table all bring the same address for a key.
-                        next.copy(value, key.local, |slot| slot.claim_first(first.bits()));
-                    }
-                });
-            }
+                        slot.claim_first(first.bits())
+                    })
+                },
+            };
+            // SAFETY: as above: `next` is retired after this table.
+            let slot = unsafe { next.put_key(local, hasher, |slot| Ok(claim(slot))) };
+            let Ok(Some(slot)) = slot else {
+                unreachable!("SHARD-5: a successor has a slot for every key that has a value")
+            };
+            slot.copy(value);
         }
-    }
-
-    /// Writes a frozen value of the table before, unless somebody has (SHARD-5).
-    fn copy(&self, value: Word, local: u64, claim: impl Fn(Place<'_>) -> bool) {
-        for place in self.way(local) {
-            if claim(place) {
-                // Relaxed: nobody comes to this table but by the exchange of the current one, and
-                // whoever makes that has frozen this value itself before, with acquire, so it hands
-                // on the value's bytes and what its writer did before. Relaxed on failure: who fails
-                // is late and reads nothing.
-                let _ = place.value_word().compare_exchange(
-                    Word::EMPTY.bits(),
-                    value.bits(),
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
-                self.canary.check();
-                return;
-            }
-        }
-        unreachable!("SHARD-5: a successor has a slot for every key that has a value");
     }
 }

@@ -1,16 +1,23 @@
 //! Real threads, many operations, invariants of every key. Sampled: what the machine happens to do.
 //!
+//! * both reclaimers, but for the bound on garbage, which only ours has;
+//! * what many threads were answered about a key is linearizable, in every round (SHARD-1);
 //! * counters that threads raise by compare-and-set lose nothing, in tables that grow meanwhile;
 //! * a held reader delays memory and nothing else; when it leaves, the bound on garbage holds
 //!   again.
 
 // Real threads, on purpose: `race` has the checkers'.
 #![allow(clippy::disallowed_methods)]
+// Numbers of keys, threads and steps: small.
+#![allow(clippy::cast_possible_truncation)]
 
 use std::thread;
 
 use cloakroom_pool::Cas;
 use cloakroom_shards::Shards;
+use cloakroom_shards::reclaim::{Crossbeam, Epoch, Reclaim};
+use cloakroom_shards::sync::{AtomicUsize, Ordering};
+use cloakroom_specs::map as history;
 
 const THREADS: u64 = 4;
 
@@ -24,7 +31,7 @@ fn count(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes[..8].try_into().unwrap())
 }
 
-fn raise(map: &Shards, key: u64) {
+fn raise<R: Reclaim>(map: &Shards<R>, key: u64) {
     let name = key.to_le_bytes();
     let mut seen = map.get(&name).unwrap();
     loop {
@@ -38,9 +45,14 @@ fn raise(map: &Shards, key: u64) {
 
 #[test]
 fn counters_lose_nothing_while_tables_grow() {
+    raise_counters::<Epoch>();
+    raise_counters::<Crossbeam>();
+}
+
+fn raise_counters<R: Reclaim>() {
     const KEYS: u64 = 500;
     const ROUNDS: u64 = 60;
-    let map = &Shards::with_shards(1).unwrap();
+    let map = &Shards::<R>::with_reclaimer(1).unwrap();
     thread::scope(|scope| {
         for start in 0..THREADS {
             scope.spawn(move || {
@@ -67,7 +79,12 @@ fn counters_lose_nothing_while_tables_grow() {
 
 #[test]
 fn an_id_is_never_held_twice() {
-    let map = &Shards::with_shards(4).unwrap();
+    hold_ids::<Epoch>();
+    hold_ids::<Crossbeam>();
+}
+
+fn hold_ids<R: Reclaim>() {
+    let map = &Shards::<R>::with_reclaimer(4).unwrap();
     thread::scope(|scope| {
         for holder in 0..THREADS {
             scope.spawn(move || {
@@ -115,7 +132,7 @@ fn a_held_reader_delays_memory_and_nothing_else() {
 }
 
 /// Guards within guards: each takes a seat of its own.
-fn nest(map: &Shards, depth: u64) {
+fn nest<R: Reclaim>(map: &Shards<R>, depth: u64) {
     if depth == 0 {
         return;
     }
@@ -128,7 +145,12 @@ fn nest(map: &Shards, depth: u64) {
 
 #[test]
 fn more_threads_than_seats_are_served() {
-    let map = &Shards::with_shards(1).unwrap();
+    crowd::<Epoch>();
+    crowd::<Crossbeam>();
+}
+
+fn crowd<R: Reclaim>() {
+    let map = &Shards::<R>::with_reclaimer(1).unwrap();
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(move || nest(map, 40));
@@ -140,4 +162,81 @@ fn more_threads_than_seats_are_served() {
         thread::scope(|scope| drop(scope.spawn(move || raise(map, 1))));
     }
     assert_eq!(count(&map.get(&1_u64.to_le_bytes()).unwrap().unwrap()), THREADS + 200);
+}
+
+/// A few keys, so that threads meet; few enough calls on each for the judge.
+const KEYS: u64 = 4;
+const CALLS: u64 = 40;
+
+/// What one thread calls, in an order of its own, and what it is answered, by key.
+fn history<R: Reclaim>(
+    map: &Shards<R>,
+    clock: &AtomicUsize,
+    caller: usize,
+    round: u64,
+) -> Vec<(u64, history::Done)> {
+    // SeqCst: a call that ended before another began must have the smaller number.
+    let now = || clock.fetch_add(1, Ordering::SeqCst) as u64;
+    let bytes = |value: u64| value.to_le_bytes().repeat(1 + value as usize % 2);
+    let number = |bytes: Vec<u8>| u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    let mut state = round << 8 | caller as u64;
+    let mut guesses = [None; KEYS as usize];
+    let mut history = Vec::new();
+    for step in 0..CALLS {
+        // A linear congruential generator: the rounds differ, and repeat.
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (key, choice) = ((step + caller as u64) % KEYS, state >> 60);
+        let guess = guesses[key as usize];
+        let call = match choice {
+            0..4 => history::Call::Get,
+            4..8 => history::Call::CompareAndSet { expected: guess, new: None },
+            _ => history::Call::CompareAndSet { expected: guess, new: Some(state >> 40 << 3) },
+        };
+        // On the heap for odd keys; the key is new in each round, so tables grow.
+        let name = (round << 8 | key).to_le_bytes().repeat(1 + key as usize % 2);
+        let begin = now();
+        let answer = match call {
+            history::Call::Get => history::Answer::Value(map.get(&name).unwrap().map(number)),
+            history::Call::CompareAndSet { expected, new } => {
+                let (old, new) = (expected.map(bytes), new.map(bytes));
+                match map.compare_and_set(&name, old.as_deref(), new.as_deref()).unwrap() {
+                    Cas::Set => history::Answer::Set,
+                    Cas::Mismatch(current) => history::Answer::Mismatch(current.map(number)),
+                }
+            }
+        };
+        let end = now();
+        guesses[key as usize] = match (answer, call) {
+            (history::Answer::Value(value) | history::Answer::Mismatch(value), _) => value,
+            (history::Answer::Set, history::Call::CompareAndSet { new, .. }) => new,
+            (history::Answer::Set, history::Call::Get) => unreachable!(),
+        };
+        history.push((key, history::Done { call, answer, caller, begin, end }));
+    }
+    history
+}
+
+#[test]
+fn histories_of_real_threads_are_linearizable() {
+    judge_histories::<Epoch>();
+    judge_histories::<Crossbeam>();
+}
+
+fn judge_histories<R: Reclaim>() {
+    let (map, clock) = (&Shards::<R>::with_reclaimer(1).unwrap(), &AtomicUsize::new(0));
+    for round in 0..2_000 {
+        let all = thread::scope(|scope| {
+            let start = |caller| scope.spawn(move || history(map, clock, caller, round));
+            let started: Vec<_> = (1..=THREADS as usize).map(start).collect();
+            started.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        for key in 0..KEYS {
+            let calls: Vec<history::Done> =
+                all.iter().filter(|(its, _)| *its == key).map(|&(_, done)| done).collect();
+            assert_eq!(calls.len() as u64, THREADS * CALLS / KEYS);
+            let explained = history::explainable(None, &calls, history::Order::RealTime);
+            assert!(explained, "SHARD-1: no order explains round {round}, key {key}: {calls:#?}");
+        }
+    }
 }

@@ -187,26 +187,28 @@ fn write_contacts(to: &mut Vec<u8>, contacts: &Contacts<'_>) -> Result<(), Encod
     Ok(())
 }
 
-/// Put together on the stack, so that the vector is asked for room once.
+/// Put together on the stack, so that the vector is asked for room once, and for a length that the
+/// compiler knows.
 fn write_contact(to: &mut Vec<u8>, contact: &Contact) {
     const NAME_BYTES: usize = 2 * POINT_BYTES;
     let mut bytes = [0; CONTACT_V6_BYTES];
+    let port = contact.address.port().to_be_bytes();
     bytes[..POINT_BYTES].copy_from_slice(&contact.id.0);
     bytes[POINT_BYTES..NAME_BYTES].copy_from_slice(&contact.key.0);
-    let length = match contact.address.ip() {
+    match contact.address.ip() {
         IpAddr::V4(ip) => {
             bytes[NAME_BYTES] = 4;
             bytes[NAME_BYTES + 1..CONTACT_V4_BYTES - 2].copy_from_slice(&ip.octets());
-            CONTACT_V4_BYTES
+            bytes[CONTACT_V4_BYTES - 2..CONTACT_V4_BYTES].copy_from_slice(&port);
+            to.extend_from_slice(&bytes[..CONTACT_V4_BYTES]);
         }
         IpAddr::V6(ip) => {
             bytes[NAME_BYTES] = 6;
             bytes[NAME_BYTES + 1..CONTACT_V6_BYTES - 2].copy_from_slice(&ip.octets());
-            CONTACT_V6_BYTES
+            bytes[CONTACT_V6_BYTES - 2..].copy_from_slice(&port);
+            to.extend_from_slice(&bytes);
         }
-    };
-    bytes[length - 2..length].copy_from_slice(&contact.address.port().to_be_bytes());
-    to.extend_from_slice(&bytes[..length]);
+    }
 }
 
 /// Fields of a newer node: only those that a peer skips.

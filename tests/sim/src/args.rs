@@ -138,6 +138,14 @@ pub struct RecordsArgs {
     #[arg(long, env = "CLOAKROOM_GAP", hide_env_values = true, value_name = "SECONDS")]
     #[arg(default_value_t = 60)]
     pub gap: u32,
+    /// Virtual minutes after which a crashed node comes back as itself; 0: never
+    #[arg(long, env = "CLOAKROOM_DOWN", hide_env_values = true, value_name = "MIN")]
+    #[arg(default_value_t = 0.0)]
+    pub down: f64,
+    /// Share of those that come back with an empty disk
+    #[arg(long, env = "CLOAKROOM_DISK_LOSS", hide_env_values = true, value_name = "SHARE")]
+    #[arg(default_value = "0")]
+    pub disk_loss: Share,
     /// Decides everything that is chance
     #[arg(long, env = "CLOAKROOM_SEED", hide_env_values = true, value_name = "S")]
     #[arg(default_value_t = 1)]

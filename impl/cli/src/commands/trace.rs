@@ -4,8 +4,9 @@
 //! directory for temporary files; where the system allows it, it has no name from the moment it is
 //! open, so that nothing is left behind however the process ends.
 
-use cloakroom_pool::{PoolId, Shape, Tree};
-use cloakroom_stores::{Durable, Memory};
+use cloakroom_pool::{MapError, PoolId, Shape, Tree};
+use cloakroom_shards::Shards;
+use cloakroom_stores::Durable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Done, policy, policy_name, read, shown};
@@ -22,7 +23,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Done, Error> {
     let file = shown(&args.file);
     let trace = Trace::parse(&file, &read(&args.file)?, columns)?;
     let outcome = match args.store {
-        StoreArg::Memory => on_map(&Memory::default(), tree, args, &trace)?,
+        StoreArg::Memory => on_map(&Shards::new().map_err(MapError::from)?, tree, args, &trace)?,
         StoreArg::Durable => on_file(tree, args, &trace)?,
     };
     for objection in outcome.objections() {

@@ -6,8 +6,11 @@
 //!   best rival's;
 //! * 100,000 keys of 8 or 32 bytes, values of 8 bytes; `Read95` and `PutRemove` begin with half of
 //!   the keys there;
-//! * a thread measures from its own start to its own end, after a barrier; a round is all
-//!   operations by the time from the first start to the last end;
+//! * one thread is measured by the clock of its own processor time, so that whoever else is on the
+//!   machine matters little; two by the wall's, from the first start to the last end;
+//! * a round has as many operations as take a map half a millisecond, so that seldom somebody else
+//!   gets a processor in the middle of it; `Grow` has all its keys;
+//! * `ours+cb` is ours with crossbeam-epoch as the reclaimer;
 //! * `bytes` is what the allocator was asked for, for an entry of 100,000.
 //!
 //! `FILTER` is a part of a line's name, such as `HotKey/2/32` (load, threads, bytes of a key).
@@ -28,12 +31,13 @@ use std::thread;
 use std::time::Instant;
 
 use cloakroom_shards::Shards;
+use cloakroom_shards::reclaim::Crossbeam;
 
 use rivals::{Key, Map, Mutexed, Seeded, Worker};
 
 const KEYS: u64 = 100_000;
-/// Of a thread in a round: few, so that seldom somebody else gets the processor meanwhile.
-const OPERATIONS: u64 = 20_000;
+/// How long a round should be.
+const ROUND_US: f64 = 500.0;
 
 /// Counts what is asked for, while it is told to.
 struct Counting;
@@ -86,8 +90,17 @@ fn random(state: &mut u64) -> u64 {
     *state
 }
 
+/// What a thread does in a round.
+struct Part {
+    thread: u64,
+    threads: u64,
+    seed: u64,
+    operations: u64,
+}
+
 /// Answers how many operations that were.
-fn work<K: Key>(map: &mut impl Worker<K>, load: Load, thread: u64, threads: u64, seed: u64) -> u64 {
+fn work<K: Key>(map: &mut impl Worker<K>, load: Load, part: &Part) -> u64 {
+    let &Part { thread, threads, seed, operations } = part;
     let mut state = 0x5eed_0000 + seed * 64 + thread;
     match load {
         Load::Grow => {
@@ -100,7 +113,7 @@ fn work<K: Key>(map: &mut impl Worker<K>, load: Load, thread: u64, threads: u64,
         Load::Iterate => return map.iterate() as u64,
         Load::Read95 | Load::PutRemove | Load::HotKey => {}
     }
-    for _ in 0..OPERATIONS {
+    for _ in 0..operations {
         let number = random(&mut state);
         let spread = u64::try_from((u128::from(number) * u128::from(KEYS)) >> 64).expect("below");
         let key = K::new(if load == Load::HotKey { 0 } else { spread });
@@ -119,18 +132,30 @@ fn work<K: Key>(map: &mut impl Worker<K>, load: Load, thread: u64, threads: u64,
             }
         }
     }
-    OPERATIONS
+    operations
+}
+
+/// What this thread has had of a processor, in seconds.
+fn processor_time() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes the structure that it is handed.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(done, 0, "clock_gettime");
+    let number = |part: i64| f64::from(u32::try_from(part).expect("a short run"));
+    number(time.tv_sec) + number(time.tv_nsec) / 1e9
 }
 
 /// Millions of operations a second.
-fn measure<K: Key, M: Map<K>>(map: &M, load: Load, threads: u64, seed: u64) -> f64 {
-    let start = Barrier::new(usize::try_from(threads).expect("few"));
+fn measure<K: Key, M: Map<K>>(map: &M, load: Load, threads: u64, (seed, each): (u64, u64)) -> f64 {
+    let start = &Barrier::new(usize::try_from(threads).expect("few"));
     let run = |thread| {
         let mut worker = map.worker();
+        let part = Part { thread, threads, seed, operations: each };
         start.wait();
-        let begun = Instant::now();
-        let operations = work(&mut worker, load, thread, threads, seed);
-        (begun, Instant::now(), operations)
+        let (begun, processor) = (Instant::now(), processor_time());
+        let operations = work(&mut worker, load, &part);
+        let processor = processor_time() - processor;
+        (begun, Instant::now(), operations, processor)
     };
     let runs: Vec<_> = thread::scope(|scope| {
         let spawned: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
@@ -139,7 +164,8 @@ fn measure<K: Key, M: Map<K>>(map: &M, load: Load, threads: u64, seed: u64) -> f
     let begun = runs.iter().map(|run| run.0).min().expect("a thread");
     let ended = runs.iter().map(|run| run.1).max().expect("a thread");
     let operations = u32::try_from(runs.iter().map(|run| run.2).sum::<u64>()).expect("few");
-    f64::from(operations) / (ended - begun).as_secs_f64() / 1e6
+    let seconds = if threads == 1 { runs[0].3 } else { (ended - begun).as_secs_f64() };
+    f64::from(operations) / seconds / 1e6
 }
 
 fn fill<K: Key, M: Map<K>>(map: &M, every: usize) {
@@ -154,12 +180,22 @@ fn rounds<K: Key, M: Map<K> + 'static>(load: Load, threads: u64) -> Box<dyn FnMu
     let map = M::empty();
     match load {
         Load::Grow => {
-            return Box::new(move |seed| measure::<K, M>(&M::empty(), load, threads, seed));
+            return Box::new(move |seed| measure::<K, M>(&M::empty(), load, threads, (seed, 0)));
         }
         Load::Iterate => fill::<K, M>(&map, 1),
         Load::Read95 | Load::PutRemove | Load::HotKey => fill::<K, M>(&map, 2),
     }
-    Box::new(move |seed| measure::<K, M>(&map, load, threads, seed))
+    let mut operations = 500;
+    Box::new(move |seed| {
+        let figure = measure::<K, M>(&map, load, threads, (seed, operations));
+        // The rounds before the first that counts find out how many.
+        if seed == 0 {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Small, above 0.
+            let share = (figure * ROUND_US) as u64 / threads;
+            operations = share.clamp(100, 100_000);
+        }
+        figure
+    })
 }
 
 fn bytes<K: Key, M: Map<K>>() -> f64 {
@@ -187,10 +223,11 @@ impl Rival {
         Self { name, rounds: rounds::<K, M>, bytes: bytes::<K, M> }
     }
 
-    /// Ours first.
+    /// Ours first, then ours with the other reclaimer.
     fn all<K: Key>() -> Vec<Self> {
         vec![
             Self::new::<K, Shards>("ours"),
+            Self::new::<K, Shards<Crossbeam>>("ours+cb"),
             Self::new::<K, Mutexed<Mutex<HashMap<K, u64, Seeded>>>>("mutex"),
             Self::new::<K, Mutexed<parking_lot::Mutex<HashMap<K, u64, Seeded>>>>("parking"),
             Self::new::<K, dashmap::DashMap<K, u64, Seeded>>("dashmap"),
@@ -214,7 +251,8 @@ fn line(name: &str, all: &[Vec<f64>], names: &[&str], least: bool) {
     for figure in &medians {
         print!(" {figure:8.2}");
     }
-    let (ours, rivals) = (&all[0], 1..all.len());
+    let ours = &all[0];
+    let rivals = (0..all.len()).filter(|&at| !names[at].starts_with("ours"));
     let order = |a: &usize, b: &usize| medians[*a].total_cmp(&medians[*b]);
     let best = if least { rivals.min_by(order) } else { rivals.max_by(order) };
     let best = best.expect("a rival");
@@ -242,11 +280,11 @@ fn table<K: Key>(filter: &str, rounds: u64) {
             eprint!("\r{name}: filling       ");
             let mut maps: Vec<_> = all.iter().map(|rival| (rival.rounds)(load, threads)).collect();
             let mut figures = vec![Vec::new(); maps.len()];
-            for round in 0..=rounds {
+            for round in [0, 0].into_iter().chain(0..=rounds) {
                 eprint!("\r{name}: round {round} of {rounds}  ");
                 for (map, figures) in maps.iter_mut().zip(&mut figures) {
                     let figure = map(round);
-                    // The first one warms up.
+                    // The first ones warm up.
                     if round > 0 {
                         figures.push(figure);
                     }
@@ -266,7 +304,7 @@ fn main() {
     // cargo adds `--bench`.
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let rounds = std::env::var("CLOAKROOM_ROUNDS").map(|rounds| rounds.parse().expect("a number"));
-    let rounds = rounds.unwrap_or(31);
+    let rounds = rounds.unwrap_or(61);
     println!("million operations a second; median of {rounds} rounds");
     table::<[u8; 8]>(&filter, rounds);
     table::<[u8; 32]>(&filter, rounds);

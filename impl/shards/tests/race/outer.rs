@@ -11,7 +11,7 @@ use std::thread;
 
 use crate::explore::{Outcomes, set, variable};
 use crate::orderings::{Weakening, sites, weakenings};
-use crate::searches::Set;
+use crate::searches::{self, Row, Set};
 
 fn folder(checker: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(checker)
@@ -20,6 +20,10 @@ fn folder(checker: &str) -> PathBuf {
 /// The test, built for a checker.
 fn built(checker: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut flags = format!("--cfg cloakroom_{checker}");
+    if checker == "loom" {
+        flags.push_str(" --cfg crossbeam_loom");
+    }
     let mut command = Command::new(cargo);
     command
         .args(["test", "-p", "cloakroom-shards", "--test", "race", "--no-run"])
@@ -27,7 +31,7 @@ fn built(checker: &str) -> PathBuf {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         // It is built anew with each change, and not debugged.
         .env("CARGO_PROFILE_TEST_DEBUG", "0")
-        .env("RUSTFLAGS", format!("--cfg cloakroom_{checker}"))
+        .env("RUSTFLAGS", flags)
         .env("CARGO_TARGET_DIR", folder(checker));
     let output = command.output().expect("cargo runs");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -228,10 +232,13 @@ pub(crate) fn sites_that_differ() -> Vec<String> {
 pub(crate) fn pin_orderings() {
     let known = if table().exists() { verdicts() } else { BTreeMap::new() };
     let named = variable("CLOAKROOM_SCENARIO").unwrap_or_default();
+    let searches: BTreeSet<String> = searches::all().iter().map(Row::name).collect();
     let found = by_two(weakenings(), |weakening| {
         let known = known.get(&weakening.name);
         let before = match known {
-            Some(Verdict::Killed { search, .. }) => weakened(&weakening, Some(search), Set::Deep),
+            Some(Verdict::Killed { search, .. }) if searches.contains(search) => {
+                weakened(&weakening, Some(search), Set::Deep)
+            }
             _ => None,
         };
         let why = match known {

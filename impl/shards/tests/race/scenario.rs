@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cloakroom_pool::Cas;
-use cloakroom_shards::reclaim::{Epoch, Hasty, Leaking, Reclaim, Still};
+use cloakroom_shards::reclaim::{Crossbeam, Epoch, Hasty, Leaking, Reclaim, Still};
 use cloakroom_shards::sync::{Arc, UnsafeCell, Unseen, resume, thread};
 use cloakroom_shards::{Handle, Shards};
 use cloakroom_specs::map::{Answer, Call, Done, Order, explainable};
@@ -65,6 +65,8 @@ pub(crate) enum Reclaimer {
     Hasty,
     /// As `Epoch`, and frees nothing.
     Leaking,
+    /// The other one, by crossbeam-epoch.
+    Crossbeam,
 }
 
 /// What differs between runs.
@@ -184,11 +186,14 @@ impl<R: Reclaim> World<R> {
 
     /// Numbers that differ by 16 are twins: under a checker one hash, and one first word of a key
     /// that stands in its slot. They differ from the second word on.
+    /// From 40 on they are so long that a table of short keys has them by their address.
     fn bytes(&self, number: u8) -> Vec<u8> {
-        if !self.heap {
-            return vec![number];
-        }
-        let mut bytes = vec![number; 12];
+        let length = match number {
+            40.. => 64,
+            _ if self.heap => 12,
+            _ => return vec![number],
+        };
+        let mut bytes = vec![number; length];
         bytes[0] = number % 16;
         bytes
     }
@@ -365,6 +370,7 @@ impl Scenario {
             Reclaimer::Epoch => self.run_with::<Epoch>(run),
             Reclaimer::Hasty => self.run_with::<Hasty>(run),
             Reclaimer::Leaking => self.run_with::<Leaking>(run),
+            Reclaimer::Crossbeam => self.run_with::<Crossbeam>(run),
         }
     }
 

@@ -276,6 +276,21 @@ fn growth() -> Vec<Scenario> {
             full(),
             vec![vec![Cas(0, 1, 5), Put(3, 4)], vec![Put(2, 3), Get(0)]],
         ),
+        // A key is read where it stood, and the successor has it in its slots.
+        on_heap(
+            "put, grown, read",
+            vec![Put(0, 1)],
+            vec![vec![Put(1, 2), Put(2, 3)], vec![Get(1)]],
+        ),
+        // A key that stays on the heap while its table is replaced, twice.
+        Scenario {
+            heap: false,
+            ..on_heap(
+                "long key, twice replaced",
+                vec![Put(40, 1), Put(1, 2)],
+                vec![vec![Put(2, 3), Put(3, 4), Put(4, 5)], vec![Get(40), Cas(40, 1, 6)]],
+            )
+        },
         // The copier's successor has a successor itself before the copier goes on.
         on_heap(
             "late copier, twice replaced",

@@ -1,0 +1,74 @@
+//! The fingerprints of a group in one word: 16 bits each, the first slot's lowest.
+//!
+//! * a fingerprint is never 0, so 0 is a slot whose key has none yet, or that has no key.
+//!
+//! What it does not do: decide. Two keys may have one fingerprint; `table` looks at the key.
+
+use crate::bounds::GROUP;
+
+/// The lowest bit of each fingerprint.
+const LOWEST: u64 = 0x0001_0001_0001_0001 >> (64 - 16 * GROUP);
+/// The highest.
+const HIGHEST: u64 = LOWEST << 15;
+/// All others.
+const LOWER: u64 = HIGHEST - LOWEST;
+
+/// The highest bits of those that are 0.
+#[inline]
+pub(crate) fn zeros(fingerprints: u64) -> u64 {
+    // A fingerprint's lower 15 bits carry into its highest unless they are 0.
+    !(((fingerprints & LOWER) + LOWER) | fingerprints) & HIGHEST
+}
+
+/// The slot of the lowest of these bits.
+#[inline]
+pub(crate) fn slot_of(bits: u64) -> usize {
+    bits.trailing_zeros() as usize / 16
+}
+
+/// The fingerprint of a hash: 16 bits that the place was not chosen by in most tables.
+#[inline]
+pub(crate) fn fingerprint(local: u64) -> u64 {
+    local >> 17 & 0xffff | 1
+}
+
+/// One fingerprint, in the place of every one.
+#[inline]
+pub(crate) fn everywhere(fingerprint: u64) -> u64 {
+    fingerprint * LOWEST
+}
+
+/// The fingerprint of a slot.
+#[inline]
+pub(crate) fn of_slot(fingerprints: u64, at: usize) -> u64 {
+    fingerprints >> (16 * at) & 0xffff
+}
+
+/// A fingerprint in the place of a slot's.
+#[inline]
+pub(crate) fn at_slot(fingerprint: u64, at: usize) -> u64 {
+    fingerprint << (16 * at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_tags_that_are_0_are_told() {
+        let some = [0_u64, 1, 2, 0x7fff, 0x8000, 0x8001, 0xffff];
+        for number in 0..some.len().pow(u32::try_from(GROUP).unwrap()) {
+            let digit =
+                |at: usize| some[number / some.len().pow(at.try_into().unwrap()) % some.len()];
+            let fingerprints = (0..GROUP).map(|at| at_slot(digit(at), at)).sum::<u64>();
+            let mut zeros = zeros(fingerprints);
+            for at in (0..GROUP).filter(|&at| of_slot(fingerprints, at) == 0) {
+                assert_eq!(slot_of(zeros), at, "{fingerprints:#x}");
+                zeros &= zeros - 1;
+            }
+            assert_eq!(zeros, 0, "{fingerprints:#x}");
+        }
+        assert_eq!(everywhere(5), (0..GROUP).map(|at| at_slot(5, at)).sum());
+        assert_ne!(fingerprint(0), 0);
+    }
+}

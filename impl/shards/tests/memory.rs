@@ -1,0 +1,137 @@
+//! Memory that runs out is an error, and what was asked for before stays as it was.
+//!
+//! * an allocator of its own fails from a chosen allocation on, for the thread that asks it to;
+//! * every allocation of a run is made to fail in turn, so each place that asks for memory is met.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use cloakroom_pool::Cas;
+use cloakroom_shards::{Shards, ShardsError};
+
+struct Failing;
+
+thread_local! {
+    /// How many more allocations of this thread succeed.
+    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+fn may() -> bool {
+    LEFT.with(|left| match left.get() {
+        usize::MAX => true,
+        0 => false,
+        more => {
+            left.set(more - 1);
+            true
+        }
+    })
+}
+
+// SAFETY: all calls go to `System`, or answer null, as an allocator may.
+unsafe impl GlobalAlloc for Failing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        if may() { unsafe { System.alloc(layout) } } else { std::ptr::null_mut() }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Failing = Failing;
+
+/// Runs `f` with so many allocations.
+fn with<A>(left: usize, f: impl FnOnce() -> A) -> A {
+    LEFT.set(left);
+    let answer = f();
+    LEFT.set(usize::MAX);
+    answer
+}
+
+const KEYS: u8 = 120;
+
+fn key(number: u8) -> Vec<u8> {
+    // 3 bytes, 8 bytes, 20 bytes, 64 bytes.
+    vec![number; [3, 8, 20, 64][usize::from(number % 4)]]
+}
+
+fn value(number: u8) -> Vec<u8> {
+    vec![number; 1 + usize::from(number % 40)]
+}
+
+/// Puts, replaces, reads and removes until memory runs out. Answers how far it got, and the error.
+fn run(map: &Shards, all: &[(Vec<u8>, Vec<u8>)]) -> (usize, Result<(), ShardsError>) {
+    let mut done = 0;
+    let steps = || -> Result<(), ShardsError> {
+        let handle = map.handle()?;
+        for (key, value) in all {
+            assert_eq!(handle.compare_and_set(key, None, Some(value))?, Cas::Set);
+            done += 1;
+            assert!(handle.get(key)?.as_ref() == Some(value));
+        }
+        Ok(())
+    };
+    let answer = { steps }();
+    (done, answer)
+}
+
+#[test]
+fn memory_that_runs_out_is_an_error_and_loses_nothing() {
+    let all: Vec<_> = (0..KEYS).map(|number| (key(number), value(number))).collect();
+    let mut failed = 0;
+    for left in 0.. {
+        let made = with(left, || Shards::with_shards(4));
+        let map = match made {
+            Ok(map) => map,
+            Err(error) => {
+                assert!(matches!(error, ShardsError::OutOfMemory { .. }), "{error}");
+                failed += 1;
+                continue;
+            }
+        };
+        // What making it took is not known here: fail after `left` more.
+        let (done, answer) = with(left, || run(&map, &all));
+        for (number, (key, value)) in all.iter().enumerate() {
+            let got = map.get(key).unwrap();
+            // The one that failed may stand: its answer was what there was no room for.
+            let expected = (number < done).then_some(value);
+            assert!(got.as_ref() == expected, "key {number}, {done} done, {left} allocations");
+        }
+        match answer {
+            Ok(()) => break,
+            Err(error) => assert!(matches!(error, ShardsError::OutOfMemory { .. }), "{error}"),
+        }
+        failed += 1;
+        // And the map goes on as if nothing had been.
+        for (key, value) in &all[done..] {
+            assert_eq!(map.compare_and_set(key, None, Some(value)).unwrap(), Cas::Set);
+        }
+        assert_eq!(map.len(), all.len());
+    }
+    assert!(failed > 100, "only {failed} allocations were made to fail");
+}
+
+#[test]
+fn garbage_that_cannot_be_noted_is_not_made() {
+    let map = Shards::with_shards(4).unwrap();
+    let long = |number: u64| number.to_le_bytes().repeat(4);
+    assert_eq!(map.compare_and_set(b"key", None, Some(&long(0))).unwrap(), Cas::Set);
+    let mut current = 0;
+    let mut refused = 0;
+    for left in (0..3).cycle().take(3_000) {
+        let (old, new) = (long(current), long(current + 1));
+        match with(left, || map.compare_and_set(b"key", Some(&old), Some(&new))) {
+            Ok(Cas::Set) => current += 1,
+            Ok(Cas::Mismatch(other)) => panic!("expected {current}, got {other:?}"),
+            Err(error) => {
+                assert!(matches!(error, ShardsError::OutOfMemory { .. }), "{error}");
+                refused += 1;
+            }
+        }
+        assert!(map.get(b"key").unwrap().unwrap() == long(current));
+    }
+    assert!(refused >= 1_000 && current >= 1_000, "{refused} refused, {current} done");
+}
