@@ -7,6 +7,7 @@
 //! | [`round_trip`] | choices that make a message, and damage | it comes back from its bytes, by both decoders; they agree on the damaged one |
 //! | [`stream`] | a stream of frames, and where it is cut | the same comes out of the uncut stream |
 //! | [`versions`] | a message, and what a newer node adds | the known part is unchanged, or the rule says refuse |
+//! | [`slots`] | a part of a notice for slots | a second reader, written from the grammar; one encoding |
 //! | [`table`] | answers, requests, silences and deaths | a naive model of the routing table, and `cloakroom-specs` |
 //! | [`pool`] | a schedule of callers, deaths and lost answers | the judge of the pool's own tests, by `cloakroom-specs` |
 //!
@@ -26,12 +27,14 @@ mod messages;
 mod newer;
 mod reference;
 mod schedule;
+mod slots;
 mod table;
 mod wire;
 #[path = "../../impl/pool/tests/schedules/world/mod.rs"]
 mod world;
 
 pub use schedule::pool;
+pub use slots::slots;
 pub use table::table;
 pub use wire::{canonical, decode, round_trip, stream, versions};
 
@@ -55,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "round_trip", run: round_trip, max_bytes: 2048, dictionary: false },
     Target { name: "stream", run: stream, max_bytes: 4096, dictionary: true },
     Target { name: "versions", run: versions, max_bytes: 1024, dictionary: false },
+    Target { name: "slots", run: slots, max_bytes: 1024, dictionary: false },
     Target { name: "table", run: table, max_bytes: 512, dictionary: false },
     Target { name: "pool", run: pool, max_bytes: 512, dictionary: false },
 ];

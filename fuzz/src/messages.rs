@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use cloakroom_wire::{
     Address, Contact, ErrorCode, Fields, Kind, NodeId, NodeKey, OwnedAnswer, OwnedBody,
-    OwnedContent, OwnedFields, OwnedMessage, OwnedRecord, OwnedRequest, RecordKey, RequestId,
-    StorePurpose, StoreStatus,
+    OwnedContent, OwnedFields, OwnedMessage, OwnedNotice, OwnedRecord, OwnedRequest, RecordKey,
+    RequestId, StorePurpose, StoreStatus,
 };
 
 use crate::choices::Choices;
@@ -20,6 +20,14 @@ pub(crate) fn message(choices: &mut Choices<'_>) -> OwnedMessage {
             request: request(kind % 16, choices),
         },
         4..9 => OwnedBody::Answer(answer(kind % 16, choices)),
+        9 | 10 => {
+            let part = |choices: &mut Choices<'_>| {
+                let length = choices.below(60);
+                choices.bytes(length).to_vec()
+            };
+            let parts = (0..choices.below(4)).map(|_| part(choices)).collect();
+            OwnedBody::Notice(OwnedNotice::Slots { parts })
+        }
         _ => unknown(choices),
     };
     OwnedMessage { request_id: RequestId(choices.number()), body }

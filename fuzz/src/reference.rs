@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use cloakroom_wire::{
     Address, Contact, ErrorCode, Fields, Kind, NodeId, NodeKey, OwnedAnswer, OwnedBody,
-    OwnedContent, OwnedFields, OwnedMessage, OwnedRecord, OwnedRequest, RecordKey, RequestId,
-    StorePurpose, StoreStatus,
+    OwnedContent, OwnedFields, OwnedMessage, OwnedNotice, OwnedRecord, OwnedRequest, RecordKey,
+    RequestId, StorePurpose, StoreStatus,
 };
 
 type Field = (u8, Vec<u8>);
@@ -22,7 +22,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(OwnedMessage, Vec<u8>)> {
     let request_id = RequestId(u64::from_be_bytes(bytes[2..10].try_into().ok()?));
     let all = fields(&bytes[10..])?;
     let highest = match kind {
-        0x01 | 0x82 => 1,
+        0x01 | 0x40 | 0x82 => 1,
         0x02 | 0x03 | 0x83 | 0x84 | 0xff => 2,
         0x04 => 3,
         0x81 => 0,
@@ -41,6 +41,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(OwnedMessage, Vec<u8>)> {
             },
             request: request(kind, &known)?,
         },
+        0x40 => OwnedBody::Notice(OwnedNotice::Slots { parts: parts(find(&known, 1)?)? }),
         _ => OwnedBody::Answer(answer(kind, &known)?),
     };
     Some((OwnedMessage { request_id, body }, later))
@@ -97,7 +98,7 @@ pub(crate) fn fields(mut bytes: &[u8]) -> Option<Vec<Field>> {
 }
 
 /// `length content`, and what follows.
-fn lengthy(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn lengthy(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = u32::from_be_bytes([0, *bytes.first()?, *bytes.get(1)?, *bytes.get(2)?]);
     let length = usize::try_from(length).ok()?;
     Some((bytes[3..].get(..length)?, bytes[3..].get(length..)?))
@@ -159,6 +160,16 @@ fn contacts(mut bytes: &[u8]) -> Option<Vec<Contact>> {
         bytes = &bytes[length..];
     }
     (contacts.len() <= 64).then_some(contacts)
+}
+
+fn parts(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut parts = vec![];
+    while !bytes.is_empty() {
+        let (content, rest) = lengthy(bytes)?;
+        parts.push(content.to_vec());
+        bytes = rest;
+    }
+    (parts.len() <= 1024).then_some(parts)
 }
 
 fn records(mut bytes: &[u8]) -> Option<Vec<OwnedRecord>> {

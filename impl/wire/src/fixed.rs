@@ -154,10 +154,11 @@ pub fn put_value(to: &mut Vec<u8>, bytes: &[u8]) -> Result<(), EncodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     #[test]
     fn what_was_put_is_read_and_nothing_may_be_left() {
-        let mut bytes = alloc::vec![2];
+        let mut bytes = vec![2];
         put_short(&mut bytes, b"coat").unwrap();
         put_value(&mut bytes, b"").unwrap();
         let mut fixed = Fixed::new(&bytes);
@@ -178,8 +179,8 @@ mod tests {
             put_short(&mut bytes, &[0; 256]).is_err() && put_short(&mut bytes, &[0; 255]).is_ok()
         );
         bytes.clear();
-        assert!(put_value(&mut bytes, &[0; 65_537]).is_err());
-        assert!(put_value(&mut bytes, &[0; 65_536]).is_ok());
+        assert!(put_value(&mut bytes, &vec![0; 65_537]).is_err());
+        assert!(put_value(&mut bytes, &vec![0; 65_536]).is_ok());
         assert_eq!(Fixed::new(&bytes).value().map(<[u8]>::len), Ok(65_536));
         bytes[2] = 1;
         let most = Fault::TooMuch { what: Limit::Value, most: 65_536, got: 65_537 };

@@ -121,7 +121,9 @@ mod tests {
 
     fn whole(messages: &[Message]) -> Vec<Message> {
         let mut parts = Vec::new();
-        messages.iter().for_each(|message| message.encode(&mut parts).unwrap());
+        for message in messages {
+            message.encode(&mut parts).unwrap();
+        }
         let mut back = Vec::new();
         for notice in pack(&parts) {
             let mut bytes = Vec::new();
@@ -174,7 +176,9 @@ mod tests {
         let of_slot = |slot| Message { slot: Slot(slot), ..message(Body::AreYouActive) };
         let many: Vec<Message> = (0..3000).map(of_slot).collect();
         let mut parts = Vec::new();
-        many.iter().for_each(|message| message.encode(&mut parts).unwrap());
+        for message in &many {
+            message.encode(&mut parts).unwrap();
+        }
         assert_eq!(pack(&parts).count(), 3);
         assert_eq!(whole(&many), many);
     }

@@ -9,8 +9,9 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::durable::{Durable, Write};
+use crate::durable::{Durable, Life, Write};
 use crate::id::{Boot, Epoch, Member, Slot};
+use crate::view::View;
 
 /// All that a node's registers remember through a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub struct Disk {
     me: Member,
     boot: Boot,
     replicas: BTreeMap<(Slot, Epoch), Durable>,
+    /// What came before the view of a replica that has learned, also once it is active: whoever is in
+    /// the view can so tell a member that has not heard.
+    previous: BTreeMap<(Slot, Epoch), View>,
 }
 
 /// One change of a [`Disk`].
@@ -34,7 +38,8 @@ pub enum Save {
 impl Disk {
     /// An empty one. `me` has an incarnation that no other disk of the node ever had.
     pub fn new(me: Member) -> Self {
-        Self { me, boot: Boot(0), replicas: BTreeMap::new() }
+        let (replicas, previous) = (BTreeMap::new(), BTreeMap::new());
+        Self { me, boot: Boot(0), replicas, previous }
     }
 
     /// Whose it is.
@@ -50,6 +55,11 @@ impl Disk {
     /// What it has of one replica.
     pub fn replica(&self, slot: Slot, epoch: Epoch) -> Option<&Durable> {
         self.replicas.get(&(slot, epoch))
+    }
+
+    /// The view before that of a replica, if it has learned.
+    pub fn previous(&self, slot: Slot, epoch: Epoch) -> Option<&View> {
+        self.previous.get(&(slot, epoch))
     }
 
     /// Of the start that now begins.
@@ -69,6 +79,9 @@ impl Disk {
             Save::Boot(boot) => self.boot = *boot,
             Save::Replica(durable) => {
                 let place = (durable.view.slot(), durable.view.epoch());
+                if let Life::Learner { previous, .. } = &durable.life {
+                    self.previous.insert(place, previous.clone());
+                }
                 self.replicas.insert(place, durable.clone());
             }
             Save::Write(slot, epoch, write) => {

@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 
 pub use disk::{Disk, Save};
 use operations::Running;
-use upkeep::{Collection, Proposal};
+use upkeep::{Collection, Entered, Proposal};
 
 use crate::coordinator::Coordinator;
 use crate::durable::Life;
@@ -35,7 +35,7 @@ use crate::id::{Boot, Epoch, Key, Member, OperationId, Slot};
 use crate::message::Envelope;
 use crate::operation::Outcome;
 use crate::replica::{Replica, ReplicaError};
-use crate::view::{Seats, View};
+use crate::view::View;
 
 /// Milliseconds since some beginning, which all times told to one host share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,8 +94,10 @@ pub struct Host {
     replicas: BTreeMap<(Slot, Epoch), Replica>,
     /// Those that pull or announce.
     restless: BTreeSet<(Slot, Epoch)>,
-    /// By sealed or retired replica: who has entered the next view. Asked for again after a start.
-    entered: BTreeMap<(Slot, Epoch), Seats>,
+    /// What came before the view of a replica that has learned.
+    previous: BTreeMap<(Slot, Epoch), View>,
+    /// By view. Begins anew after a start.
+    entered: BTreeMap<(Slot, Epoch), Entered>,
     /// In the newest view that was heard of, of each slot in which this member has a seat.
     coordinators: BTreeMap<Slot, Coordinator>,
     running: BTreeMap<OperationId, Running>,
@@ -131,6 +133,7 @@ impl Host {
             random: seed,
             replicas: BTreeMap::new(),
             restless: BTreeSet::new(),
+            previous: BTreeMap::new(),
             entered: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -147,6 +150,9 @@ impl Host {
         work.persist.push(Save::Boot(boot));
         for durable in disk.replicas() {
             let replica = Replica::restore(durable.clone())?;
+            let (slot, epoch) = (replica.view().slot(), replica.view().epoch());
+            let previous = disk.previous(slot, epoch).cloned();
+            host.previous.extend(previous.map(|previous| ((slot, epoch), previous)));
             host.adopt(replica, now);
         }
         Ok((host, work))
@@ -228,12 +234,19 @@ impl Host {
         self.settle(now, work)
     }
 
-    /// A number below `bound`, at random (SplitMix64).
+    /// A number below `bound`, at random.
     fn below(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
+        self.random = self.random.wrapping_add(GOLDEN);
+        mix(self.random) % bound.max(1)
     }
+}
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Of SplitMix64: one word from another, all bits of which count.
+fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(GOLDEN);
+    let mixed = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

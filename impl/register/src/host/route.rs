@@ -52,7 +52,7 @@ impl Host {
             self.enter(now, previous, next, work);
         }
         if message.body == Body::IsActive {
-            self.note_entered(now, from, message);
+            self.note_entered(from, message);
         }
         self.tell_replica(now, from, message, work);
         self.tell_coordinators(now, from, message, work);
@@ -127,37 +127,51 @@ impl Host {
         }
     }
 
-    /// A member of the next view says that it is active.
-    fn note_entered(&mut self, now: Moment, from: NodeId, message: &Message) {
-        let place = (message.slot, message.epoch);
-        let Some(replica) = self.replicas.get(&place) else { return };
-        let (Life::Sealed { next } | Life::Retired { next }) = &replica.durable().life else {
-            return;
+    /// A node says, in the view before, that it is active.
+    fn note_entered(&mut self, from: NodeId, message: &Message) {
+        let Some(epoch) = message.epoch.next() else { return };
+        let place = (message.slot, epoch);
+        let sealed = self.replicas.get(&(message.slot, message.epoch));
+        let next = match sealed.map(|replica| &replica.durable().life) {
+            Some(Life::Sealed { next } | Life::Retired { next }) => Some(next),
+            _ => self.replicas.get(&place).map(Replica::view),
         };
-        if let Some(seat) = next.seat_at(from) {
-            self.entered.entry(place).or_default().add(seat);
-            self.rest(place, now);
+        if let Some(seat) = next.and_then(|next| next.seat_at(from)) {
+            self.entered.entry(place).or_default().seats.add(seat);
         }
     }
 
-    /// Who of the next view has not said that it is active, for whoever must go on telling: a sealed
-    /// member, and a retired one too, since a majority is enough to retire and the rest may not have
-    /// heard yet. Once there is a view after the next, it does not matter any more.
-    pub(super) fn untold(&self, place: (Slot, Epoch)) -> Vec<NodeId> {
-        let next = match self.replicas.get(&place).map(|replica| &replica.durable().life) {
-            Some(Life::Sealed { next }) => next,
-            Some(Life::Retired { next }) => {
-                let known = self.known.get(&place.0);
-                if known.is_some_and(|known| known.epoch() > next.epoch()) {
-                    return Vec::new();
-                }
-                next
+    /// Which views this replica has to tell of, each with the one before it: the next one, once it is
+    /// sealed, and also when it has retired, since a majority is enough for that and the rest may not
+    /// have heard; and its own, until it has retired. It does not matter that there are later views:
+    /// a majority of this one must be sealed for the next, and who is late may be needed.
+    pub(super) fn tells_of(&self, place: (Slot, Epoch)) -> Vec<(View, View)> {
+        let Some(replica) = self.replicas.get(&place) else { return Vec::new() };
+        let own = replica.view();
+        let mut tells = Vec::new();
+        let life = &replica.durable().life;
+        if let Life::Sealed { next } | Life::Retired { next } = life {
+            let mut later =
+                self.replicas.range((place.0, next.epoch())..=(place.0, Epoch(u32::MAX)));
+            // It is over, as a replica there shows by being retired.
+            let is_over =
+                |replica: &Replica| matches!(replica.durable().life, Life::Retired { .. });
+            if !later.any(|(_, replica)| is_over(replica)) {
+                tells.push((own.clone(), next.clone()));
             }
-            _ => return Vec::new(),
-        };
-        let entered = self.entered.get(&place).copied().unwrap_or_default();
-        let late = next.seats().filter(|(seat, _)| !entered.has(*seat));
-        late.map(|(_, member)| member.node).collect()
+        }
+        let previous = self.previous.get(&place);
+        if let (Life::Active | Life::Sealed { .. }, Some(previous)) = (life, previous) {
+            tells.push((previous.clone(), own.clone()));
+        }
+        tells
+    }
+
+    /// Who of a view has not said that it is active.
+    pub(super) fn late(&self, view: &View) -> Vec<NodeId> {
+        let entered = self.entered.get(&(view.slot(), view.epoch()));
+        let seats = entered.map(|entered| entered.seats).unwrap_or_default();
+        view.seats().filter(|(seat, _)| !seats.has(*seat)).map(|(_, member)| member.node).collect()
     }
 
     /// The next view is decided: begins to learn, if this member is in it.
@@ -171,6 +185,7 @@ impl Host {
             work.persist.push(Save::Replica(learner.durable().clone()));
             work.send.extend(learner.pull());
             self.replicas.insert(place, learner);
+            self.previous.insert(place, previous.clone());
             self.rest(place, now);
         }
     }
@@ -198,8 +213,10 @@ impl Host {
         let life = self.replicas.get(&place).map(|replica| &replica.durable().life);
         let is_restless = match life {
             Some(Life::Learner { .. } | Life::Sealed { .. }) => true,
-            Some(Life::Retired { .. }) => !self.untold(place).is_empty(),
-            Some(Life::Active) | None => false,
+            Some(Life::Retired { .. } | Life::Active) => {
+                self.tells_of(place).iter().any(|(_, next)| !self.late(next).is_empty())
+            }
+            None => false,
         };
         if is_restless {
             self.restless.insert(place);

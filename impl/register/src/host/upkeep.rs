@@ -11,16 +11,16 @@
 use alloc::vec::Vec;
 
 use super::operations::MOST_DOUBLINGS;
-use super::{Host, Moment, Work};
+use super::{Host, Moment, Work, mix};
 use crate::ballot::Ballot;
 use crate::collection::Collector;
 use crate::decree::Decree;
 use crate::durable::Life;
-use crate::id::{Epoch, Key, NodeId, OperationId, Slot};
+use crate::id::{Epoch, Key, Member, NodeId, OperationId, Slot};
 use crate::message::{Body, Envelope, Message};
 use crate::operation::{Call, Expected, Operation};
 use crate::record::Accepted;
-use crate::view::View;
+use crate::view::{Seats, View};
 
 /// The next view is decided; and are you active in it?
 fn tell(previous: &View, next: &View, to: NodeId) -> [Envelope; 2] {
@@ -44,8 +44,22 @@ pub(super) struct Proposal {
 pub(super) struct Collection {
     pub(super) collector: Collector,
     tombstone: Ballot,
-    /// How often it was asked about before.
+    /// How often its key was asked about before, under this ballot or another.
     swept: u32,
+}
+
+/// So many rounds it tells who is late in each of them.
+const EAGER_ROUNDS: u32 = 8;
+
+/// Then in one of so many.
+const PATIENT_ROUNDS: u32 = 16;
+
+/// Who has entered a view.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entered {
+    pub(super) seats: Seats,
+    /// How often the others were told.
+    rounds: u32,
 }
 
 /// How many tombstones of a slot one collection asks about.
@@ -91,13 +105,19 @@ impl Host {
     pub(super) fn keep_up(&mut self, now: Moment, work: &mut Work) {
         let restless: Vec<(Slot, Epoch)> = self.restless.iter().copied().collect();
         for place in restless {
-            // A retired one whose next view is over has nothing left to tell.
+            // It may have nothing left to tell.
             self.rest(place, now);
             let Some(replica) = self.replicas.get(&place) else { continue };
             work.send.extend(replica.pull());
-            if let Life::Sealed { next } | Life::Retired { next } = &replica.durable().life {
-                for to in self.untold(place) {
-                    work.send.extend(tell(replica.view(), next, to));
+            for (previous, next) in self.tells_of(place) {
+                let entered = self.entered.entry((next.slot(), next.epoch())).or_default();
+                entered.rounds += 1;
+                // Who has not answered so often may be gone for ever.
+                if entered.rounds > EAGER_ROUNDS && !entered.rounds.is_multiple_of(PATIENT_ROUNDS) {
+                    continue;
+                }
+                for to in self.late(&next) {
+                    work.send.extend(tell(&previous, &next, to));
                 }
             }
         }
@@ -111,7 +131,7 @@ impl Host {
     pub(super) fn sweep(&mut self, now: Moment, work: &mut Work) {
         let wait = self.waits.collect_ms + self.below(self.waits.collect_ms / 4);
         self.collect_at = now.plus_ms(wait);
-        let before = core::mem::take(&mut self.collections);
+        let mut before = core::mem::take(&mut self.collections);
         let is_active = |place: &(Slot, Epoch)| {
             let replica = self.replicas.get(place);
             replica.is_some_and(|replica| replica.durable().life == Life::Active)
@@ -124,10 +144,15 @@ impl Host {
                 let begun = Collector::begin(view, key.clone(), &accepted);
                 let Some((collector, send)) = begun else { continue };
                 work.send.extend(send);
-                let tombstone = accepted.ballot;
-                let place = (slot, key);
-                let same = before.get(&place).filter(|before| before.tombstone == tombstone);
-                let swept = same.map_or(0, |before| before.swept + 1);
+                let (tombstone, place) = (accepted.ballot, (slot, key));
+                let (collector, swept) = match before.remove(&place) {
+                    // Who has agreed need not agree again: answers may take longer than this pause.
+                    Some(before) if before.tombstone == tombstone => {
+                        (before.collector, before.swept + 1)
+                    }
+                    Some(before) => (collector, before.swept + 1),
+                    None => (collector, 0),
+                };
                 if swept.is_power_of_two() {
                     self.rewrite(now, slot, &place.1, work);
                 }
@@ -152,16 +177,24 @@ impl Host {
         if self.below(2) > 0 {
             return;
         }
-        self.owned += 1;
-        let mut id = [0xff; 16];
-        id[1..6].copy_from_slice(&self.me.node.0[..5]);
-        id[6..10].copy_from_slice(&self.boot.0.to_be_bytes());
-        id[10..].copy_from_slice(&self.owned.to_be_bytes()[2..]);
-        let id = OperationId(id);
+        let id = self.own_id();
         let call = Call::CompareAndSet { expected: Expected::Absent, new: None };
         let operation = Operation { id, key: key.clone(), call, bound: None };
         self.own.insert(id);
         let give_up_at = now.plus_ms(self.waits.answers_ms * 4);
         self.start_at(now, slot, [operation].into(), |_| give_up_at, work);
+    }
+
+    /// An id that no operation has had. REG-7: not even one of this node before its disk was lost.
+    fn own_id(&mut self) -> OperationId {
+        self.owned += 1;
+        let Member { node, incarnation } = self.me;
+        let words = node.0.as_chunks::<8>().0.iter().map(|bytes| u64::from_be_bytes(*bytes));
+        let words = words.chain([incarnation.0, self.boot.0.into()]);
+        let name = words.fold(0, |name: u64, word| mix(name ^ word));
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&name.to_be_bytes());
+        id[8..].copy_from_slice(&self.owned.to_be_bytes());
+        OperationId(id)
     }
 }

@@ -105,12 +105,6 @@ impl Auditor {
         self.views.get(&(slot, *epoch)).map(|epochs| &epochs.view)
     }
 
-    /// The view before the newest one.
-    pub(super) fn before(&self, slot: Slot) -> Option<&View> {
-        let epoch = self.newest.get(&slot)?.0.checked_sub(1)?;
-        self.views.get(&(slot, Epoch(epoch))).map(|epochs| &epochs.view)
-    }
-
     /// Views from the last one on that a majority of members with their disks has entered.
     pub(super) fn living(&self, slot: Slot) -> Vec<&View> {
         let mut views: Vec<&View> = Vec::new();
@@ -384,25 +378,6 @@ impl Auditor {
         spec::may_drop(order(tombstone.ballot), has)
     }
 
-    /// REG-6: a promise left a node.
-    ///
-    /// # Errors
-    /// It is not durable there.
-    pub(super) fn told(
-        &self,
-        disk: &Disk,
-        slot: Slot,
-        epoch: Epoch,
-        key: &Key,
-        told: Ballot,
-    ) -> Judged {
-        let replica = disk.replica(slot, epoch);
-        // A retired replica has forgotten by right.
-        let replica = replica.filter(|replica| !matches!(replica.life, Life::Retired { .. }));
-        let left = replica.map_or(u128::MAX, |replica| order(replica.record(key).promise));
-        spec::not_forgotten(order(told), left)
-    }
-
     /// REG-8, REG-9: an operation has ended.
     ///
     /// # Errors
@@ -473,4 +448,16 @@ fn holds(disks: &[Disk], view: &View, member: Member, key: &Key) -> u128 {
     }
     let accepted = replica.records.get(key).and_then(|record| record.accepted.as_ref());
     order(accepted.map_or(replica.floor.ballot, |accepted| accepted.ballot))
+}
+
+/// REG-6: a promise left a node.
+///
+/// # Errors
+/// It is not durable there.
+pub(super) fn told(disk: &Disk, slot: Slot, epoch: Epoch, key: &Key, told: Ballot) -> Judged {
+    let replica = disk.replica(slot, epoch);
+    // A retired replica has forgotten by right.
+    let replica = replica.filter(|replica| !matches!(replica.life, Life::Retired { .. }));
+    let left = replica.map_or(u128::MAX, |replica| order(replica.record(key).promise));
+    spec::not_forgotten(order(told), left)
 }

@@ -181,7 +181,8 @@ pub fn carry_out(args: &RegistersArgs) -> (Figures, Option<Failed>) {
         let outcome = run(seed, false);
         figures.add(&outcome, at.elapsed().as_secs_f64());
         if outcome.fault.is_some() {
-            bar.println(format!("seed {seed}: {}", outcome.fault.clone().unwrap_or_default()));
+            let what = outcome.fault.clone().unwrap_or_default();
+            bar.suspend(|| eprintln!("seed {seed}: {what}"));
             first.get_or_insert(outcome);
             if !args.keep_going {
                 break;

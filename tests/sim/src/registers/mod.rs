@@ -7,7 +7,7 @@
 //! | `plan.rs` | what a seed means |
 //! | `resident.rs` | a host as a machine of the engine, with a disk that takes its time |
 //! | `client.rs` | callers of registers and of a pool on registers |
-//! | `chaos.rs` | who calls, crashes, cuts, proposes; the healing |
+//! | `chaos/` | who calls, crashes, cuts, proposes; the healing |
 //! | `audit.rs` | REG-1 to REG-13 on what is durable and what was told |
 //! | `verdict.rs` | the judge of histories |
 //! | `command.rs` | `sim registers` |

@@ -1,0 +1,239 @@
+//! Hosts of a few nodes, messages carried by hand: what each part of a host is for, with the shortest
+//! schedule that needs it. Most of these were first found by the simulator's seeds.
+
+use std::collections::BTreeMap;
+
+use cloakroom_register::{
+    Attempts, Body, Call, Disk, Envelope, Epoch, Expected, Host, Incarnation, Key, Life, Member,
+    Message, Moment, NodeId, Operation, OperationId, Outcome, Save, Slot, Value, Version, View,
+    Waits, Work,
+};
+
+const SLOT: Slot = Slot(7);
+
+fn node(number: u8) -> NodeId {
+    NodeId([number + 1; 32])
+}
+
+fn member(number: u8) -> Member {
+    Member { node: node(number), incarnation: Incarnation(1) }
+}
+
+fn view(epoch: u32, nodes: &[u8]) -> View {
+    let members: Vec<Member> = nodes.iter().map(|&number| member(number)).collect();
+    View::new(SLOT, Epoch(epoch), &members).unwrap()
+}
+
+/// Nodes with their disks; messages arrive at once unless a node is away.
+struct Nodes {
+    hosts: BTreeMap<u8, Host>,
+    disks: BTreeMap<u8, Disk>,
+    away: Vec<u8>,
+    now: Moment,
+    ended: Vec<(OperationId, Outcome)>,
+    calls: u8,
+    delivered: usize,
+}
+
+impl Nodes {
+    fn new(count: u8) -> Self {
+        let disks = (0..count).map(|number| (number, Disk::new(member(number)))).collect();
+        let (hosts, away, ended) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let now = Moment(0);
+        let mut nodes = Self { hosts, disks, away, now, ended, calls: 0, delivered: 0 };
+        for number in 0..count {
+            nodes.start(number);
+        }
+        nodes
+    }
+
+    fn start(&mut self, number: u8) {
+        let waits = Waits { collect_ms: 1000, ..Waits::default() };
+        let begun = Host::start(&self.disks[&number], waits, number.into(), self.now);
+        let (host, work) = begun.unwrap();
+        self.hosts.insert(number, host);
+        self.carry(number, work);
+    }
+
+    fn found(&mut self, view: &View) {
+        for number in self.hosts.keys().copied().collect::<Vec<u8>>() {
+            self.act(number, |host, now| host.found(now, view));
+        }
+    }
+
+    fn act(&mut self, number: u8, act: impl FnOnce(&mut Host, Moment) -> Work) {
+        let now = self.now;
+        let work = act(self.hosts.get_mut(&number).unwrap(), now);
+        self.carry(number, work);
+    }
+
+    /// Persists, then sends, until nothing is under way.
+    fn carry(&mut self, from: u8, work: Work) {
+        let mut under_way = vec![self.persist(from, work)];
+        while let Some((from, send)) = under_way.pop() {
+            for Envelope { to, message } in send {
+                let to = to.0[0] - 1;
+                let Some(host) = self.hosts.get_mut(&to) else { continue };
+                if !self.away.contains(&to) && !self.away.contains(&from) {
+                    self.delivered += 1;
+                    assert!(self.delivered < 100_000, "messages go on for ever");
+                    let work = host.handle(self.now, node(from), &message);
+                    let next = self.persist(to, work);
+                    under_way.push(next);
+                }
+            }
+        }
+    }
+
+    fn persist(&mut self, number: u8, work: Work) -> (u8, Vec<Envelope>) {
+        let disk = self.disks.get_mut(&number).unwrap();
+        work.persist.iter().for_each(|save| disk.apply(save));
+        self.ended.extend(work.ended);
+        (number, work.send)
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let end = self.now.plus_ms(ms);
+        while self.now < end {
+            self.now = self.now.plus_ms(50);
+            for number in self.hosts.keys().copied().collect::<Vec<u8>>() {
+                if self.hosts[&number].due() <= self.now && !self.away.contains(&number) {
+                    self.act(number, Host::tick);
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, number: u8, key: &str, call: Call) -> Option<Outcome> {
+        self.calls += 1;
+        let id = OperationId([self.calls; 16]);
+        let operation = Operation { id, key: Key::from(key.as_bytes()), call, bound: None };
+        let until = self.now.plus_ms(4000);
+        self.act(number, |host, now| host.begin(now, SLOT, [operation], until));
+        self.pass(5000);
+        let at = self.ended.iter().position(|(other, _)| *other == id)?;
+        Some(self.ended.remove(at).1)
+    }
+
+    fn life(&self, number: u8, epoch: u32) -> Option<&Life> {
+        Some(&self.disks[&number].replica(SLOT, Epoch(epoch))?.life)
+    }
+}
+
+fn put(value: &str) -> Call {
+    Call::CompareAndSet { expected: Expected::Absent, new: Some(Value::from(value.as_bytes())) }
+}
+
+fn remove(value: &str) -> Call {
+    let expected = Expected::Value(Value::from(value.as_bytes()));
+    Call::CompareAndSet { expected, new: None }
+}
+
+fn cluster(nodes: u8) -> Nodes {
+    let mut cluster = Nodes::new(nodes);
+    cluster.found(&view(0, &[0, 1, 2]));
+    cluster
+}
+
+#[test]
+fn a_view_changes_under_way_and_whoever_is_not_in_it_says_so() {
+    let mut nodes = cluster(6);
+    assert_eq!(nodes.call(0, "coat", put("7")), Some(Outcome::Set(Version(1))));
+    let next = view(1, &[3, 4, 5]);
+    nodes.act(1, |host, now| host.propose(now, &next));
+    nodes.pass(2000);
+    for number in [3, 4, 5] {
+        assert_eq!(nodes.life(number, 1), Some(&Life::Active));
+    }
+    assert!([0, 1, 2].iter().all(|&old| matches!(nodes.life(old, 0), Some(Life::Retired { .. }))));
+    assert_eq!(nodes.call(0, "coat", Call::Get), Some(Outcome::Unavailable));
+    assert_eq!(nodes.hosts[&0].newest(SLOT), Some(&next));
+    let Some(Outcome::Got(Some(held))) = nodes.call(4, "coat", Call::Get) else { panic!() };
+    assert_eq!(held.value, Value::from(&b"7"[..]));
+}
+
+#[test]
+fn who_was_away_when_the_view_changed_is_told_although_the_others_have_retired() {
+    let mut nodes = cluster(6);
+    nodes.away = vec![5];
+    nodes.act(1, |host, now| host.propose(now, &view(1, &[3, 4, 5])));
+    nodes.pass(3000);
+    assert!(matches!(nodes.life(0, 0), Some(Life::Retired { .. })));
+    assert_eq!(nodes.life(5, 1), None);
+    nodes.away.clear();
+    nodes.pass(20_000);
+    assert_eq!(nodes.life(5, 1), Some(&Life::Active));
+}
+
+#[test]
+fn two_who_propose_at_once_come_to_an_end() {
+    let mut nodes = cluster(6);
+    nodes.act(0, |host, now| host.propose(now, &view(1, &[0, 1, 3])));
+    nodes.act(2, |host, now| host.propose(now, &view(1, &[2, 4, 5])));
+    nodes.pass(20_000);
+    let newest: Vec<&View> = [0, 1, 2].map(|old| nodes.hosts[&old].newest(SLOT).unwrap()).into();
+    assert!(newest.iter().all(|view| *view == newest[0] && view.epoch() == Epoch(1)));
+}
+
+#[test]
+fn an_answer_to_an_old_view_is_not_answered_for_ever() {
+    let mut nodes = Nodes::new(4);
+    // Both have only a later replica, and each gets an answer in an older view.
+    nodes.found(&view(3, &[0, 1, 2]));
+    let newer = Message { slot: SLOT, epoch: Epoch(1), body: Body::Newer(view(3, &[0, 1, 2])) };
+    nodes.act(0, |host, now| host.handle(now, node(1), &newer));
+    assert_eq!(nodes.delivered, 0);
+    let ask = Message { slot: SLOT, epoch: Epoch(1), body: Body::Copy { after: None } };
+    let work = nodes.hosts.get_mut(&0).unwrap().handle(Moment(0), node(1), &ask);
+    assert!(matches!(&work.send[..], [one] if matches!(one.message.body, Body::Newer(_))));
+}
+
+#[test]
+fn a_disk_that_is_lost_is_no_member_any_more() {
+    let mut nodes = cluster(4);
+    let new = Member { node: node(0), incarnation: Incarnation(2) };
+    nodes.disks.insert(0, Disk::new(new));
+    nodes.start(0);
+    nodes.act(0, |host, now| host.found(now, &view(0, &[0, 1, 2])));
+    assert_eq!(nodes.hosts[&0].replicas().count(), 0);
+    assert_eq!(nodes.call(0, "coat", put("7")), Some(Outcome::Unavailable));
+    assert_eq!(nodes.call(1, "coat", put("7")), Some(Outcome::Set(Version(1))));
+}
+
+#[test]
+fn boots_rise_before_anything_is_sent() {
+    let mut nodes = cluster(3);
+    let (_, work) = Host::start(&nodes.disks[&0], Waits::default(), 0, Moment(0)).unwrap();
+    let Save::Boot(second) = work.persist[0] else { panic!("the boot comes first") };
+    nodes.start(0);
+    let (_, work) = Host::start(&nodes.disks[&0], Waits::default(), 0, Moment(0)).unwrap();
+    assert!(matches!(work.persist[0], Save::Boot(third) if third > second));
+}
+
+#[test]
+fn a_member_that_missed_a_removal_hears_of_it_and_the_tombstone_goes() {
+    let mut nodes = cluster(3);
+    assert!(matches!(nodes.call(0, "coat", put("7")), Some(Outcome::Set(_))));
+    nodes.away = vec![2];
+    assert!(matches!(nodes.call(0, "coat", remove("7")), Some(Outcome::Set(_))));
+    nodes.away.clear();
+    nodes.pass(30_000);
+    for number in 0..3 {
+        let replica = nodes.disks[&number].replica(SLOT, Epoch(0)).unwrap();
+        assert!(replica.records.values().all(|record| record.accepted.is_none()), "n{number}");
+        assert!(replica.floor.version >= Version(2));
+    }
+    assert!(nodes.ended.is_empty(), "what a host does for itself is nobody's answer");
+}
+
+#[test]
+fn an_operation_that_was_buried_and_begun_anew_may_be_unavailable() {
+    let key = Key::from(&b"coat"[..]);
+    let mut attempts = Attempts::new(OperationId([1; 16]), key, put("7"), 3);
+    assert_eq!(attempts.ended(Outcome::Unknown(Version(4))), None);
+    assert_eq!(attempts.operation().bound, Some(Version(4)));
+    assert_eq!(attempts.ended(Outcome::Unavailable), None);
+    assert_eq!(attempts.operation().bound, None);
+    let end = attempts.ended(Outcome::Set(Version(9)));
+    assert_eq!(end, Some(Ok(Outcome::Set(Version(9)))));
+}
