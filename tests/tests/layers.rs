@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
     Layer { member: "cloakroom-specs", may: &[], may_in_tests: &[] },
     // Pure: what it needs of a map is a trait of its own. The oracle judges it in tests.
     Layer { member: "cloakroom-pool", may: &[], may_in_tests: &["cloakroom-specs"] },
-    // The same for the map in memory.
+    // The map in memory implements the pool's map trait; its dense store keeps the pool's values.
     Layer {
         member: "cloakroom-shards",
         may: &["cloakroom-pool"],
