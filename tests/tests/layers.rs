@@ -52,6 +52,8 @@ const LAYERS: &[Layer] = &[
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
+    // Sockets around the pure parts.
+    Layer { member: "cloakroom-server", may: &["cloakroom-wire"], may_in_tests: &[] },
     // The command runs a pool on a store, or on the map in memory. It ships the oracle too: `replay`
     // answers the user's question whether the pool did right, and its judge must not be the pool's
     // own code. And it ships the simulator: `sim` answers how a network would behave before it is

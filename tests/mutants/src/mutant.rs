@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The families of properties in the register (`specs/README.md`).
-const FAMILIES: [&str; 7] = ["POOL-", "SHARD-", "WIRE-", "KAD-", "LIN-", "SIM-", "REG-"];
+const FAMILIES: [&str; 8] = ["POOL-", "SHARD-", "WIRE-", "KAD-", "LIN-", "SIM-", "REG-", "NET-"];
 
 /// What must come of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
