@@ -130,7 +130,7 @@ fn seats(table: &Table) -> Vec<Seats> {
         },
     };
     let seats = |bucket: &Bucket| Seats {
-        entries: bucket.entries().iter().map(|entry| seat(&entry.contact)).collect(),
+        entries: bucket.entries().map(|entry| seat(&entry.contact)).collect(),
         waiting: bucket.replacements().iter().map(|entry| seat(&entry.contact)).collect(),
     };
     table.buckets().iter().map(seats).collect()

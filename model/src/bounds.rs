@@ -11,7 +11,7 @@ use crate::check_recovery::{self as recovery, Rule};
 use crate::checks::{Check, Expected, Object, Tier};
 use crate::search::Event::{
     self, AlreadyFree, Died, Freed, Full, Help, LateApplied, LateRefused, Mismatch, NotOwner,
-    Recovered,
+    Overtaken, Recovered, TriedAgain,
 };
 
 /// Two callers with two calls over two ids, the least in which anything can go wrong.
@@ -24,6 +24,7 @@ const POOL: pool::Bounds = pool::Bounds {
     unknowns: 0,
     cuts: 0,
     again: false,
+    attempts: 0,
 };
 
 /// Two callers with a session each, one death, one recovery beside them.
@@ -285,6 +286,72 @@ const POOLS: &[Check] = &[
         pool::Bounds { size: 4, policy: Spread, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
         (11_915_666, 141, 27),
         &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-on-registers",
+        "N=2 (2,1), 2 callers x 2 calls on registers, 1 death, frees again; 2 attempts to an operation, 1 lost with its accept sent and 1 before",
+        pool::Bounds { attempts: 2, unknowns: 1, cuts: 1, deaths: 1, again: true, ..POOL },
+        (101_287, 59, 11),
+        &[Full, Freed, Help, Mismatch, LateApplied, TriedAgain, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-on-registers-block",
+        "N=2 (2,2), 3 callers x 2 calls on registers, 1 death, frees again; 2 attempts to an operation, 2 lost with their accepts sent",
+        pool::Bounds {
+            shape: (2, 2),
+            calls: &[2, 2, 2],
+            attempts: 2,
+            unknowns: 2,
+            deaths: 1,
+            again: true,
+            ..POOL
+        },
+        (131_225, 27, 3),
+        &[Full, Freed, Mismatch, LateApplied, TriedAgain, Overtaken, Died],
+    ),
+    pool(
+        Tier::Push,
+        "pool-on-registers-thrice",
+        "N=2 (2,1), 2 callers x 2 calls on registers; 3 attempts to an operation, 3 lost with their accepts sent and 1 before",
+        pool::Bounds { attempts: 3, unknowns: 3, cuts: 1, ..POOL },
+        (141_625, 65, 11),
+        &[Full, Freed, Help, Mismatch, LateApplied, TriedAgain, Overtaken],
+    ),
+    pool(
+        Tier::Deep,
+        "pool-on-registers-unreached",
+        "N=2 (2,1), 2 callers x 2 calls on registers, 1 death; 2 attempts to an operation, 2 lost with their accepts sent and 2 before",
+        pool::Bounds { attempts: 2, unknowns: 2, cuts: 2, deaths: 1, ..POOL },
+        (850_234, 68, 11),
+        &[
+            Full,
+            Freed,
+            Help,
+            Mismatch,
+            LateApplied,
+            TriedAgain,
+            Died,
+            Event::Unknown,
+            Event::Unreachable,
+        ],
+    ),
+    pool(
+        Tier::Deep,
+        "pool-on-registers-three",
+        "N=2 (2,1), 3 callers x 2, 1 and 1 calls on registers; 2 attempts to an operation, 2 lost with their accepts sent",
+        pool::Bounds { calls: &[2, 1, 1], attempts: 2, unknowns: 2, ..POOL },
+        (381_073, 79, 12),
+        &[Full, Help, Mismatch, LateApplied, TriedAgain, Overtaken],
+    ),
+    pool(
+        Tier::Push,
+        "pool-on-registers-tree",
+        "N=4 (2,1), depth 2, 2 callers x 2 calls on registers, 1 death; 2 attempts to an operation, 2 lost with their accepts sent",
+        pool::Bounds { size: 4, attempts: 2, unknowns: 2, deaths: 1, ..POOL },
+        (441_599, 100, 27),
+        &[Freed, Mismatch, LateApplied, TriedAgain, Overtaken, Died],
     ),
     recovery(
         Tier::Quick,

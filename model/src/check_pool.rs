@@ -15,6 +15,7 @@
 //!   seen in its slot.
 
 mod judge;
+mod registers;
 
 use std::mem;
 
@@ -22,10 +23,13 @@ use cloakroom_pool::{
     Allocate, Free, Id, Machine, Next, Place, Policy, PoolId, Request, Response, Shape, Tag, Tree,
     Version,
 };
+use cloakroom_specs::attempts::Reach;
 use cloakroom_specs::pool::{self as spec, Objection};
 
 use crate::search::{Event, Explore};
-use crate::world::{self, Ground, Late, Ranks, World, name, plain, tag};
+use crate::world::{self, Ground, Late, Origin, Ranks, World, name, plain, tag};
+
+use registers::Tried;
 
 /// What is explored: the bounds of one check.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +50,8 @@ pub struct Bounds {
     pub cuts: u8,
     /// Whether a caller may free again what it freed last, although somebody else may hold it.
     pub again: bool,
+    /// 0: the map is a plain one. Else it is a map of registers, and makes so many attempts to a call.
+    pub attempts: u8,
 }
 
 /// The model.
@@ -78,6 +84,8 @@ struct Caller {
     /// What it freed last, if `again` is on.
     freed: Option<Pair>,
     life: Life,
+    /// On registers: the attempts so far of its map operation.
+    tried: Tried,
 }
 
 /// An id and the number of a tag of its caller.
@@ -186,11 +194,11 @@ impl CheckPool {
     /// Carries out the request of a caller's machine and steps it. `lost`: the answer does not
     /// arrive.
     fn step(&self, state: &mut State, caller: u8, lost: Option<Lost>) -> Option<Event> {
-        let request = match &state.callers[usize::from(caller)].life {
-            Life::Allocating { machine, .. } => machine.request(),
-            Life::Freeing { machine, .. } => machine.request(),
-            _ => return None,
-        };
+        if self.bounds.attempts > 0 {
+            let reach = if lost.is_some() { Reach::Sent } else { Reach::Whole };
+            return self.attempt(state, caller, reach);
+        }
+        let request = state.callers[usize::from(caller)].request()?;
         let before = self.ground.plain_slots(&state.world);
         let response = match (lost, request) {
             (None, request) => self.ground.perform(&mut state.world, &request),
@@ -201,7 +209,10 @@ impl CheckPool {
                         let world = &mut state.world;
                         self.ground.compare_and_set(world, place, expected.as_ref(), &new);
                     }
-                    Lost::Later => state.world.late.push(Late { caller, place, expected, new }),
+                    Lost::Later => {
+                        let origin = Origin::Past;
+                        state.world.late.push(Late { caller, place, expected, new, origin });
+                    }
                 }
                 if let Life::Freeing { seen, .. } = life(state, caller) {
                     seen.doubt = true;
@@ -286,6 +297,9 @@ impl CheckPool {
             }
             Action::Cut(caller) => {
                 state.cuts -= 1;
+                if self.bounds.attempts > 0 {
+                    return self.attempt(state, caller, Reach::Nowhere);
+                }
                 self.answer(state, caller, Response::Unavailable)
             }
             Action::Arrive(which) => {
@@ -294,12 +308,17 @@ impl CheckPool {
                 let world = &mut state.world;
                 let expected = late.expected.as_ref();
                 let done = self.ground.compare_and_set(world, late.place, expected, &late.new);
-                self.wrote(state, &before, late.caller, true);
+                if self.bounds.attempts > 0 {
+                    let is_tried = late.origin == Origin::Operation;
+                    Self::passed(state, late.place, is_tried.then_some(late.caller));
+                }
+                self.wrote(state, &before, late.caller, late.origin == Origin::Past);
                 self.note_moment(state);
                 Some(if done { Event::LateApplied } else { Event::LateRefused })
             }
             Action::Die(caller) => {
                 state.deaths -= 1;
+                Self::forget(state, caller, Origin::Past);
                 *life(state, caller) = match *life(state, caller) {
                     Life::Freeing { pair, .. } => Life::Dead { unfinished: Some(pair), late: None },
                     Life::Allocating { tag, .. } => dead_allocating(state, caller, tag),
@@ -336,7 +355,11 @@ impl Explore for CheckPool {
     const CYCLE: Option<&'static str> = Some("POOL-5: a cycle on which no call returns");
 
     fn start(&self) -> State {
-        let caller = |&calls| Caller { calls, holds: Vec::new(), freed: None, life: Life::Idle };
+        let (life, tried) = (Life::Idle, Tried::NONE);
+        let caller = |&calls| {
+            let (life, holds) = (life.clone(), Vec::new());
+            Caller { calls, holds, freed: None, life, tried }
+        };
         State {
             world: self.ground.empty(),
             callers: self.bounds.calls.iter().map(caller).collect(),
@@ -354,7 +377,7 @@ impl Explore for CheckPool {
             return;
         }
         for (name, caller) in (0..).zip(&state.callers) {
-            let writes = match &caller.life {
+            match &caller.life {
                 Life::Idle => {
                     if caller.calls > 0 {
                         actions.push(Action::Allocate(name));
@@ -368,9 +391,9 @@ impl Explore for CheckPool {
                     actions.extend(unfinished.map(|_| Action::Retry(name)));
                     continue;
                 }
-                Life::Allocating { machine, .. } => machine.request(),
-                Life::Freeing { machine, .. } => machine.request(),
-            };
+                Life::Allocating { .. } | Life::Freeing { .. } => {}
+            }
+            let writes = caller.request().expect("a call under way");
             actions.push(Action::Step(name));
             if state.deaths > 0 {
                 actions.push(Action::Die(name));
@@ -378,7 +401,11 @@ impl Explore for CheckPool {
             if state.cuts > 0 {
                 actions.push(Action::Cut(name));
             }
-            if state.unknowns > 0 && matches!(writes, Request::CompareAndSet { .. }) {
+            if self.bounds.attempts > 0 {
+                if state.unknowns > 0 && self.may_send(state, &writes) {
+                    actions.push(Action::Lose(name, Lost::Later));
+                }
+            } else if state.unknowns > 0 && matches!(writes, Request::CompareAndSet { .. }) {
                 let all = [Lost::Never, Lost::Applied, Lost::Later];
                 actions.extend(all.map(|lost| Action::Lose(name, lost)));
             }
@@ -406,10 +433,9 @@ impl Explore for CheckPool {
     }
 
     fn tell(&self, state: &State, action: Action) -> String {
-        let pending = |caller: u8| match &state.callers[usize::from(caller)].life {
-            Life::Allocating { machine, .. } => world::tell(&machine.request()),
-            Life::Freeing { machine, .. } => world::tell(&machine.request()),
-            _ => String::new(),
+        let pending = |caller: u8| {
+            let request = state.callers[usize::from(caller)].request();
+            request.map_or_else(String::new, |request| world::tell(&request))
         };
         let free = |caller: u8, pair: Pair| {
             format!("{} frees {} from {}", name(caller), pair.id, self.tag(caller, pair.tag))
@@ -458,6 +484,8 @@ impl Explore for CheckPool {
     fn solo_bound(&self, _caller: usize) -> u64 {
         // Each other caller may have stopped, and each cut stopped a call.
         let others = self.callers() as u64 - 1 + u64::from(self.bounds.cuts);
-        spec::solo_bound(u64::from(self.ground.tree.height()), others)
+        // On registers each map operation may take several attempts, which are steps here.
+        let attempts = u64::from(self.bounds.attempts.max(1));
+        spec::solo_bound(u64::from(self.ground.tree.height()), others) * attempts
     }
 }

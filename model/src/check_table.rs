@@ -88,7 +88,7 @@ fn seat(entry: &Entry) -> Seat {
 
 fn seats(table: &Table) -> Vec<Seats> {
     let bucket = |bucket: &cloakroom_kademlia::Bucket| Seats {
-        entries: bucket.entries().iter().map(seat).collect(),
+        entries: bucket.entries().map(seat).collect(),
         waiting: bucket.replacements().iter().map(seat).collect(),
     };
     table.buckets().iter().map(bucket).collect()

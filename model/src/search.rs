@@ -138,6 +138,10 @@ pub enum Event {
     LateApplied,
     /// A late compare-and-set found another value.
     LateRefused,
+    /// An operation on a register was tried again by the map.
+    TriedAgain,
+    /// An attempt was answered and still tells nothing: its register has gone on by two versions.
+    Overtaken,
     /// A caller died.
     Died,
     /// A recovery freed something.

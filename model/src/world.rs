@@ -34,6 +34,19 @@ pub struct Late {
     pub expected: Option<Value>,
     /// What shall be there.
     pub new: Value,
+    /// On registers: of what it is.
+    pub origin: Origin,
+}
+
+/// What a late compare-and-set is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The map operation that its caller is still trying.
+    Operation,
+    /// An earlier operation of the call that its caller is still in.
+    Call,
+    /// A call that is over; or nobody asks.
+    Past,
 }
 
 /// The most ids of a pool in a model.

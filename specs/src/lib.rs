@@ -8,6 +8,7 @@
 //! * [`pool::counts_exact`] and the other predicates are the properties POOL-1 to POOL-7 over
 //!   a snapshot.
 //! * [`register`] has the properties REG-1 to REG-13, [`register::Line`] judges answers in real time.
+//! * [`attempts::Register`] is one register as its callers see it: what an attempt may answer.
 //! * [`map::Oracle`] is the sequential map, [`map::explainable`] judges concurrent calls on one key.
 //! * [`kademlia`] judges routing tables, lookups and holders of records: KAD-1 to KAD-5, KAD-7,
 //!   KAD-9.
@@ -17,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod attempts;
 pub mod kademlia;
 pub mod map;
 pub mod pool;

@@ -245,6 +245,22 @@ pub fn one_chain(lower: &[State], higher: &[State]) -> Result<(), Objection> {
     Ok(())
 }
 
+/// REG-7 and REG-10: of two chosen states, the one under the higher ballot is the same, or has a
+/// higher version and another operation. For whoever knows the chain with gaps.
+///
+/// # Errors
+/// REG-7 or REG-10.
+pub fn follows(lower: State, higher: State) -> Result<(), Objection> {
+    if lower == higher {
+        return Ok(());
+    }
+    let version = higher.version;
+    judge(lower.version != version, 7, What::Fork { version })?;
+    judge(lower.version < version, 10, What::NotRising { version })?;
+    let operation = higher.operation;
+    judge(lower.operation != operation, 7, What::Twice { operation })
+}
+
 /// REG-7 and REG-10: a chain's versions rise, no operation is in it twice, and each state follows
 /// from the one before it by the operation that made it. `expected` tells what an operation expects
 /// and what it makes of that.
@@ -414,6 +430,15 @@ mod tests {
             3 => Some((Expected::Absent, Some(30))),
             _ => None,
         }
+    }
+
+    #[test]
+    fn of_two_chosen_states_the_higher_repeats_the_lower_or_goes_on() {
+        let wrong = |lower, higher| follows(lower, higher).map_err(|wrong| wrong.property);
+        assert_eq!((wrong(A, A), wrong(A, B), wrong(A, C)), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(wrong(A, State { operation: 9, ..A }), Err(7));
+        assert_eq!(wrong(B, A), Err(10));
+        assert_eq!(wrong(A, State { version: 5, ..A }), Err(7));
     }
 
     #[test]

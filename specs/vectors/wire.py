@@ -10,6 +10,8 @@ text in JSON, since not every reader keeps them; bytes are hex.
     refused   each is refused at byte `offset` for the reason `fault`, and answered with an ERROR of
               code `answer`, or not at all
     streams   each gives `messages`, and ends at byte `error_at` if that is not null
+    parts     each is the part of a SLOTS notice that says `told`; null: left out
+    no_parts  each is refused as a part at byte `offset` for the reason `fault`
 """
 
 import json
@@ -186,7 +188,7 @@ message(
 message("ping-with-later-fields", "PING", 1, 7, b"", {"from": None}, [(2, b""), (254, b"new")])
 message("nodes-with-a-later-field", "NODES", 0x82, 8, field(1, contact(V4)), {"contacts": [V4]}, [(2, b"\x01\x02")])
 unknown("unknown-request", 0x10, 12, [(1, b"\x01"), (3, b"slots")])
-unknown("unknown-notice", 0x40, 13, [])
+unknown("unknown-notice", 0x41, 13, [])
 unknown("unknown-answer", 0x90, 14, [(255, b"")])
 unknown("kind-zero-is-unknown", 0x00, 15, [])
 refuse("empty", b"", 0, "short")
@@ -259,11 +261,201 @@ stream("length-above-the-limit", number(131073, 4) + b"x", [], 0)
 stream("length-of-all-ones", frame(ping) + b"\xff" * 4, [ping], len(frame(ping)))
 stream("rubbish-of-a-right-length-is-a-frame", frame(b"0123456789") + frame(ping), [b"0123456789", ping])
 
+# Parts of SLOTS. What is told of one is its JSON; `lay` lays it out by section 8 of the page.
+
+BALLOT = {"epoch": 3, "round": 7, "seat": 2, "boot": 9}
+HIGHER = {"epoch": 3, "round": 8, "seat": 0, "boot": 1}
+ZERO = {"epoch": 0, "round": 0, "seat": 0, "boot": 0}
+MEMBERS = [{"node": "1f" * 32, "incarnation": "0"}, {"node": "2e" * 32, "incarnation": str(2**64 - 1)}]
+VIEW = {"epoch": 3, "members": MEMBERS}
+NEXT = {"epoch": 4, "members": MEMBERS[:1]}
+VALUE = {"version": "5", "operation": "0d" * 16, "content": b"7".hex()}
+EMPTY_VALUE = dict(VALUE, content="")
+REMOVED = dict(VALUE, version="6", content=None)
+HAS = {"ballot": BALLOT, "state": VALUE}
+FOUND = {"floor": "2", "accepted": HAS}
+NOTHING = {"floor": "0", "accepted": None}
+COAT = b"coat".hex()
+
+
+def lay_ballot(told):
+    return number(told["epoch"], 4) + number(told["round"], 4) + number(told["seat"], 1) + number(told["boot"], 4)
+
+
+def lay_view(told):
+    members = b"".join(bytes.fromhex(one["node"]) + number(one["incarnation"], 8) for one in told["members"])
+    return number(told["epoch"], 4) + number(len(told["members"]), 1) + members
+
+
+def short(told):
+    return number(len(told) // 2, 1) + bytes.fromhex(told)
+
+
+def maybe(told, lay):
+    return b"\0" if told is None else b"\1" + lay(told)
+
+
+def lay_state(told):
+    value = maybe(told["content"], lambda it: item(bytes.fromhex(it)))
+    return number(told["version"], 8) + bytes.fromhex(told["operation"]) + value
+
+
+def lay_accepted(told):
+    return lay_ballot(told["ballot"]) + lay_state(told["state"])
+
+
+def lay_found(told):
+    return number(told["floor"], 8) + maybe(told["accepted"], lay_accepted)
+
+
+def lay_one(told):
+    """An item of a list: which one, its key and ballot, and what is told besides."""
+    names = {
+        "ask": ["read", "prepare", "accept"],
+        "reply": ["held", "promised", "accepted", "refused"],
+        "collect": ["check", "drop"],
+    }
+    says, which = told["one"].split("-")
+    whole = number(names[says].index(which), 1) + short(told["key"]) + lay_ballot(told["ballot"])
+    for name in told:
+        if name == "state":
+            whole += lay_state(told[name])
+        elif name == "next":
+            whole += maybe(told[name], lay_ballot)
+        elif name == "found":
+            whole += lay_found(told[name])
+        elif name == "promise":
+            whole += lay_ballot(told[name])
+        elif name == "version":
+            whole += number(told[name], 8)
+    return whole
+
+
+def lay_decree(told):
+    whole = {"prepare": b"\0", "accept": b"\1"}[told["one"]] + lay_ballot(told["ballot"])
+    return whole + (lay_view(told["view"]) if "view" in told else b"")
+
+
+def lay_decreed(told):
+    whole = {"promised": b"\0", "accepted": b"\1", "refused": b"\2"}[told["one"]] + lay_ballot(told["ballot"])
+    if "has" in told:
+        whole += maybe(told["has"], lambda it: lay_ballot(it["ballot"]) + lay_view(it["view"]))
+    return whole + (lay_ballot(told["promise"]) if "promise" in told else b"")
+
+
+def lay_page(told):
+    whole = number(told["source"], 4) + maybe(told["after"], short)
+    whole += lay_ballot(told["floor"]["ballot"]) + number(told["floor"]["version"], 8)
+    whole += b"\1" if told["is_last"] else b"\0"
+    return whole + b"".join(short(one["key"]) + lay_accepted(one) for one in told["records"])
+
+
+def lay_list(told):
+    return b"".join(lay_one(one) for one in told)
+
+
+SAYS = [
+    ("ask", lay_list),
+    ("reply", lay_list),
+    ("newer", lay_view),
+    ("decree", lay_decree),
+    ("decreed", lay_decreed),
+    ("decided", lambda told: lay_view(told["previous"]) + lay_view(told["next"])),
+    ("pull", lambda told: lay_view(told["next"]) + maybe(told["after"], short)),
+    ("copy", lambda told: maybe(told["after"], short)),
+    ("page", lay_page),
+    ("are-you-active", lambda told: b""),
+    ("is-active", lambda told: b""),
+    ("collect", lay_list),
+    ("agreed", lambda told: b"".join(short(one["key"]) + lay_ballot(one["ballot"]) for one in told)),
+]
+parts, no_parts = [], []
+
+
+def part(name, says, told):
+    which = [one for one, _ in SAYS].index(says)
+    whole = number(7, 2) + number(3, 4) + number(which, 1) + SAYS[which][1](told)
+    parts.append({"name": name, "hex": whole.hex(), "told": {"slot": 7, "epoch": 3, "says": says, "it": told}})
+    return whole
+
+
+def no_part(name, whole, offset, fault):
+    no_parts.append({"name": name, "hex": whole.hex(), "offset": offset, "fault": fault})
+
+
+read = {"one": "ask-read", "key": COAT, "ballot": BALLOT}
+prepare = {"one": "ask-prepare", "key": "", "ballot": HIGHER}
+accept = {"one": "ask-accept", "key": COAT, "ballot": BALLOT, "state": VALUE, "next": HIGHER}
+ask_read = part("ask-read", "ask", [read])
+part("ask-of-three-keys", "ask", [read, prepare, dict(accept, key="ff" * 255)])
+part("ask-accept-a-tombstone", "ask", [dict(accept, state=REMOVED, next=None)])
+part("ask-accept-an-empty-value", "ask", [dict(accept, state=EMPTY_VALUE)])
+part("ask-nothing", "ask", [])
+held = {"one": "reply-held", "key": COAT, "ballot": BALLOT, "found": FOUND}
+replies = [
+    held,
+    dict(held, one="reply-promised", found=NOTHING),
+    {"one": "reply-accepted", "key": COAT, "ballot": BALLOT, "next": HIGHER},
+    {"one": "reply-refused", "key": COAT, "ballot": BALLOT, "promise": HIGHER},
+]
+reply = part("reply", "reply", replies)
+newer = part("newer", "newer", NEXT)
+part("decree-prepare", "decree", {"one": "prepare", "ballot": BALLOT})
+part("decree-accept", "decree", {"one": "accept", "ballot": BALLOT, "view": NEXT})
+part("decreed-promised-nothing", "decreed", {"one": "promised", "ballot": BALLOT, "has": None})
+part("decreed-promised", "decreed", {"one": "promised", "ballot": BALLOT, "has": {"ballot": ZERO, "view": NEXT}})
+part("decreed-accepted", "decreed", {"one": "accepted", "ballot": BALLOT})
+part("decreed-refused", "decreed", {"one": "refused", "ballot": BALLOT, "promise": HIGHER})
+part("decided", "decided", {"previous": VIEW, "next": NEXT})
+part("pull", "pull", {"next": NEXT, "after": None})
+part("pull-behind-a-key", "pull", {"next": NEXT, "after": COAT})
+part("copy", "copy", {"after": COAT})
+floor = {"ballot": BALLOT, "version": "4"}
+page_of = {"source": 2, "after": None, "floor": floor, "is_last": True, "records": []}
+records = [dict(HAS, key=""), dict(HAS, key=COAT, state=REMOVED)]
+part("page-of-nothing", "page", page_of)
+part("page", "page", dict(page_of, after=None, is_last=False, records=records))
+part("are-you-active", "are-you-active", None)
+part("is-active", "is-active", None)
+check = {"one": "collect-check", "key": COAT, "ballot": BALLOT, "version": "6"}
+part("collect", "collect", [check, {"one": "collect-drop", "key": COAT, "ballot": BALLOT}])
+part("agreed", "agreed", [{"key": COAT, "ballot": BALLOT}, {"key": "", "ballot": ZERO}])
+newest = number(7, 2) + number(3, 4) + b"\x0d" + b"whatever"
+parts.append({"name": "of-a-newer-node", "hex": newest.hex(), "told": None})
+
+no_part("part-empty", b"", 0, "short")
+no_part("part-without-what-it-says", ask_read[:6], 6, "short")
+no_part("ask-of-a-fourth-kind", ask_read[:7] + b"\3" + ask_read[8:], 7, "choice")
+no_part("ask-cut", ask_read[:-1], len(ask_read) - 4, "short")
+no_part("key-cut", ask_read[:10], 9, "short")
+no_part("seat-15", ask_read[:-5] + b"\x0f" + ask_read[-4:], len(ask_read) - 5, "sense")
+no_part("bytes-behind-a-view", newer + b"\0", len(newer), "length")
+no_part("view-of-nobody", newer[:11] + b"\0", 11, "sense")
+no_part("view-of-sixteen", newer[:11] + b"\x10" + newer[12:], 11, "sense")
+no_part("view-with-a-node-twice", newer[:11] + b"\2" + newer[12:] * 2, 11, "sense")
+no_part("view-cut", newer[:-1], len(newer) - 8, "short")
+no_part("an-option-that-is-neither", number(7, 2) + number(3, 4) + b"\x07\2", 7, "choice")
+page_head = number(7, 2) + number(3, 4) + b"\x08" + lay_page(page_of)
+twice = lay_page(dict(page_of, records=records[:1]))[len(lay_page(page_of)) :]
+no_part("page-with-a-key-twice", page_head + twice * 2, len(page_head) + len(twice), "sense")
+behind = number(7, 2) + number(3, 4) + b"\x08" + lay_page(dict(page_of, after=COAT))
+no_part("page-that-begins-too-early", behind + twice, len(behind), "sense")
+too_long = ask_read[:7] + b"\2" + ask_read[8:] + number(1, 8) + bytes(16) + b"\1" + number(65537, 3)
+no_part("value-of-65537", too_long, len(too_long), "too_much")
+
+message("slots", "SLOTS", 0x40, 0, field(1, item(ask_read) + item(newer)), {"parts": [ask_read.hex(), newer.hex()]})
+message("slots-none", "SLOTS", 0x40, 0, field(1, b""), {"parts": []})
+refuse("slots-without-parts", header(0x40, 0), 10, "field")
+refuse("part-cut", header(0x40, 0) + field(1, item(ask_read)[:-1]), 17, "short")
+refuse("parts-1025", header(0x40, 0) + field(1, item(b"") * 1025), 14 + 3 * 1024, "too_much")
+
 vectors = {
     "format": "Cloakroom wire, version 1; see ../wire.md",
     "messages": messages,
     "refused": refused,
     "streams": streams,
+    "parts": parts,
+    "no_parts": no_parts,
 }
 json.dump(vectors, sys.stdout, indent=1, ensure_ascii=False)
 print()

@@ -33,9 +33,10 @@ const LAYERS: &[Layer] = &[
         may_in_tests: &["cloakroom-specs"],
     },
     // Pure: registers know nothing of who keeps, sends or times them, and of the pool its map trait.
+    // What they say has its layout here, in the wire's letters.
     Layer {
         member: "cloakroom-register",
-        may: &["cloakroom-pool"],
+        may: &["cloakroom-pool", "cloakroom-wire"],
         may_in_tests: &["cloakroom-specs"],
     },
     // Pure: the words that nodes use. Knows no protocol.
@@ -82,8 +83,20 @@ const LAYERS: &[Layer] = &[
     },
     // A judge shares nothing with what it judges. The oracle judges the judge.
     Layer { member: "cloakroom-lincheck", may: &[], may_in_tests: &["cloakroom-specs"] },
-    // Whole networks of the real machines over the real bytes; its engine knows neither.
-    Layer { member: "sim", may: &["cloakroom-kademlia", "cloakroom-wire"], may_in_tests: &[] },
+    // Whole networks of the real machines over the real bytes; its engine knows neither. Of the
+    // registers it also ships the judges: predicates and histories.
+    Layer {
+        member: "sim",
+        may: &[
+            "cloakroom-kademlia",
+            "cloakroom-lincheck",
+            "cloakroom-pool",
+            "cloakroom-register",
+            "cloakroom-specs",
+            "cloakroom-wire",
+        ],
+        may_in_tests: &[],
+    },
     // Reads patches, runs cargo; links nothing of the house.
     Layer { member: "mutants", may: &[], may_in_tests: &[] },
 ];

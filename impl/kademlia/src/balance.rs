@@ -43,6 +43,8 @@ pub struct Situation<'a> {
     pub point: NodeId,
     /// Where we are.
     pub own: Address,
+    /// How many holders were chosen before these, for the same request.
+    pub tried: usize,
     /// Chance.
     pub random: &'a mut Random,
 }
@@ -53,9 +55,11 @@ pub trait Strategy {
     fn choose(&mut self, choices: &[Choice], situation: &mut Situation<'_>) -> Option<usize>;
 }
 
-/// One after the other.
+/// One after the other: each request begins with the holder after the one that the request before it
+/// began with, however many that one had to try.
 #[derive(Clone, Debug, Default)]
 pub struct RoundRobin {
+    /// Where the next request begins.
     next: usize,
 }
 
@@ -104,10 +108,15 @@ fn least<K: Ord>(
 }
 
 impl Strategy for RoundRobin {
-    fn choose(&mut self, choices: &[Choice], _: &mut Situation<'_>) -> Option<usize> {
-        let at = self.next.checked_rem(choices.len())?;
-        self.next = at + 1;
-        Some(at)
+    fn choose(&mut self, choices: &[Choice], situation: &mut Situation<'_>) -> Option<usize> {
+        // KAD-13: an order is one request, however many holders it names.
+        if situation.tried == 0 {
+            self.next = self.next.checked_rem(choices.len())? + 1;
+        }
+        // Who was chosen is offered no more: the one after it stands in its place, and after the last
+        // comes the first.
+        let begun = self.next.saturating_sub(1);
+        (!choices.is_empty()).then_some(if begun < choices.len() { begun } else { 0 })
     }
 }
 
@@ -271,7 +280,7 @@ mod tests {
         let (point, own) = (NodeId([0; 32]), Address::v4([10, 1, 2, 3], 7));
         let mut counts = [0; 5];
         for _ in 0..15_000 {
-            let mut situation = Situation { point, own, random: &mut random };
+            let mut situation = Situation { point, own, tried: 0, random: &mut random };
             counts[balance.choose(&holders, &mut situation).unwrap()] += 1;
         }
         counts
@@ -296,11 +305,33 @@ mod tests {
     }
 
     #[test]
+    fn round_robin_begins_with_each_holder_in_turn_and_then_tries_the_others() {
+        let (mut balance, mut random) = (Balance::named("round-robin").unwrap(), Random::new(5));
+        let (point, own) = (NodeId([0; 32]), Address::v4([10, 1, 2, 3], 7));
+        let mut order = || {
+            let (mut left, mut order) = (holders(), Vec::new());
+            while !left.is_empty() {
+                let tried = order.len();
+                let mut situation = Situation { point, own, tried, random: &mut random };
+                let at = balance.choose(&left, &mut situation).unwrap();
+                order.push(left.remove(at).weight - 1);
+            }
+            order
+        };
+        assert_eq!(order(), [0, 1, 2, 3, 4]);
+        assert_eq!(order(), [1, 2, 3, 4, 0]);
+        assert_eq!(order(), [2, 3, 4, 0, 1]);
+        assert_eq!(order(), [3, 4, 0, 1, 2]);
+        assert_eq!(order(), [4, 0, 1, 2, 3]);
+        assert_eq!(order(), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
     fn nobody_is_chosen_of_none_and_the_only_one_always() {
         let mut random = Random::new(5);
         for (name, mut balance) in Balance::ALL {
             let (point, own) = (NodeId([0; 32]), Address::v4([10, 1, 2, 3], 7));
-            let mut situation = Situation { point, own, random: &mut random };
+            let mut situation = Situation { point, own, tried: 0, random: &mut random };
             assert_eq!(balance.choose(&[], &mut situation), None, "{name}");
             assert_eq!(balance.choose(&holders()[..1], &mut situation), Some(0), "{name}");
         }
@@ -316,7 +347,7 @@ mod tests {
         let (point, own) = (NodeId([0; 32]), Address::v4([10, 1, 2, 3], 7));
         let mut counts = [0; 5];
         for _ in 0..15_000 {
-            let mut situation = Situation { point, own, random: &mut random };
+            let mut situation = Situation { point, own, tried: 0, random: &mut random };
             counts[LeastOutstanding.choose(&equal, &mut situation).unwrap()] += 1;
         }
         near(counts, [3000; 5]);

@@ -23,11 +23,15 @@
 //! * an id may be told with several addresses: a lie about an honest node's address costs a timeout,
 //!   it does not hide the node.
 //!
+//! Candidates are sixteen bytes each, apart from their contacts: what is searched and moved at every
+//! answer lies close together.
+//!
 //! What it does not do: judge keys, ids and addresses, or match answers with requests; that is the
 //! machine's. No limit on subnets: two nodes that count different subnets would disagree on who is
 //! closest, and so on who holds a record.
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use cloakroom_wire::{Address, Contact, NodeId};
 
@@ -35,19 +39,23 @@ use crate::head::{head_distance, same};
 use crate::parameters::{MOST_PATHS, Parameters};
 
 /// One lookup.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Lookup {
     target: NodeId,
     own: NodeId,
     bounds: Bounds,
     /// Sorted by distance; those of one id in the order in which they were told.
     candidates: Vec<Candidate>,
+    /// Theirs, in any order.
+    contacts: Vec<Contact>,
     waiting: u16,
     /// For each path: requests in flight that are not slow.
     in_flight: [u8; MOST_PATHS as usize],
     counts: Counts,
     /// Whose turn it is.
     turn: u8,
+    /// Somebody was asked and nobody has answered or failed since: it cannot have ended.
+    open: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,7 +93,10 @@ pub struct Counts {
 struct Candidate {
     /// The first bytes of the distance.
     near: u64,
-    contact: Contact,
+    /// Where its contact stands.
+    place: u16,
+    /// The number of the answer that told it; zero for seeds.
+    teller: u16,
     state: State,
     /// One bit for each path that knows it.
     known: u8,
@@ -93,8 +104,23 @@ struct Candidate {
     path: u8,
     /// Hops from us.
     depth: u8,
-    /// The number of the answer that told it; zero for seeds.
-    teller: u16,
+}
+
+/// Of what does not tell where contacts stand: two lookups that do the same are the same.
+impl PartialEq for Lookup {
+    fn eq(&self, other: &Self) -> bool {
+        self.numbers() == other.numbers() && self.ordered().eq(other.ordered())
+    }
+}
+
+impl Eq for Lookup {}
+
+impl Hash for Lookup {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.numbers().hash(hasher);
+        self.candidates.len().hash(hasher);
+        self.ordered().for_each(|candidate| candidate.hash(hasher));
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,11 +162,13 @@ impl Lookup {
             target,
             own,
             bounds,
-            candidates: Vec::with_capacity(usize::from(bounds.k) * 2),
+            candidates: Vec::with_capacity(usize::from(bounds.k) * 3),
+            contacts: Vec::with_capacity(usize::from(bounds.k) * 3),
             waiting: 0,
             in_flight: [0; MOST_PATHS as usize],
             counts: Counts::default(),
             turn: 0,
+            open: false,
         };
         for seed in seeds {
             lookup.learn(seed, 0, 1, 0);
@@ -153,6 +181,36 @@ impl Lookup {
         lookup
     }
 
+    /// Everything but the candidates.
+    fn numbers(&self) -> impl PartialEq + Hash {
+        let Self { target, own, bounds, waiting, in_flight, counts, turn, .. } = self;
+        (*target, *own, *bounds, *waiting, *in_flight, *counts, *turn)
+    }
+
+    /// The candidates with their contacts instead of where these stand.
+    fn ordered(&self) -> impl Iterator<Item = (Candidate, &Contact)> {
+        let apart = |candidate: &Candidate| Candidate { place: 0, ..*candidate };
+        self.candidates.iter().map(move |candidate| (apart(candidate), self.contact(candidate)))
+    }
+
+    fn contact(&self, candidate: &Candidate) -> &Contact {
+        &self.contacts[usize::from(candidate.place)]
+    }
+
+    /// Takes a candidate out that is not asked any more.
+    fn forget(&mut self, at: usize) {
+        let place = self.candidates.remove(at).place;
+        self.contacts.swap_remove(place.into());
+        // The last contact has moved into the gap.
+        let moved = self.contacts.len();
+        if let Some(of_moved) =
+            self.candidates.iter_mut().find(|other| usize::from(other.place) == moved)
+        {
+            of_moved.place = place;
+        }
+        self.waiting -= 1;
+    }
+
     /// What is looked for.
     pub fn target(&self) -> NodeId {
         self.target
@@ -160,12 +218,16 @@ impl Lookup {
 
     /// What to do now. To be called until it is no [`Step::Ask`].
     pub fn step(&mut self) -> Step {
+        let in_flight: u8 = self.in_flight.iter().sum();
+        let waits = in_flight >= self.bounds.alpha || self.counts.asked >= self.bounds.most_asked;
+        if self.open && waits {
+            return Step::Wait;
+        }
         let front = self.front();
         if self.is_done_with(&front) {
             return Step::Done;
         }
-        let in_flight: u8 = self.in_flight.iter().sum();
-        if in_flight >= self.bounds.alpha || self.counts.asked >= self.bounds.most_asked {
+        if waits {
             return Step::Wait;
         }
         // Paths at their end leave their share to the others.
@@ -189,7 +251,8 @@ impl Lookup {
         let candidate = &mut self.candidates[at];
         candidate.state = State::Asked;
         candidate.path = path;
-        candidate.contact
+        self.open = true;
+        self.contacts[usize::from(candidate.place)]
     }
 
     /// KAD-4: the `k` closest that each path knows and that have not failed.
@@ -198,14 +261,15 @@ impl Lookup {
         let mut seen = [0; MOST_PATHS as usize];
         let mut full = 0_u8;
         let all = u8::MAX >> (MOST_PATHS - self.bounds.paths);
-        let mut last = None;
+        let mut last: Option<&Candidate> = None;
         for (at, candidate) in self.candidates.iter().enumerate() {
             // Of an id with several addresses, one at a time.
-            let id = candidate.contact.id;
-            if candidate.state == State::Failed || last.is_some_and(|last| same(last, id)) {
+            if candidate.state == State::Failed
+                || last.is_some_and(|last| self.are_same(last, candidate))
+            {
                 continue;
             }
-            last = Some(id);
+            last = Some(candidate);
             let mut paths = candidate.known & !full;
             while paths != 0 {
                 let bit = paths.trailing_zeros() as usize;
@@ -228,6 +292,11 @@ impl Lookup {
         front
     }
 
+    /// Whether two candidates are one id.
+    fn are_same(&self, one: &Candidate, other: &Candidate) -> bool {
+        one.near == other.near && same(self.contact(one).id, self.contact(other).id)
+    }
+
     /// Whom we asked there has answered, and told these contacts. How many hops it is away; `None`
     /// if it was not asked, or had failed.
     pub fn answered(
@@ -243,8 +312,7 @@ impl Lookup {
         let (from, to) = self.of_id(id);
         for other in (from..to).rev() {
             if self.candidates[other].state == State::Waiting {
-                self.candidates.remove(other);
-                self.waiting -= 1;
+                self.forget(other);
             }
         }
         let teller = self.counts.answered;
@@ -271,7 +339,8 @@ impl Lookup {
     fn settle(&mut self, id: NodeId, address: Address, to: State) -> Option<usize> {
         let (first, end) = self.of_id(id);
         let pending = |other: &Candidate| {
-            matches!(other.state, State::Asked | State::Slow) && other.contact.address == address
+            matches!(other.state, State::Asked | State::Slow)
+                && self.contact(other).address == address
         };
         let at = first + self.candidates[first..end].iter().position(pending)?;
         let candidate = &mut self.candidates[at];
@@ -279,18 +348,23 @@ impl Lookup {
             self.in_flight[usize::from(candidate.path)] -= 1;
         }
         candidate.state = to;
+        self.open &= to == State::Slow;
         Some(at)
     }
 
     /// From where to where the candidates of an id stand, or would.
     fn of_id(&self, id: NodeId) -> (usize, usize) {
         let (near, target) = (head_distance(id, self.target), self.target);
-        let from = self.candidates.partition_point(|other| {
-            let nearer = || other.contact.id.distance(target) < id.distance(target);
-            other.near < near || other.near == near && nearer()
-        });
-        let of_id = self.candidates[from..].iter();
-        (from, from + of_id.take_while(|other| same(other.contact.id, id)).count())
+        let from = self.candidates.partition_point(|other| other.near < near);
+        // Hardly ever more than one: ids with equal heads can be made.
+        let mut equal = self.candidates[from..].iter().take_while(|other| other.near == near);
+        let nearer = |other: &&Candidate| {
+            let other = self.contact(other).id;
+            !same(other, id) && other.distance(target) < id.distance(target)
+        };
+        let from = from + equal.by_ref().take_while(nearer).count();
+        let is = |other: &&Candidate| other.near == near && same(self.contact(other).id, id);
+        (from, from + self.candidates[from..].iter().take_while(is).count())
     }
 
     /// A contact was told on a path.
@@ -303,8 +377,8 @@ impl Lookup {
         for other in &mut self.candidates[from..to] {
             other.known |= 1 << path;
             // Where somebody has answered there is no need of another address.
-            known_there |=
-                other.contact.address == contact.address || other.state == State::Answered;
+            known_there |= other.state == State::Answered
+                || self.contacts[usize::from(other.place)].address == contact.address;
             on_path += usize::from(other.path == path);
         }
         if known_there || to - from >= ADDRESSES.0 || on_path >= ADDRESSES.1 {
@@ -313,7 +387,10 @@ impl Lookup {
         let known = self.candidates.get(from).filter(|_| to > from).map_or(0, |other| other.known);
         let (state, near) = (State::Waiting, head_distance(contact.id, self.target));
         let known = known | 1 << path;
-        let candidate = Candidate { near, contact, state, known, path, depth, teller };
+        // KAD-5: far fewer than 2^16 are kept.
+        let place = u16::try_from(self.contacts.len()).unwrap_or(u16::MAX);
+        let candidate = Candidate { near, place, teller, state, known, path, depth };
+        self.contacts.push(contact);
         self.candidates.insert(to, candidate);
         self.waiting += 1;
         if self.waiting > self.bounds.most_waiting {
@@ -333,8 +410,7 @@ impl Lookup {
             candidate.state == State::Waiting && told[usize::from(candidate.teller % 256)] == most
         });
         if let Some(at) = forgotten {
-            self.candidates.remove(at);
-            self.waiting -= 1;
+            self.forget(at);
         }
     }
 
@@ -355,7 +431,7 @@ impl Lookup {
     /// The `k` closest that have answered, the closest first.
     pub fn closest(&self) -> impl Iterator<Item = &Contact> {
         let answered = self.candidates.iter().filter(|c| c.state == State::Answered);
-        answered.map(|candidate| &candidate.contact).take(self.bounds.k.into())
+        answered.map(|candidate| self.contact(candidate)).take(self.bounds.k.into())
     }
 
     /// Hops to the closest that has answered: zero if nobody has.

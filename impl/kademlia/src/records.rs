@@ -4,10 +4,14 @@
 //! * KAD-7: of one key and origin, the sequence number held never falls as long as any version that was
 //!   ever held here could still come back: a newer version, and a deletion above all, is
 //!   remembered until the last of those that it replaced would have expired;
-//! * KAD-9: no record outlives the life that it was first given here; a copy beside the path at most
-//!   `cache_ms`; the same version sent again does not prolong it;
+//! * KAD-9: no record outlives the life that it was first given here as a replica; a copy beside the
+//!   path at most `cache_ms`; the same version sent again does not prolong either;
+//! * KAD-11: a version that lived here only as a copy, or was let go of as one, is taken as a
+//!   replica when it is offered: a holder that was relieved and is needed again must not refuse;
 //! * KAD-10: never more records or bytes than the limits, in all and by one peer; caches make
-//!   room for replicas, never the reverse.
+//!   room for replicas, never the reverse;
+//! * KAD-12: what [`Records::kept`] says is what a disk must have before an offer is acknowledged;
+//!   [`Records::put_back`] takes it after a restart, with the life that is left.
 //!
 //! Times on the wire are what remains of a life; here they are moments of our own clock. On its way
 //! a record gains what the message takes: a record passed around for ever gains that much for each
@@ -38,12 +42,14 @@ pub struct Held {
     /// Until when its sequence number is remembered.
     guard: Moment,
     replica: bool,
+    /// How long it may live as a replica, if it was ever offered as one.
+    ends: Option<Moment>,
     /// Who sent it, and so whose share it takes.
     by: NodeId,
-    /// When its other holders were last known to have it.
-    pub(crate) checked: Moment,
-    /// How many nodes that ought to hold it in our place have said that they do.
-    pub(crate) handed: u8,
+    /// When its other holders were last known to have it; `None`: they are to be seen to soon.
+    pub(crate) checked: Option<Moment>,
+    /// Who has said since then to hold it.
+    pub(crate) handed: Vec<NodeId>,
 }
 
 /// What became of a record that somebody offered.
@@ -100,6 +106,11 @@ impl Held {
         self.record.content == OwnedContent::Tombstone
     }
 
+    /// Whether it may live as a replica, as far as it was given a life as one.
+    fn may_live(&self, now: Moment) -> bool {
+        self.ends.is_none_or(|ends| now < ends)
+    }
+
     /// Bytes of its value and of fields that this version does not know.
     pub fn content_bytes(&self) -> u64 {
         content_bytes(&self.record)
@@ -145,9 +156,13 @@ impl Records {
             // KAD-7: a stale republish never wins.
             return answer(StoreStatus::OUTDATED, sequence);
         }
-        if let Some(old) = old.filter(|old| old.sequence() == record.sequence) {
-            return self.offer_again(now, name, replica, old.same_content(record), life_ms);
+        let same = old.filter(|old| old.sequence() == record.sequence);
+        // KAD-11: only the copy's life is over, and its content may be gone: it begins anew.
+        let lapsed = same.filter(|old| replica && !old.is_shown(now) && old.may_live(now));
+        if let (Some(same), None) = (same, lapsed) {
+            return self.offer_again(now, name, replica, same.same_content(record), life_ms);
         }
+        let (by, most) = lapsed.map_or((by, None), |lapsed| (lapsed.by, lapsed.ends));
         let record = record.to_owned();
         let bytes = content_bytes(&record);
         if life_ms == 0 || bytes > u64::from(self.limits.record_bytes) {
@@ -160,8 +175,10 @@ impl Records {
         if !self.makes_room(name, by, bytes, replica) {
             return answer(StoreStatus::FULL, sequence);
         }
-        let mut expires = now.plus_ms(life_ms);
+        // KAD-9
+        let mut expires = now.plus_ms(life_ms).min(most.unwrap_or(Moment::NEVER));
         let mut guard = expires;
+        let offered_as_replica = replica;
         let mut replica = replica;
         if let Some(old) = self.take(&name) {
             // KAD-7: what it replaces may come back from elsewhere until then.
@@ -172,7 +189,9 @@ impl Records {
             expires = guard;
         }
         let held = Some(record.sequence);
-        self.put(name, Held { record, expires, guard, replica, by, checked: now, handed: 0 });
+        let ends = offered_as_replica.then_some(expires);
+        let (checked, handed) = (Some(now), Vec::new());
+        self.put(name, Held { record, expires, guard, replica, ends, by, checked, handed });
         answer(StoreStatus::STORED, held)
     }
 
@@ -196,11 +215,13 @@ impl Records {
             return Offered { status: StoreStatus::REFUSED, held: sequence };
         }
         if replica {
-            held.checked = now;
-            if !held.replica {
+            held.checked = Some(now);
+            if !held.replica || held.ends.is_none() {
+                self.cached -= u32::from(!held.replica);
                 held.replica = true;
-                self.cached -= 1;
-                held.expires = held.expires.max(now.plus_ms(life_ms));
+                let most = held.ends.unwrap_or(Moment::NEVER);
+                held.expires = held.expires.max(now.plus_ms(life_ms)).min(most);
+                held.ends = Some(most.min(held.expires));
                 held.guard = held.guard.max(held.expires);
             }
         }
@@ -316,7 +337,24 @@ impl Records {
         if let Some(held) = self.held.get_mut(name) {
             self.cached += u32::from(held.replica);
             held.replica = false;
+            held.handed = Vec::new();
             held.expires = held.expires.min(now.plus_ms(cache_ms));
+        }
+    }
+
+    /// What a disk must keep, so that a node that starts again has it: replicas, and the numbers that
+    /// must not fall (KAD-7). Moments in it are those of a clock that goes on meanwhile.
+    pub fn kept(&self) -> impl Iterator<Item = &Held> {
+        self.held.values().filter(|held| held.replica || held.guard > held.expires)
+    }
+
+    /// What a disk has kept, if its time has not passed. Its other holders will be seen to soon.
+    pub fn put_back(&mut self, now: Moment, held: Held) {
+        let (name, bytes) = ((held.record.key, held.record.origin), held.content_bytes());
+        let newer = self.held.get(&name).is_none_or(|other| other.sequence() < held.sequence());
+        if now < held.guard && newer && self.makes_room(name, held.by, bytes, held.replica) {
+            self.take(&name);
+            self.put(name, Held { checked: None, handed: Vec::new(), ..held });
         }
     }
 

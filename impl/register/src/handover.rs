@@ -66,6 +66,15 @@ impl Replica {
         next.members().iter().map(|member| ask(member.node)).collect()
     }
 
+    /// The next view is decided. Whoever knows it has nothing to wait for: also a member from whom
+    /// nobody has to pull any more comes to its end.
+    pub(crate) fn seal(&mut self, previous: &View, next: &View, effects: &mut Effects) {
+        if previous == self.view() && next.slot() == previous.slot() {
+            // REG-3: no vote after it.
+            self.write(Write::Life(Life::Sealed { next: next.clone() }), effects);
+        }
+    }
+
     /// A member of the next view pulls: seals, and shows a page.
     pub(crate) fn serve(
         &mut self,

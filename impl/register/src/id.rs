@@ -9,6 +9,8 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+pub use cloakroom_wire::NodeId;
+
 /// A part of the key space with one group of replicas: the first bits of a key's hash. Ownership is
 /// by slot, not by key, because absence needs an owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,10 +26,6 @@ impl Epoch {
         self.0.checked_add(1).map(Self)
     }
 }
-
-/// A node: the hash of its public key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub [u8; 32]);
 
 /// Which life of a node's disk. A disk that is lost or rolled back is a new incarnation, and no
 /// member of any view of the old one: it has forgotten its promises.
@@ -87,27 +85,11 @@ impl From<&[u8]> for Value {
     }
 }
 
-fn hex(f: &mut fmt::Formatter<'_>, prefix: char, bytes: &[u8]) -> fmt::Result {
-    let shown = if f.alternate() { bytes.len() } else { 4 };
-    write!(f, "{prefix}")?;
-    bytes.iter().take(shown).try_for_each(|byte| write!(f, "{byte:02x}"))
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(f, 'n', &self.0)
-    }
-}
-
-impl fmt::Debug for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl fmt::Display for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(f, 'o', &self.0)
+        let shown = if f.alternate() { self.0.len() } else { 4 };
+        write!(f, "o")?;
+        self.0.iter().take(shown).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -10,16 +10,17 @@
 //! | file | what |
 //! |---|---|
 //! | `id.rs`, `ballot.rs`, `view.rs`, `record.rs` | names, the order of votes, majorities, what is remembered of a key |
-//! | `message.rs` | what is said |
+//! | `message.rs`, `bytes/` | what is said, and how it looks on the wire |
 //! | `durable.rs` | what survives |
 //! | `replica.rs`, `acceptor.rs` | a member's part in one view |
 //! | `operation.rs`, `coordinator.rs` | get and compare-and-set |
 //! | `decree.rs` | the next view |
 //! | `handover.rs` | from one view to the next: pull, seal, merge, activate, retire |
 //! | `collection.rs` | tombstones go |
+//! | `host/` | all replicas and coordinators of one node, and what survives of them |
 //! | `map.rs` | the pool's atomic map |
 //!
-//! What it does not do: bytes, routing, time. Members may crash and forget what was not durable;
+//! What it does not do: frames, routing, clocks. Members may crash and forget what was not durable;
 //! they do not lie. An admitted malicious member can break atomicity.
 //!
 //! # Example
@@ -61,11 +62,13 @@ extern crate alloc;
 
 mod acceptor;
 mod ballot;
+mod bytes;
 mod collection;
 mod coordinator;
 mod decree;
 mod durable;
 mod handover;
+mod host;
 mod id;
 mod map;
 mod message;
@@ -75,12 +78,14 @@ mod replica;
 mod view;
 
 pub use ballot::Ballot;
+pub use bytes::{pack, unpack};
 pub use collection::Collector;
 pub use coordinator::{Coordinator, MAX_KEPT, Steps};
 pub use decree::{Change, Decree};
 pub use durable::{Durable, Life, Pulled, Vote, Write};
+pub use host::{Disk, Host, Moment, Save, Waits, Work};
 pub use id::{Boot, Epoch, Incarnation, Key, Member, NodeId, OperationId, Slot, Value, Version};
-pub use map::{RegisterMap, Registers};
+pub use map::{Attempts, RegisterMap, Registers};
 pub use message::{
     Ask, Body, Collect, DecreeAsk, DecreeReply, Envelope, Found, Message, Page, Reply,
 };

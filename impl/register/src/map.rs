@@ -5,6 +5,8 @@
 //!   under the same id and bound to the same version, so that it happens at most once (REG-7);
 //! * REG-8: what stays unknown is answered as unknown, and never as a failure.
 //!
+//! [`Attempts`] is the call as a step machine, [`RegisterMap`] runs it to its end.
+//!
 //! What it does not do: find the members of a key's slot, wait, or choose ids. [`Registers`] does.
 
 use alloc::string::ToString;
@@ -24,6 +26,57 @@ pub trait Registers {
     fn run(&self, operation: &Operation) -> Outcome;
 }
 
+/// One call of the map, in all its attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    operation: Operation,
+    left: u32,
+}
+
+impl Attempts {
+    /// A call that makes at most so many attempts, and at least one.
+    pub fn new(id: OperationId, key: Key, call: Call, attempts: u32) -> Self {
+        Self { operation: Operation { id, key, call, bound: None }, left: attempts.max(1) }
+    }
+
+    /// What is to be run, at whatever coordinator.
+    pub fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// An attempt has ended; `None` means that another one follows.
+    pub fn ended(&mut self, outcome: Outcome) -> Option<Result<Outcome, MapError>> {
+        match outcome {
+            // REG-7: bound to this version from now on, wherever it is tried.
+            Outcome::Unknown(bound) => self.operation.bound = Some(bound),
+            // Also of one that was bound: what it had begun is buried, and it has begun nothing since.
+            Outcome::Unavailable => self.operation.bound = None,
+            outcome => return Some(Ok(outcome)),
+        }
+        self.left -= 1;
+        (self.left == 0).then(|| Err(self.given_up()))
+    }
+
+    /// Nobody will say how the attempt under way has ended: its coordinator is gone, and with it the
+    /// version that the operation was bound to, without which it must not be tried again.
+    pub fn lost(self) -> MapError {
+        let cause = "the coordinator has not answered".to_string();
+        if self.operation.call == Call::Get {
+            return MapError::Unavailable { cause };
+        }
+        MapError::Unknown { cause }
+    }
+
+    fn given_up(&self) -> MapError {
+        let cause = "no majority has answered".to_string();
+        if self.operation.bound.is_some() {
+            MapError::Unknown { cause }
+        } else {
+            MapError::Unavailable { cause }
+        }
+    }
+}
+
 /// The registers as a map.
 #[derive(Clone, Debug)]
 pub struct RegisterMap<R> {
@@ -39,21 +92,13 @@ impl<R: Registers> RegisterMap<R> {
 
     fn call(&self, key: &[u8], call: Call) -> Result<Outcome, MapError> {
         let id = self.registers.operation_id();
-        let mut operation = Operation { id, key: Key::from(key), call, bound: None };
-        for _ in 0..self.attempts {
-            match self.registers.run(&operation) {
-                // REG-7: bound to this version from now on, wherever it is tried.
-                Outcome::Unknown(bound) => operation.bound = Some(bound),
-                Outcome::Unavailable if operation.bound.is_none() => {}
-                Outcome::Unavailable => unreachable!("REG-8: a bound operation may have happened"),
-                outcome => return Ok(outcome),
+        let mut attempts = Attempts::new(id, Key::from(key), call, self.attempts);
+        loop {
+            let outcome = self.registers.run(attempts.operation());
+            if let Some(ended) = attempts.ended(outcome) {
+                return ended;
             }
         }
-        Err(if operation.bound.is_some() {
-            MapError::Unknown { cause: "no majority has answered".to_string() }
-        } else {
-            MapError::Unavailable { cause: "no majority has answered".to_string() }
-        })
     }
 }
 

@@ -135,6 +135,9 @@ impl Replica {
             (Life::Active, Body::Ask(asks)) => self.vote(from, asks, &mut effects),
             (Life::Active, Body::Decree(ask)) => self.vote_on_view(from, ask, &mut effects),
             (Life::Active, Body::Collect(asks)) => self.collect(from, asks, &mut effects),
+            (Life::Active, Body::Decided { previous, next }) => {
+                self.seal(previous, next, &mut effects);
+            }
             (Life::Active | Life::Sealed { .. }, Body::Pull { next, after }) => {
                 self.serve(from, next, after.as_ref(), &mut effects);
             }

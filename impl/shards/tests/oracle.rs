@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use cloakroom_pool::{AtomicMap, Cas, MapError};
+use cloakroom_shards::reclaim::{Crossbeam, Epoch, Reclaim};
 use cloakroom_shards::{MAX_KEY_BYTES, MAX_SHARDS, MAX_VALUE_BYTES, Shards, ShardsError};
 use cloakroom_specs::map::{Answer, Call, Oracle};
 use proptest::prelude::*;
@@ -31,7 +32,7 @@ fn number(string: &[u8], below: u64) -> u64 {
 const KEYS: u64 = 60;
 const VALUES: u64 = 12;
 
-fn ask(map: &Shards, key: u64, call: Call) -> Answer {
+fn ask<R: Reclaim>(map: &Shards<R>, key: u64, call: Call) -> Answer {
     let value = |value: Option<Vec<u8>>| value.map(|value| number(&value, VALUES));
     match call {
         Call::Get => Answer::Value(value(map.get(&bytes(key)).unwrap())),
@@ -56,27 +57,34 @@ fn call(choice: u8, guess: Option<u64>, new: u64) -> Call {
     }
 }
 
+/// Asks both, and compares all answers and what is there at the end.
+fn compare<R: Reclaim>(shards: u32, calls: &[(u64, u8, u64)]) -> Result<(), TestCaseError> {
+    let map = Shards::<R>::with_reclaimer(1 << shards).unwrap();
+    let mut oracle = Oracle::default();
+    for (at, &(key, choice, new)) in calls.iter().enumerate() {
+        let Answer::Value(guess) = oracle.call(key, Call::Get) else { unreachable!() };
+        let call = call(choice, guess, new);
+        prop_assert_eq!(ask(&map, key, call), oracle.call(key, call), "call {}: {:?}", at, call);
+    }
+    prop_assert_eq!(map.len(), oracle.len());
+    let mut entries: Vec<(u64, u64)> = map
+        .iter()
+        .map(|entry| entry.unwrap())
+        .map(|(key, value)| (number(&key, KEYS), number(&value, VALUES)))
+        .collect();
+    entries.sort_unstable();
+    prop_assert_eq!(entries, oracle.entries().collect::<Vec<_>>());
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn the_map_answers_what_the_oracle_answers(
         shards in 0_u32..3,
         calls in prop::collection::vec((0..KEYS, 0_u8..11, 0..VALUES), 1..400),
     ) {
-        let map = Shards::with_shards(1 << shards).unwrap();
-        let mut oracle = Oracle::default();
-        for (at, &(key, choice, new)) in calls.iter().enumerate() {
-            let Answer::Value(guess) = oracle.call(key, Call::Get) else { unreachable!() };
-            let call = call(choice, guess, new);
-            prop_assert_eq!(ask(&map, key, call), oracle.call(key, call), "call {}: {:?}", at, call);
-        }
-        prop_assert_eq!(map.len(), oracle.len());
-        let mut entries: Vec<(u64, u64)> = map
-            .iter()
-            .map(|entry| entry.unwrap())
-            .map(|(key, value)| (number(&key, KEYS), number(&value, VALUES)))
-            .collect();
-        entries.sort_unstable();
-        prop_assert_eq!(entries, oracle.entries().collect::<Vec<_>>());
+        compare::<Epoch>(shards, &calls)?;
+        compare::<Crossbeam>(shards, &calls)?;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Real threads, many operations, invariants of every key. Sampled: what the machine happens to do.
 //!
+//! * both reclaimers, but for the bound on garbage, which only ours has;
 //! * what many threads were answered about a key is linearizable, in every round (SHARD-1);
 //! * counters that threads raise by compare-and-set lose nothing, in tables that grow meanwhile;
 //! * a held reader delays memory and nothing else; when it leaves, the bound on garbage holds
@@ -14,6 +15,7 @@ use std::thread;
 
 use cloakroom_pool::Cas;
 use cloakroom_shards::Shards;
+use cloakroom_shards::reclaim::{Crossbeam, Epoch, Reclaim};
 use cloakroom_shards::sync::{AtomicUsize, Ordering};
 use cloakroom_specs::map as history;
 
@@ -29,7 +31,7 @@ fn count(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes[..8].try_into().unwrap())
 }
 
-fn raise(map: &Shards, key: u64) {
+fn raise<R: Reclaim>(map: &Shards<R>, key: u64) {
     let name = key.to_le_bytes();
     let mut seen = map.get(&name).unwrap();
     loop {
@@ -43,9 +45,14 @@ fn raise(map: &Shards, key: u64) {
 
 #[test]
 fn counters_lose_nothing_while_tables_grow() {
+    raise_counters::<Epoch>();
+    raise_counters::<Crossbeam>();
+}
+
+fn raise_counters<R: Reclaim>() {
     const KEYS: u64 = 500;
     const ROUNDS: u64 = 60;
-    let map = &Shards::with_shards(1).unwrap();
+    let map = &Shards::<R>::with_reclaimer(1).unwrap();
     thread::scope(|scope| {
         for start in 0..THREADS {
             scope.spawn(move || {
@@ -72,7 +79,12 @@ fn counters_lose_nothing_while_tables_grow() {
 
 #[test]
 fn an_id_is_never_held_twice() {
-    let map = &Shards::with_shards(4).unwrap();
+    hold_ids::<Epoch>();
+    hold_ids::<Crossbeam>();
+}
+
+fn hold_ids<R: Reclaim>() {
+    let map = &Shards::<R>::with_reclaimer(4).unwrap();
     thread::scope(|scope| {
         for holder in 0..THREADS {
             scope.spawn(move || {
@@ -120,7 +132,7 @@ fn a_held_reader_delays_memory_and_nothing_else() {
 }
 
 /// Guards within guards: each takes a seat of its own.
-fn nest(map: &Shards, depth: u64) {
+fn nest<R: Reclaim>(map: &Shards<R>, depth: u64) {
     if depth == 0 {
         return;
     }
@@ -133,7 +145,12 @@ fn nest(map: &Shards, depth: u64) {
 
 #[test]
 fn more_threads_than_seats_are_served() {
-    let map = &Shards::with_shards(1).unwrap();
+    crowd::<Epoch>();
+    crowd::<Crossbeam>();
+}
+
+fn crowd<R: Reclaim>() {
+    let map = &Shards::<R>::with_reclaimer(1).unwrap();
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(move || nest(map, 40));
@@ -152,8 +169,8 @@ const KEYS: u64 = 4;
 const CALLS: u64 = 40;
 
 /// What one thread calls, in an order of its own, and what it is answered, by key.
-fn history(
-    map: &Shards,
+fn history<R: Reclaim>(
+    map: &Shards<R>,
     clock: &AtomicUsize,
     caller: usize,
     round: u64,
@@ -202,7 +219,12 @@ fn history(
 
 #[test]
 fn histories_of_real_threads_are_linearizable() {
-    let (map, clock) = (&Shards::with_shards(1).unwrap(), &AtomicUsize::new(0));
+    judge_histories::<Epoch>();
+    judge_histories::<Crossbeam>();
+}
+
+fn judge_histories<R: Reclaim>() {
+    let (map, clock) = (&Shards::<R>::with_reclaimer(1).unwrap(), &AtomicUsize::new(0));
     for round in 0..2_000 {
         let all = thread::scope(|scope| {
             let start = |caller| scope.spawn(move || history(map, clock, caller, round));

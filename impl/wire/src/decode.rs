@@ -10,9 +10,9 @@ use crate::contact::{Address, Contact};
 use crate::error::{DecodeError, Fault, Limit};
 use crate::fields::{self, Fields, Reader};
 use crate::id::{NodeId, NodeKey, POINT_BYTES, RecordKey};
-use crate::list::{Contacts, Records, Source};
+use crate::list::{Contacts, Parts, Records, Source};
 use crate::message::{
-    Answer, Body, ErrorCode, HEADER_BYTES, Header, Kind, Message, Request, StorePurpose,
+    Answer, Body, ErrorCode, HEADER_BYTES, Header, Kind, Message, Notice, Request, StorePurpose,
     StoreStatus, Unknown, VERSION,
 };
 use crate::record::{self, Record};
@@ -36,6 +36,10 @@ impl<'a> Message<'a> {
             Kind::PING | Kind::FIND_NODE | Kind::FIND_VALUE | Kind::STORE => {
                 let from = reader.optional(tag::FROM)?.map(whole_contact).transpose()?;
                 Body::Request { from, request: request(kind, &mut reader)? }
+            }
+            Kind::SLOTS => {
+                let parts = parts(reader.required(tag::PARTS)?)?;
+                Body::Notice(Notice::Slots { parts })
             }
             Kind::PONG | Kind::NODES | Kind::FOUND | Kind::STORED | Kind::ERROR => {
                 Body::Answer(answer(kind, &mut reader)?)
@@ -126,6 +130,17 @@ fn records(content: fields::Content<'_>) -> Result<Records<'_>, DecodeError> {
         record(reader.item()?)?;
     }
     Ok(Records(Source::Wire(content.bytes, count)))
+}
+
+fn parts(content: fields::Content<'_>) -> Result<Parts<'_>, DecodeError> {
+    let mut reader = content.reader();
+    let mut count = 0;
+    while !reader.is_done() {
+        count += 1;
+        Limit::Parts.check(count).map_err(|fault| fault.at(reader.offset))?;
+        reader.item()?;
+    }
+    Ok(Parts(Source::Wire(content.bytes, count)))
 }
 
 fn contacts(content: fields::Content<'_>) -> Result<Contacts<'_>, DecodeError> {

@@ -13,8 +13,8 @@ use crate::error::{EncodeError, Limit};
 use crate::fields::{Fields, HEAD_BYTES, LENGTH_BYTES};
 use crate::frame::FRAME_HEAD_BYTES;
 use crate::id::POINT_BYTES;
-use crate::list::{Contacts, Records, Source};
-use crate::message::{Answer, Body, HEADER_BYTES, Message, Request, VERSION};
+use crate::list::{Contacts, Parts, Records, Source};
+use crate::message::{Answer, Body, HEADER_BYTES, Message, Notice, Request, VERSION};
 use crate::record::{Content, Record};
 use crate::tag;
 
@@ -66,6 +66,10 @@ impl Message<'_> {
                 write_request(to, request)?;
                 tag::highest(kind)
             }
+            Body::Notice(Notice::Slots { parts }) => {
+                nest(to, tag::PARTS, |to| write_parts(to, parts))?;
+                tag::highest(kind)
+            }
             Body::Answer(answer) => {
                 write_answer(to, answer)?;
                 tag::highest(kind)
@@ -83,7 +87,7 @@ impl Message<'_> {
     }
 }
 
-fn limit(what: Limit, got: usize) -> Result<(), EncodeError> {
+pub(crate) fn limit(what: Limit, got: usize) -> Result<(), EncodeError> {
     what.check(got).map_err(|_| EncodeError::TooMuch { what, got })
 }
 
@@ -153,6 +157,22 @@ fn write_records(to: &mut Vec<u8>, records: &Records<'_>) -> Result<(), EncodeEr
     Ok(())
 }
 
+fn write_parts(to: &mut Vec<u8>, parts: &Parts<'_>) -> Result<(), EncodeError> {
+    limit(Limit::Parts, parts.len())?;
+    match parts.0 {
+        Source::Wire(bytes, _) => to.extend_from_slice(bytes),
+        Source::Slice(items) => {
+            for part in items {
+                to.extend_from_slice(&[0; LENGTH_BYTES]);
+                let start = to.len();
+                to.extend_from_slice(part);
+                close(to, start)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn write_contacts(to: &mut Vec<u8>, contacts: &Contacts<'_>) -> Result<(), EncodeError> {
     limit(Limit::Contacts, contacts.len())?;
     match contacts.0 {
@@ -167,26 +187,28 @@ fn write_contacts(to: &mut Vec<u8>, contacts: &Contacts<'_>) -> Result<(), Encod
     Ok(())
 }
 
-/// Put together on the stack, so that the vector is asked for room once.
+/// Put together on the stack, so that the vector is asked for room once, and for a length that the
+/// compiler knows.
 fn write_contact(to: &mut Vec<u8>, contact: &Contact) {
     const NAME_BYTES: usize = 2 * POINT_BYTES;
     let mut bytes = [0; CONTACT_V6_BYTES];
+    let port = contact.address.port().to_be_bytes();
     bytes[..POINT_BYTES].copy_from_slice(&contact.id.0);
     bytes[POINT_BYTES..NAME_BYTES].copy_from_slice(&contact.key.0);
-    let length = match contact.address.ip() {
+    match contact.address.ip() {
         IpAddr::V4(ip) => {
             bytes[NAME_BYTES] = 4;
             bytes[NAME_BYTES + 1..CONTACT_V4_BYTES - 2].copy_from_slice(&ip.octets());
-            CONTACT_V4_BYTES
+            bytes[CONTACT_V4_BYTES - 2..CONTACT_V4_BYTES].copy_from_slice(&port);
+            to.extend_from_slice(&bytes[..CONTACT_V4_BYTES]);
         }
         IpAddr::V6(ip) => {
             bytes[NAME_BYTES] = 6;
             bytes[NAME_BYTES + 1..CONTACT_V6_BYTES - 2].copy_from_slice(&ip.octets());
-            CONTACT_V6_BYTES
+            bytes[CONTACT_V6_BYTES - 2..].copy_from_slice(&port);
+            to.extend_from_slice(&bytes);
         }
-    };
-    bytes[length - 2..length].copy_from_slice(&contact.address.port().to_be_bytes());
-    to.extend_from_slice(&bytes[..length]);
+    }
 }
 
 /// Fields of a newer node: only those that a peer skips.

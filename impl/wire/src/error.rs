@@ -6,7 +6,10 @@
 use thiserror::Error;
 
 use crate::message::{ErrorCode, Kind};
-use crate::{MAX_CONTACTS, MAX_DETAIL_BYTES, MAX_MESSAGE_BYTES, MAX_RECORDS, MAX_VALUE_BYTES};
+use crate::{
+    MAX_CONTACTS, MAX_DETAIL_BYTES, MAX_MESSAGE_BYTES, MAX_PARTS, MAX_RECORDS, MAX_SHORT_BYTES,
+    MAX_VALUE_BYTES,
+};
 
 /// Bytes that are no message: the peer's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -90,6 +93,20 @@ pub enum Fault {
     /// Text that is not UTF-8.
     #[error("expected UTF-8, got something else")]
     Text,
+    /// A choice among fewer.
+    #[error("expected a choice of 0 to {most}, got {got}")]
+    Choice {
+        /// The last one.
+        most: u8,
+        /// What stands there.
+        got: u8,
+    },
+    /// Laid out well, and yet nothing that can be said.
+    #[error("expected {expected}, got something else")]
+    Sense {
+        /// What would make sense here.
+        expected: &'static str,
+    },
 }
 
 /// What is limited.
@@ -111,6 +128,12 @@ pub enum Limit {
     /// Records in a list: [`MAX_RECORDS`].
     #[error("records in a list")]
     Records,
+    /// Parts in a list: [`MAX_PARTS`].
+    #[error("parts in a list")]
+    Parts,
+    /// Bytes of a short string: [`MAX_SHORT_BYTES`].
+    #[error("bytes of a short string")]
+    Short,
 }
 
 impl Limit {
@@ -122,6 +145,8 @@ impl Limit {
             Self::Detail => MAX_DETAIL_BYTES,
             Self::Contacts => MAX_CONTACTS,
             Self::Records => MAX_RECORDS,
+            Self::Parts => MAX_PARTS,
+            Self::Short => MAX_SHORT_BYTES,
         }
     }
 
@@ -134,7 +159,7 @@ impl Limit {
 
 impl Fault {
     /// The fault with its place.
-    pub(crate) const fn at(self, offset: usize) -> DecodeError {
+    pub const fn at(self, offset: usize) -> DecodeError {
         DecodeError { offset, fault: self }
     }
 }
@@ -175,6 +200,12 @@ pub enum EncodeError {
     Known {
         /// Its kind.
         got: Kind,
+    },
+    /// What no reader would make sense of.
+    #[error("expected {expected}, got something else")]
+    Sense {
+        /// What would make sense.
+        expected: &'static str,
     },
 }
 

@@ -12,6 +12,7 @@
 //! | `message.rs`, `owned.rs` | [`Message`], and [`OwnedMessage`] for whoever keeps one |
 //! | `fields.rs`, `tag.rs` | tags, lengths, and what stands behind the known ones |
 //! | `decode.rs`, `encode.rs`, `list.rs` | from bytes and back, lists read in place |
+//! | `fixed.rs` | [`Fixed`]: contents of fixed layout, for whoever owns what stands in a part |
 //! | `frame.rs` | [`FrameReader`]: messages out of a stream |
 //!
 //! Properties: WIRE-1 to WIRE-4, in `specs/README.md`.
@@ -50,6 +51,7 @@ mod decode;
 mod encode;
 mod error;
 mod fields;
+pub mod fixed;
 mod frame;
 mod id;
 mod list;
@@ -61,14 +63,15 @@ mod tag;
 pub use contact::{Address, Contact};
 pub use error::{DecodeError, EncodeError, Fault, Limit};
 pub use fields::{Fields, OwnedFields};
+pub use fixed::Fixed;
 pub use frame::{FRAME_HEAD_BYTES, FrameError, FrameReader, Split, split_frame};
 pub use id::{Distance, NodeId, NodeKey, RecordKey};
-pub use list::{Contacts, ContactsIter, Records, RecordsIter};
+pub use list::{Contacts, ContactsIter, Parts, PartsIter, Records, RecordsIter};
 pub use message::{
-    Answer, Body, Class, ErrorCode, HEADER_BYTES, Header, Kind, Message, Request, RequestId,
-    StorePurpose, StoreStatus, Unknown, VERSION,
+    Answer, Body, Class, ErrorCode, HEADER_BYTES, Header, Kind, Message, Notice, Request,
+    RequestId, StorePurpose, StoreStatus, Unknown, VERSION,
 };
-pub use owned::{OwnedAnswer, OwnedBody, OwnedMessage, OwnedRequest};
+pub use owned::{OwnedAnswer, OwnedBody, OwnedMessage, OwnedNotice, OwnedRequest};
 pub use record::{Content, OwnedContent, OwnedRecord, Record};
 
 /// The longest message, in bytes, without its frame's length.
@@ -85,3 +88,9 @@ pub const MAX_CONTACTS: usize = 64;
 
 /// The most records in a list, if they fit into a message.
 pub const MAX_RECORDS: usize = 16;
+
+/// The most parts of a notice, if they fit into a message.
+pub const MAX_PARTS: usize = 1024;
+
+/// The longest string whose length stands in one byte.
+pub const MAX_SHORT_BYTES: usize = 255;

@@ -5,6 +5,7 @@
 //! * a list from the wire was checked as a whole: reading it cannot fail;
 //! * two lists are equal if their items are, wherever they come from.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::iter::FusedIterator;
 
@@ -20,6 +21,10 @@ pub struct Contacts<'a>(pub(crate) Source<'a, Contact>);
 /// Records, in the order in which the sender put them.
 #[derive(Clone, Copy)]
 pub struct Records<'a>(pub(crate) Source<'a, OwnedRecord>);
+
+/// Parts of a notice, as bytes.
+#[derive(Clone, Copy)]
+pub struct Parts<'a>(pub(crate) Source<'a, Vec<u8>>);
 
 /// Where a list stands.
 pub(crate) enum Source<'a, T> {
@@ -61,6 +66,10 @@ pub struct ContactsIter<'a>(Source<'a, Contact>);
 #[derive(Clone)]
 pub struct RecordsIter<'a>(Source<'a, OwnedRecord>);
 
+/// Goes through [`Parts`].
+#[derive(Clone)]
+pub struct PartsIter<'a>(Source<'a, Vec<u8>>);
+
 impl Iterator for ContactsIter<'_> {
     type Item = Contact;
 
@@ -94,6 +103,27 @@ impl<'a> Iterator for RecordsIter<'a> {
                 *bytes = &bytes[reader.offset..];
                 *count -= 1;
                 Some(record)
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len(), Some(self.0.len()))
+    }
+}
+
+impl<'a> Iterator for PartsIter<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match &mut self.0 {
+            Source::Slice(items) => Source::split_first(items).map(|part| &part[..]),
+            Source::Wire(bytes, count) => {
+                let mut reader = Reader::new(bytes, 0);
+                let part = reader.item().ok()?.bytes;
+                *bytes = &bytes[reader.offset..];
+                *count -= 1;
+                Some(part)
             }
         }
     }
@@ -173,3 +203,4 @@ macro_rules! list {
 
 list!(Contacts, ContactsIter, Contact, Contact);
 list!(Records, RecordsIter, Record<'a>, OwnedRecord);
+list!(Parts, PartsIter, &'a [u8], Vec<u8>);

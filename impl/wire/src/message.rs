@@ -14,7 +14,7 @@ use core::fmt;
 use crate::contact::Contact;
 use crate::fields::Fields;
 use crate::id::{NodeId, RecordKey};
-use crate::list::{Contacts, Records};
+use crate::list::{Contacts, Parts, Records};
 use crate::record::Record;
 
 /// The version of the format that this crate speaks. Newer fields and kinds do not change it.
@@ -58,6 +58,8 @@ impl Kind {
     pub const FIND_VALUE: Self = Self(0x03);
     /// Hold this record.
     pub const STORE: Self = Self(0x04);
+    /// For the replicas and coordinators of slots.
+    pub const SLOTS: Self = Self(0x40);
     /// Answers PING.
     pub const PONG: Self = Self::PING.answer();
     /// Answers FIND_NODE.
@@ -91,6 +93,7 @@ impl Kind {
             Self::FIND_NODE => "FIND_NODE",
             Self::FIND_VALUE => "FIND_VALUE",
             Self::STORE => "STORE",
+            Self::SLOTS => "SLOTS",
             Self::PONG => "PONG",
             Self::NODES => "NODES",
             Self::FOUND => "FOUND",
@@ -149,10 +152,23 @@ pub enum Body<'a> {
         /// What is asked.
         request: Request<'a>,
     },
+    /// Has no answer.
+    Notice(Notice<'a>),
     /// Answers a request.
     Answer(Answer<'a>),
     /// Of a newer node.
     Unknown(Unknown<'a>),
+}
+
+/// What is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// To the replicas and coordinators of slots: each part is one message within one view of one
+    /// slot, of fixed layout. Registers know what it says; here it is bytes.
+    Slots {
+        /// In the order in which the sender put them, which means nothing.
+        parts: Parts<'a>,
+    },
 }
 
 /// What is asked.
@@ -296,6 +312,7 @@ impl Message<'_> {
     pub const fn kind(&self) -> Kind {
         match &self.body {
             Body::Request { request, .. } => request.kind(),
+            Body::Notice(notice) => notice.kind(),
             Body::Answer(answer) => answer.kind(),
             Body::Unknown(unknown) => unknown.kind,
         }
@@ -315,6 +332,15 @@ impl Request<'_> {
             Self::FindNode { .. } => Kind::FIND_NODE,
             Self::FindValue { .. } => Kind::FIND_VALUE,
             Self::Store { .. } => Kind::STORE,
+        }
+    }
+}
+
+impl Notice<'_> {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Slots { .. } => Kind::SLOTS,
         }
     }
 }

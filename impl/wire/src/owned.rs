@@ -4,8 +4,8 @@
 //! * `borrow` of an owned message and `to_owned` of a borrowed one are inverse, but for
 //!   [`Message::later`], which was meant for this node and is dropped (a record's is kept);
 //! * a copy takes at most a small multiple of the bytes that it came in: on the heap 84 bytes for each
-//!   contact (71 or 83 on the wire), 112 and its value for each record (99 and its value on the wire).
-
+//!   contact (71 or 83 on the wire), 112 and its value for each record (99 and its value on the wire),
+//!   24 and its bytes for each part (3 and its bytes on the wire).
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -13,7 +13,8 @@ use crate::contact::Contact;
 use crate::fields::{Fields, OwnedFields};
 use crate::id::{NodeId, RecordKey};
 use crate::message::{
-    Answer, Body, ErrorCode, Kind, Message, Request, RequestId, StorePurpose, StoreStatus, Unknown,
+    Answer, Body, ErrorCode, Kind, Message, Notice, Request, RequestId, StorePurpose, StoreStatus,
+    Unknown,
 };
 use crate::record::OwnedRecord;
 
@@ -36,6 +37,8 @@ pub enum OwnedBody {
         /// What is asked.
         request: OwnedRequest,
     },
+    /// Has no answer.
+    Notice(OwnedNotice),
     /// Answers a request.
     Answer(OwnedAnswer),
     /// Of a newer node.
@@ -44,6 +47,16 @@ pub enum OwnedBody {
         kind: Kind,
         /// What it says.
         fields: OwnedFields,
+    },
+}
+
+/// A [`Notice`] to keep.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OwnedNotice {
+    /// To the replicas and coordinators of slots.
+    Slots {
+        /// In the order in which the sender put them.
+        parts: Vec<Vec<u8>>,
     },
 }
 
@@ -111,6 +124,10 @@ impl Message<'_> {
             Body::Request { from, request } => {
                 OwnedBody::Request { from: *from, request: request.to_owned() }
             }
+            Body::Notice(Notice::Slots { parts }) => {
+                let parts = parts.iter().map(<[u8]>::to_vec).collect();
+                OwnedBody::Notice(OwnedNotice::Slots { parts })
+            }
             Body::Answer(answer) => OwnedBody::Answer(answer.to_owned()),
             Body::Unknown(Unknown { kind, fields }) => {
                 OwnedBody::Unknown { kind: *kind, fields: fields.to_owned() }
@@ -156,6 +173,9 @@ impl OwnedMessage {
         let body = match &self.body {
             OwnedBody::Request { from, request } => {
                 Body::Request { from: *from, request: request.borrow() }
+            }
+            OwnedBody::Notice(OwnedNotice::Slots { parts }) => {
+                Body::Notice(Notice::Slots { parts: parts[..].into() })
             }
             OwnedBody::Answer(answer) => Body::Answer(answer.borrow()),
             OwnedBody::Unknown { kind, fields } => {

@@ -14,6 +14,8 @@ pub(crate) const TARGET: u8 = 2;
 pub(crate) const PURPOSE: u8 = 2;
 /// In STORE.
 pub(crate) const RECORD: u8 = 3;
+/// In SLOTS.
+pub(crate) const PARTS: u8 = 1;
 /// In NODES.
 pub(crate) const CONTACTS: u8 = 1;
 /// In FOUND.
@@ -46,6 +48,7 @@ pub(crate) const fn highest(kind: Kind) -> u8 {
         Kind::PING => FROM,
         Kind::FIND_NODE | Kind::FIND_VALUE => TARGET,
         Kind::STORE => RECORD,
+        Kind::SLOTS => PARTS,
         Kind::NODES => CONTACTS,
         Kind::FOUND => FOUND_CONTACTS,
         Kind::STORED => HELD,

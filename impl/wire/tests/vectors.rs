@@ -11,7 +11,7 @@
 
 use cloakroom_wire::{
     Answer, Body, Class, Contact, Content, DecodeError, Fault, Fields, FrameReader, Header, Kind,
-    Message, Record, Request,
+    Message, Notice, Record, Request,
 };
 use serde_json::{Value, json};
 
@@ -77,6 +77,9 @@ fn told(message: &Message<'_>) -> Value {
             };
             told["from"] = from.map_or(Value::Null, contact);
             told
+        }
+        Body::Notice(Notice::Slots { parts }) => {
+            json!({ "parts": parts.iter().map(|part| json!(hex(part))).collect::<Value>() })
         }
         Body::Answer(answer) => match answer {
             Answer::Pong => json!({}),

@@ -23,7 +23,7 @@ impl CheckPool {
     }
 
     /// A write of `caller` may have changed slots: judges POOL-2 and keeps `freeing`.
-    /// `late`: it was on its way, perhaps from an earlier call.
+    /// `late`: it was on its way, perhaps (on registers: certainly) from an earlier call.
     pub(super) fn wrote(&self, state: &mut State, before: &[Option<u64>], caller: u8, late: bool) {
         let after = self.ground.plain_slots(&state.world);
         let (allocating, freeing) = self.rights(caller, &state.callers[usize::from(caller)].life);
@@ -42,7 +42,7 @@ impl CheckPool {
                 && let Life::Freeing { seen, .. } = life(state, caller)
             {
                 // A late write is this call's own only if this call lost an answer.
-                seen.cleared |= !late || seen.doubt;
+                seen.cleared |= !late || seen.doubt && self.bounds.attempts == 0;
             }
         }
     }

@@ -6,7 +6,7 @@ use cloakroom_pool::{
 
 use super::{Action, Caller, CheckRecovery, Life, Recovery, Rule, State};
 use crate::search::Event;
-use crate::world::{Late, World, plain, tag};
+use crate::world::{Late, Origin, World, plain, tag};
 
 impl CheckRecovery {
     /// Carries out a request; `lost`: the answer does not arrive, and the operation has happened or
@@ -25,7 +25,8 @@ impl CheckRecovery {
                 Response::Unknown
             }
             (Some(false), Request::CompareAndSet { place, expected, new }) => {
-                world.late.push(Late { caller, place, expected, new });
+                let origin = Origin::Past;
+                world.late.push(Late { caller, place, expected, new, origin });
                 Response::Unknown
             }
             (Some(false), request) => unreachable!("only writes are lost: {request:?}"),

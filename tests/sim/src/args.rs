@@ -32,6 +32,7 @@ Examples:
   cloakroom sim --nodes 1000 --churn 30%/h --html run.html
   cloakroom sim hostile --nodes 10000 --malicious 20%
   cloakroom sim records --nodes 1000 --records 100000
+  cloakroom sim registers --seeds 1..10000
   cloakroom sim balance";
 
 /// `sim`.
@@ -53,6 +54,8 @@ pub enum Experiment {
     Hostile(RunArgs),
     /// Crash nodes that hold records, and count what is lost
     Records(RecordsArgs),
+    /// Run clusters of registers, a seed each: crashes, cuts, changes of view, lost disks; then judge
+    Registers(crate::registers::command::RegistersArgs),
     /// Compare eight ways to choose among a record's holders, under skewed load with a slow node
     Balance(BalanceArgs),
 }
@@ -135,6 +138,14 @@ pub struct RecordsArgs {
     #[arg(long, env = "CLOAKROOM_GAP", hide_env_values = true, value_name = "SECONDS")]
     #[arg(default_value_t = 60)]
     pub gap: u32,
+    /// Virtual minutes after which a crashed node comes back as itself; 0: never
+    #[arg(long, env = "CLOAKROOM_DOWN", hide_env_values = true, value_name = "MIN")]
+    #[arg(default_value_t = 0.0)]
+    pub down: f64,
+    /// Share of those that come back with an empty disk
+    #[arg(long, env = "CLOAKROOM_DISK_LOSS", hide_env_values = true, value_name = "SHARE")]
+    #[arg(default_value = "0")]
+    pub disk_loss: Share,
     /// Decides everything that is chance
     #[arg(long, env = "CLOAKROOM_SEED", hide_env_values = true, value_name = "S")]
     #[arg(default_value_t = 1)]

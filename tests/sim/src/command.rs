@@ -32,6 +32,9 @@ pub enum Error {
         /// Why.
         cause: io::Error,
     },
+    /// Ours: a seed of the registers has failed.
+    #[error(transparent)]
+    Registers(crate::registers::command::Failed),
     /// The system's: stdout.
     #[error("stdout: {0}")]
     Output(io::Error),
@@ -42,7 +45,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Scenario(_) => 2,
-            Self::Page { .. } | Self::Output(_) => 1,
+            Self::Page { .. } | Self::Registers(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -58,6 +61,11 @@ pub fn carry_out(args: &SimArgs) -> Result<(), Error> {
         Some(Experiment::Records(args)) => {
             let figures = crate::records::run(args, &mut Bar::new("records").shown())?;
             print(&figures, &figures.table(), args.output)
+        }
+        Some(Experiment::Registers(args)) => {
+            let (figures, failed) = crate::registers::command::carry_out(args);
+            print(&figures, &figures.table(), args.output)?;
+            failed.map_or(Ok(()), |failed| Err(Error::Registers(failed)))
         }
         Some(Experiment::Balance(args)) => {
             let figures = crate::balance::run(args);

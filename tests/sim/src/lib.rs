@@ -6,6 +6,7 @@
 //! | `kad/` | Kademlia in it, over encoded bytes; liars; who is up |
 //! | `run/` | the main experiment: lookups and reads under churn |
 //! | `hostile.rs`, `records.rs`, `balance.rs` | the other experiments |
+//! | `registers/` | the registers: clusters of hosts, predicates, histories, healing |
 //! | `scenario.rs`, `churn.rs` | every knob, from TOML |
 //! | `random.rs`, `stats.rs` | chance from one seed, exact percentiles |
 //! | `html.rs` | the page |
@@ -29,6 +30,7 @@ pub mod html;
 pub mod kad;
 pub mod random;
 pub mod records;
+pub mod registers;
 pub mod run;
 pub mod scenario;
 pub mod stats;

@@ -2,13 +2,14 @@
 //!
 //! # Life
 //! 1. Tables are filled, all records are published by random nodes.
-//! 2. Nodes crash for good, their records with them, at the given distance of time or at once.
+//! 2. Nodes crash, at the given distance of time or at once: for good, their records with them, or to come
+//!    back as themselves after a while, some of them with an empty disk.
 //! 3. Twenty minutes later every record is read once by a random node.
 //!
-//! Theory, at once: a record is lost if all its three holders are among the f of n nodes that crash,
-//! f (f - 1) (f - 2) / (n (n - 1) (n - 2)).
+//! Theory, at once: a record is lost if all its three holders are among the f of n nodes that crash, and
+//! each of these loses its disk, with chance d: d³ f (f - 1) (f - 2) / (n (n - 1) (n - 2)).
 //!
-//! What it does not do: bring nodes back; each crash is for good.
+//! What it does not do: lose writes that a disk has acknowledged, or only a part of a disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +20,11 @@ use serde::Serialize;
 use crate::args::RecordsArgs;
 use crate::engine::{Director, Node, Time, World};
 use crate::kad::identity;
-use crate::kad::resident::{Resident, moment};
-use crate::random::{Random, to_f64, to_u64};
+use crate::kad::resident::{Disk, Resident, moment};
+use crate::random::{Chance, Random, to_f64, to_u64};
 use crate::run::Progress;
 use crate::run::people::People;
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{Scenario, ScenarioError, minutes};
 
 /// Over which time the records are published.
 const PUBLISHING: Time = Time(600_000_000);
@@ -43,6 +44,14 @@ pub struct Figures {
     pub crashed: u64,
     /// Seconds between two crashes; 0: all at once.
     pub gap_s: u32,
+    /// Minutes after which a node came back; 0: none did.
+    pub down_min: f64,
+    /// How likely its disk was empty then.
+    pub disk_loss: f64,
+    /// Nodes that came back.
+    pub came_back: u64,
+    /// Of these, with an empty disk.
+    pub came_back_empty: u64,
     /// Records that nobody holds any more.
     pub lost: u64,
     /// Records that nobody held any more in the moment of the last crash: more lost in the end would be
@@ -73,12 +82,18 @@ struct Crashes {
     found: BTreeSet<u32>,
     gone: u64,
     to_go: u64,
+    down: Option<Time>,
+    disk_loss: Chance,
+    disks: BTreeMap<Node, Disk>,
+    came_back: u64,
+    came_back_empty: u64,
     lost_at_the_last_crash: u64,
 }
 
 const PUBLISH: u64 = 0;
 const CRASH: u64 = 1;
 const READ: u64 = 2;
+const COME: u64 = 3;
 
 /// Runs it.
 ///
@@ -101,6 +116,11 @@ pub fn run(args: &RecordsArgs, progress: Progress<'_>) -> Result<Figures, Scenar
         found: BTreeSet::new(),
         gone: 0,
         to_go: to_u64(f64::from(args.nodes) * args.crash.0),
+        down: (args.down > 0.0).then(|| minutes(args.down)),
+        disk_loss: Chance::of(args.disk_loss.0),
+        disks: BTreeMap::new(),
+        came_back: 0,
+        came_back_empty: 0,
         lost_at_the_last_crash: 0,
     };
     let crashes = director.to_go;
@@ -129,7 +149,8 @@ fn plan(
     for crash in 0..crashes {
         world.wake(begin.plus_us(gap_us * crash), CRASH << 32);
     }
-    let reading = begin.plus_us(gap_us * crashes).plus_us(RECOVERY.0);
+    let down = director.down.unwrap_or(Time(0));
+    let reading = begin.plus_us(gap_us * crashes).plus_us(down.0).plus_us(RECOVERY.0);
     for record in 0..u64::from(args.records) {
         let at = reading.plus_us(director.calls.below(READING.0));
         world.wake(at, READ << 32 | record);
@@ -156,6 +177,33 @@ impl Crashes {
         }
     }
 
+    /// Somebody crashes.
+    fn crash(&mut self, world: &mut World<Resident>) {
+        if let Some(node) = self.people.anybody(&mut self.calls) {
+            let disk = self.people.go(node, world);
+            self.gone += 1;
+            if let Some(down) = self.down {
+                if !self.calls.happens(self.disk_loss) {
+                    self.disks.extend(disk.map(|disk| (node, disk)));
+                }
+                world.wake(world.now().plus_us(down.0), COME << 32 | u64::from(node.0));
+            }
+        }
+        if self.gone == self.to_go {
+            let holders = self.holders(world);
+            let lost = holders.iter().filter(|&&count| count == 0).count();
+            self.lost_at_the_last_crash = lost as u64;
+        }
+    }
+
+    /// Who crashed comes back.
+    fn come(&mut self, node: Node, world: &mut World<Resident>) {
+        let disk = self.disks.remove(&node);
+        self.came_back += 1;
+        self.came_back_empty += u64::from(disk.is_none());
+        self.people.come(node, disk, world);
+    }
+
     /// How many nodes hold each of the records that were published.
     fn holders(&self, world: &World<Resident>) -> Vec<u64> {
         let mut holders: BTreeMap<NodeId, u64> = BTreeMap::new();
@@ -179,13 +227,18 @@ impl Crashes {
         }
         let records = self.published.len() as u64;
         let (n, f) = (f64::from(args.nodes), to_f64(self.gone));
-        let at_once = f * (f - 1.0) * (f - 2.0) / (n * (n - 1.0) * (n - 2.0));
+        let empty = if self.down.is_some() { args.disk_loss.0 } else { 1.0 };
+        let at_once = f * (f - 1.0) * (f - 2.0) / (n * (n - 1.0) * (n - 2.0)) * empty.powi(3);
         let seconds = to_f64(world.now().0) / 1e6;
         Figures {
             nodes: args.nodes,
             records,
             crashed: self.gone,
             gap_s: args.gap,
+            down_min: args.down,
+            disk_loss: args.disk_loss.0,
+            came_back: self.came_back,
+            came_back_empty: self.came_back_empty,
             lost,
             lost_at_the_last_crash: self.lost_at_the_last_crash,
             lost_in_theory_at_once: at_once.max(0.0) * to_f64(records),
@@ -205,22 +258,14 @@ impl Director<Resident> for Crashes {
         match token >> 32 {
             PUBLISH => self.call(record, false, world),
             READ => self.call(record, true, world),
-            _ => {
-                if let Some(node) = self.people.anybody(&mut self.calls) {
-                    self.people.go(node, world);
-                    self.gone += 1;
-                }
-                if self.gone == self.to_go {
-                    let holders = self.holders(world);
-                    let lost = holders.iter().filter(|&&count| count == 0).count();
-                    self.lost_at_the_last_crash = lost as u64;
-                }
-            }
+            COME => self.come(Node(record), world),
+            _ => self.crash(world),
         }
     }
 
-    fn event(&mut self, _: &mut World<Resident>, node: Node, event: Event) {
+    fn event(&mut self, world: &mut World<Resident>, node: Node, event: Event) {
         match event {
+            Event::Joined { .. } => self.people.found(node, world.now()),
             Event::Published { query, holders, .. } => {
                 let open = self.open.remove(&(node, query.0));
                 self.published.extend(open.filter(|_| holders >= 3).map(|(record, _)| record));
@@ -244,9 +289,16 @@ impl Figures {
             0 => "all at once".to_owned(),
             gap => format!("one every {gap} s"),
         };
+        let back = match self.came_back {
+            0 => "for good".to_owned(),
+            count => format!(
+                "{count} back after {} min, {} of them with an empty disk",
+                self.down_min, self.came_back_empty
+            ),
+        };
         format!(
             "records           {} on three of {} nodes each\n\
-             crashes           {} ({how})\n\
+             crashes           {} ({how}; {back})\n\
              lost              {} held by nobody ({} in the moment of the last crash), {} not found by their read\n\
              theory            {:.0} lost if all crash at once\n\
              holders           {:.3} of a record, {} records with fewer than three\n\

@@ -122,6 +122,21 @@ fn no_record_is_lost_when_nodes_crash_one_after_the_other_and_many_are_when_at_o
 }
 
 #[test]
+fn who_starts_again_with_its_disk_has_its_records_and_who_lost_it_has_none() {
+    // Nearly all nodes are down at once: what is found afterwards came from disks.
+    let crash = "records --nodes 200 --records 2000 --crash 90% --gap 0 --down 5";
+    let kept = figures(crash);
+    assert!(number(&kept, "lost_at_the_last_crash") > 1000.0, "{kept}");
+    assert!(number(&kept, "came_back") > 179.0, "{kept}");
+    assert!(number(&kept, "lost").abs() < 0.5, "{kept}");
+    assert!(number(&kept, "unread").abs() < 0.5, "{kept}");
+    let emptied = figures(&format!("{crash} --disk-loss 100%"));
+    let theory = number(&emptied, "lost_in_theory_at_once");
+    let lost = number(&emptied, "lost");
+    assert!(lost > theory * 0.9 && lost < theory * 1.1, "{emptied}");
+}
+
+#[test]
 fn a_strategy_that_looks_at_load_serves_more_than_one_that_does_not() {
     let run = figures("balance --requests 10000");
     let rows = run["strategies"].as_array().unwrap();

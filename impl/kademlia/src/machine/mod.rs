@@ -137,6 +137,8 @@ impl Kademlia {
                 self.meet(from, contact.as_ref());
             }
             Body::Answer(answer) => self.hear_answer(from, message.request_id, answer),
+            // For others of the same node.
+            Body::Notice(_) => {}
             // To answer what is not understood is the driver's, who has the bytes.
             Body::Unknown(_) => {}
         }

@@ -178,9 +178,11 @@ impl Kademlia {
         let mut order = Vec::with_capacity(choices.len());
         let (point, own) = (key.point(), self.own.address);
         loop {
-            let mut situation = Situation { point, own, random: &mut self.random };
+            let tried = order.len();
+            let mut situation = Situation { point, own, tried, random: &mut self.random };
             let chosen = strategy.choose(&choices, &mut situation);
             let Some(at) = chosen.filter(|&at| at < choices.len()) else { return order };
+            // KAD-13: who was chosen is offered no more.
             order.push(choices.remove(at).contact);
         }
     }

@@ -25,7 +25,7 @@ use super::queries::{Goal, genuine};
 use super::requests::{Pending, Why};
 use crate::parameters::Parameters;
 use crate::random::Random;
-use crate::records::Name;
+use crate::records::{Held, Name};
 use crate::time::Moment;
 
 /// What there is to do, and when.
@@ -86,6 +86,15 @@ impl Kademlia {
         self.at(now);
         for contact in contacts.iter().filter(|contact| (self.judge.contact)(contact)) {
             self.table.answered(self.now, *contact, None);
+        }
+    }
+
+    /// KAD-12: takes the records of a former life, as [`Records::kept`](crate::Records::kept) gave them: before
+    /// anything is answered, or a holder that was away would deny what it acknowledged.
+    pub fn restore_records(&mut self, now: Moment, kept: impl IntoIterator<Item = Held>) {
+        self.at(now);
+        for held in kept {
+            self.records.put_back(self.now, held);
         }
     }
 
@@ -155,7 +164,8 @@ impl Kademlia {
     /// Sees to the other holders of each record that nobody saw to for a while.
     fn republish(&mut self) {
         let old_ms = self.parameters.republish_ms;
-        let due = |held: &crate::records::Held| self.now.since_ms(held.checked) >= old_ms;
+        let due =
+            |held: &Held| held.checked.is_none_or(|checked| self.now.since_ms(checked) >= old_ms);
         let names: Vec<Name> = self
             .records
             .replicas(self.now)
@@ -170,7 +180,7 @@ impl Kademlia {
                 self.give_to_closest(&name);
             } else if room {
                 if let Some(held) = self.records.held_mut(&name) {
-                    held.checked = self.now;
+                    held.checked = Some(self.now);
                 }
                 self.begin(Goal::Holders(name), point, &[]);
             }
@@ -188,7 +198,7 @@ impl Kademlia {
         let place = self.own_place(name, closest);
         let others = if place < replication { replication - 1 } else { replication };
         let Some(held) = self.records.held_mut(name) else { return };
-        (held.checked, held.handed) = (now, 0);
+        (held.checked, held.handed) = (Some(now), Vec::new());
         for contact in closest.iter().take(others) {
             self.upkeep.handovers.push_back((*name, *contact));
         }
@@ -251,19 +261,31 @@ impl Kademlia {
             // KAD-7: it has a newer one. Its word alone does not make us drop ours.
             self.ask(pending.to, Why::Pull(*name), OwnedRequest::FindValue { key: name.0 });
         } else if *status == StoreStatus::STORED {
-            own.handed = own.handed.saturating_add(1);
-            let all = own.handed >= self.parameters.replication;
-            let closest = self.table.nearest(name.0.point(), self.parameters.replication.into());
+            let replication = usize::from(self.parameters.replication);
+            // Those that were asked at one look, and who was asked instead: not many more.
+            if !own.handed.contains(&pending.to.id) && own.handed.len() < 2 * replication {
+                own.handed.push(pending.to.id);
+            }
+            let closest = self.table.nearest(name.0.point(), replication);
+            let all = closest.iter().all(|contact| own.handed.contains(&contact.id));
             let place = self.own_place(name, &closest);
-            if all && place >= self.parameters.replication.into() && !self.upkeep.leaving {
+            if all && place >= replication && !self.upkeep.leaving {
                 self.records.demote(self.now, name);
             }
         }
     }
 
-    /// A holder-to-be does not answer. Who leaves cannot wait for a verdict: the next closest gets it.
+    /// A holder-to-be does not answer. One lost message must not leave a record with a holder less: who
+    /// stays tries again, as long as it is not taken for dead. Who leaves cannot wait for a verdict: the
+    /// next closest gets it.
     pub(super) fn not_handed_over(&mut self, pending: &Pending, name: &Name) {
         if !self.upkeep.leaving {
+            if self.table.entry(pending.to.id).is_some() {
+                self.upkeep.handovers.push_back((*name, pending.to));
+            } else if let Some(held) = self.records.held_mut(name) {
+                // A lookup told of it: the next look begins with another.
+                held.checked = None;
+            }
             return;
         }
         let (k, replication) = (self.parameters.k.into(), self.parameters.replication.into());
@@ -311,10 +333,10 @@ impl Kademlia {
     }
 
     fn left(&mut self) {
-        let wanted = self.parameters.replication;
+        let wanted = usize::from(self.parameters.replication);
         let (mut handed, mut kept) = (0, 0);
         for (_, held) in self.records.replicas(self.now) {
-            if held.handed >= wanted {
+            if held.handed.len() >= wanted {
                 handed += 1;
             } else {
                 kept += 1;

@@ -1,7 +1,11 @@
 //! One bucket: contacts in the order in which they were last heard from, and who waits for room.
 //!
+//! Entries stay where they are; what is searched and moved, at nearly every message, is their order: the
+//! first bytes of each id and its place.
+//!
 //! Invariants:
-//! * entries and replacements are sorted by when they were last heard from, the least recent first;
+//! * entries and replacements come in the order in which they were last heard from, the least recent
+//!   first;
 //! * no id stands in it twice;
 //! * an entry is added by an answer and leaves by [`Bucket::remove`] only (KAD-2).
 //!
@@ -9,10 +13,11 @@
 //! table's.
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use cloakroom_wire::{Contact, NodeId};
 
-use crate::head::same;
+use crate::head::{same, short_head};
 use crate::subnet::Subnet;
 use crate::time::Moment;
 
@@ -52,10 +57,21 @@ pub(crate) const fn smoothed(old_us: u32, new_us: u32) -> u32 {
     if old_us == 0 { new_us } else { old_us - old_us / 8 + new_us / 8 }
 }
 
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rank {
+    /// The first bytes of its id: few, so that a table stays as small as is stated.
+    pub(super) head: u32,
+    place: u8,
+}
+
 /// A bucket of the routing table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default)]
 pub struct Bucket {
-    pub(super) entries: Vec<Entry>,
+    /// In any order.
+    entries: Vec<Entry>,
+    /// The least recently seen first.
+    order: Vec<Rank>,
     pub(super) replacements: Vec<Entry>,
     /// When a lookup last went here.
     pub(super) used: Moment,
@@ -63,10 +79,63 @@ pub struct Bucket {
     pub(super) probing: bool,
 }
 
+/// Of what does not tell where entries stand: two buckets that do the same are the same.
+impl PartialEq for Bucket {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries().eq(other.entries()) && self.rest() == other.rest()
+    }
+}
+
+impl Eq for Bucket {}
+
+impl Hash for Bucket {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.len().hash(hasher);
+        self.entries().for_each(|entry| entry.hash(hasher));
+        self.rest().hash(hasher);
+    }
+}
+
 impl Bucket {
+    /// An empty one, to which a lookup last went then.
+    pub(super) fn new(used: Moment) -> Self {
+        Self { used, ..Self::default() }
+    }
+
     /// The entries, least recently seen first.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> + Clone {
+        self.order.iter().map(|rank| self.entry(*rank))
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn rest(&self) -> (&[Entry], Moment, bool) {
+        (&self.replacements, self.used, self.probing)
+    }
+
+    /// Where the entries stand, least recently seen first.
+    pub(super) fn order(&self) -> &[Rank] {
+        &self.order
+    }
+
+    pub(super) fn entry(&self, rank: Rank) -> &Entry {
+        &self.entries[usize::from(rank.place)]
+    }
+
+    pub(super) fn at(&self, at: usize) -> &Entry {
+        self.entry(self.order[at])
+    }
+
+    pub(super) fn at_mut(&mut self, at: usize) -> &mut Entry {
+        &mut self.entries[usize::from(self.order[at].place)]
     }
 
     /// Who waits for room, least recently seen first.
@@ -75,7 +144,9 @@ impl Bucket {
     }
 
     pub(super) fn position(&self, id: NodeId) -> Option<usize> {
-        self.entries.iter().position(|entry| same(entry.contact.id, id))
+        let head = short_head(id);
+        let is = |rank: &Rank| rank.head == head && same(self.entry(*rank).contact.id, id);
+        self.order.iter().position(is)
     }
 
     /// An entry has answered: it is now the most recently seen.
@@ -83,8 +154,8 @@ impl Bucket {
         if at == 0 {
             self.probing = false;
         }
-        self.entries[at].answers(now, rtt_us);
-        self.entries[at..].rotate_left(1);
+        self.at_mut(at).answers(now, rtt_us);
+        self.order[at..].rotate_left(1);
     }
 
     /// How many entries share this subnet, one of them left out.
@@ -92,9 +163,44 @@ impl Bucket {
         count(&self.entries, subnet, except)
     }
 
+    /// As the most recently seen.
     pub(super) fn push(&mut self, entry: Entry, most: usize) {
         grow(&mut self.entries, most);
+        grow(&mut self.order, most);
+        // Parameters allow 64 contacts at most.
+        let place = u8::try_from(self.entries.len()).expect("at most k entries");
+        self.order.push(Rank { head: short_head(entry.contact.id), place });
         self.entries.push(entry);
+    }
+
+    /// Where its last answer says.
+    pub(super) fn insert(&mut self, entry: Entry, most: usize) {
+        let at = self.order.partition_point(|rank| self.entry(*rank).seen <= entry.seen);
+        self.push(entry, most);
+        self.order[at..].rotate_right(1);
+    }
+
+    /// Takes out those that `leaves` says, in their order.
+    pub(super) fn extract(&mut self, leaves: impl Fn(&Entry) -> bool, mut to: impl FnMut(Entry)) {
+        let mut at = 0;
+        while at < self.order.len() {
+            if leaves(self.at(at)) {
+                to(self.remove_at(at));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn remove_at(&mut self, at: usize) -> Entry {
+        let place = self.order.remove(at).place;
+        let entry = self.entries.swap_remove(place.into());
+        // The last entry has moved into the gap.
+        let moved = self.entries.len();
+        if let Some(rank) = self.order.iter_mut().find(|rank| usize::from(rank.place) == moved) {
+            rank.place = place;
+        }
+        entry
     }
 
     /// Remembers who waits, as the most recently seen; the one seen least recently makes room.
@@ -118,11 +224,12 @@ impl Bucket {
         if at == 0 {
             self.probing = false;
         }
-        Some(self.entries.remove(at))
+        Some(self.remove_at(at))
     }
 
     pub(super) fn bytes(&self) -> usize {
         (self.entries.capacity() + self.replacements.capacity()) * size_of::<Entry>()
+            + self.order.capacity() * size_of::<Rank>()
     }
 }
 
@@ -133,7 +240,7 @@ fn count(entries: &[Entry], subnet: Subnet, except: NodeId) -> usize {
 }
 
 /// Room for one more, never for more than `most`: a table's memory is what is stated.
-fn grow(entries: &mut Vec<Entry>, most: usize) {
+fn grow<T>(entries: &mut Vec<T>, most: usize) {
     if entries.len() == entries.capacity() {
         let room = (entries.len() * 2).clamp(4, most.max(4));
         entries.reserve_exact(room.saturating_sub(entries.len()).max(1));

@@ -23,7 +23,7 @@ use cloakroom_wire::{Contact, NodeId};
 
 pub(crate) use self::bucket::smoothed;
 pub use self::bucket::{Bucket, Entry};
-use crate::head::{head, head_distance};
+use crate::head::{head, short_head};
 use crate::parameters::{Parameters, SubnetLimits};
 use crate::random::Random;
 use crate::subnet::Subnet;
@@ -89,16 +89,16 @@ impl Table {
             return Placed::Own;
         }
         if self.buckets.is_empty() {
-            self.buckets.push(Bucket { used: now, ..Bucket::default() });
+            self.buckets.push(Bucket::new(now));
         }
         let at = self.index(contact.id);
         if let Some(position) = self.buckets[at].position(contact.id) {
             // It has moved; the key that its id stands for is the same.
-            if self.buckets[at].entries[position].contact.address != contact.address {
+            if self.buckets[at].at(position).contact.address != contact.address {
                 if !self.has_subnet_room(at, &contact) {
                     return Placed::Crowded;
                 }
-                self.buckets[at].entries[position].contact = contact;
+                self.buckets[at].at_mut(position).contact = contact;
                 self.buckets[at].touch(position, now, rtt_us);
                 self.promote_all();
                 return Placed::Known;
@@ -113,7 +113,7 @@ impl Table {
     fn place(&mut self, now: Moment, entry: Entry) -> Placed {
         loop {
             let at = self.index(entry.contact.id);
-            if self.buckets[at].entries.len() < self.limits.k {
+            if self.buckets[at].len() < self.limits.k {
                 // KAD-3
                 if !self.has_subnet_room(at, &entry.contact) {
                     return Placed::Crowded;
@@ -131,7 +131,7 @@ impl Table {
             let subnets = self.limits.subnets.map_or(usize::MAX, |limits| limits.bucket.into());
             let bucket = &mut self.buckets[at];
             bucket.wait(entry, self.limits.replacements, subnets);
-            let oldest = bucket.entries[0];
+            let oldest = *bucket.at(0);
             let idle = now.since_ms(oldest.seen) >= self.limits.fresh_ms;
             if bucket.probing || !idle {
                 return Placed::Waits(None);
@@ -146,11 +146,9 @@ impl Table {
         let number = self.buckets.len() - 1;
         let Some(last) = self.buckets.last_mut() else { return };
         let own = self.own;
-        let deeper = |entry: &mut Entry| shared(own, entry.contact.id) > number;
-        let mut next = Bucket { used: last.used, ..Bucket::default() };
-        for entry in last.entries.extract_if(.., deeper) {
-            next.push(entry, self.limits.k);
-        }
+        let deeper = |entry: &Entry| shared(own, entry.contact.id) > number;
+        let mut next = Bucket::new(last.used);
+        last.extract(deeper, |entry| next.push(entry, self.limits.k));
         // Nobody waits: as long as the last bucket can be split, nobody is kept waiting there.
         last.probing = false;
         self.buckets.push(next);
@@ -160,7 +158,7 @@ impl Table {
     fn promote(&mut self, at: usize) -> Option<Contact> {
         let mut promoted = None;
         let mut from = self.buckets[at].replacements.len();
-        while from > 0 && self.buckets[at].entries.len() < self.limits.k {
+        while from > 0 && self.buckets[at].len() < self.limits.k {
             from -= 1;
             let waiting = self.buckets[at].replacements[from];
             if !self.has_subnet_room(at, &waiting.contact) {
@@ -168,10 +166,7 @@ impl Table {
             }
             let bucket = &mut self.buckets[at];
             bucket.replacements.remove(from);
-            // Least recently seen first: it goes where its last answer says.
-            let place = bucket.entries.partition_point(|entry| entry.seen <= waiting.seen);
-            bucket.push(waiting, self.limits.k);
-            bucket.entries[place..].rotate_right(1);
+            bucket.insert(waiting, self.limits.k);
             promoted = Some(waiting.contact);
         }
         promoted
@@ -197,16 +192,16 @@ impl Table {
         }
         let at = self.index(contact.id);
         if let Some(position) = self.buckets[at].position(contact.id) {
-            let entry = self.buckets[at].entries[position];
-            let moved = entry.contact.address != contact.address;
-            if !moved && entry.unanswered == 0 {
+            let entry = self.buckets[at].at(position);
+            let (moved, owes) = (entry.contact.address != contact.address, entry.unanswered > 0);
+            if !moved && !owes {
                 self.buckets[at].touch(position, now, None);
             }
-            return moved && entry.unanswered > 0;
+            return moved && owes;
         }
         let bucket = &self.buckets[at];
         let last = at + 1 == self.buckets.len();
-        if bucket.entries.len() < self.limits.k || last {
+        if bucket.len() < self.limits.k || last {
             return self.has_subnet_room(at, contact);
         }
         bucket.replacements.len() < self.limits.replacements
@@ -217,13 +212,13 @@ impl Table {
     pub fn entry_mut(&mut self, id: NodeId) -> Option<&mut Entry> {
         let at = self.index(id);
         let position = self.buckets.get(at)?.position(id)?;
-        Some(&mut self.buckets[at].entries[position])
+        Some(self.buckets[at].at_mut(position))
     }
 
     /// What we know of a contact.
     pub fn entry(&self, id: NodeId) -> Option<&Entry> {
         let bucket = self.buckets.get(self.index(id))?;
-        Some(&bucket.entries[bucket.position(id)?])
+        Some(bucket.at(bucket.position(id)?))
     }
 
     /// A contact is dead (KAD-2): whoever waits most recently seen gets its place.
@@ -298,17 +293,20 @@ impl Table {
             return 0;
         }
         let buckets = &self.buckets[buckets];
-        let entries = || buckets.iter().flat_map(|bucket| &bucket.entries).filter(|e| may(e));
-        let most: usize = buckets.iter().map(|bucket| bucket.entries.len()).sum();
+        let entries = || buckets.iter().flat_map(Bucket::entries).filter(|e| may(e));
+        let most: usize = buckets.iter().map(Bucket::len).sum();
         if most <= wanted {
             let before = found.len();
             found.extend(entries().map(|entry| entry.contact));
             return found.len() - before;
         }
-        let mut sorted: Vec<(u64, &Contact)> = Vec::with_capacity(most);
-        sorted.extend(
-            entries().map(|entry| (head_distance(entry.contact.id, target), &entry.contact)),
-        );
+        let mut sorted: Vec<(u32, &Contact)> = Vec::with_capacity(most);
+        let near = short_head(target);
+        for bucket in buckets {
+            let ranks = bucket.order().iter().map(|rank| (rank.head ^ near, bucket.entry(*rank)));
+            let may = ranks.filter(|(_, entry)| may(entry));
+            sorted.extend(may.map(|(distance, entry)| (distance, &entry.contact)));
+        }
         if sorted.len() > wanted {
             sorted.select_nth_unstable_by(wanted, |one, other| {
                 one.0.cmp(&other.0).then_with(|| {
@@ -324,7 +322,7 @@ impl Table {
 
     /// All entries, bucket by bucket.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.buckets.iter().flat_map(|bucket| &bucket.entries)
+        self.buckets.iter().flat_map(Bucket::entries)
     }
 
     /// The buckets; the last has all that share at least as many bits with us as its number says.
@@ -334,7 +332,7 @@ impl Table {
 
     /// How many contacts have a place.
     pub fn len(&self) -> usize {
-        self.buckets.iter().map(|bucket| bucket.entries.len()).sum()
+        self.buckets.iter().map(Bucket::len).sum()
     }
 
     /// Whether nobody has a place.
@@ -378,7 +376,7 @@ impl Table {
         let from = shared_bits.min(self.buckets.len().saturating_sub(1));
         self.buckets[from.min(self.buckets.len())..]
             .iter()
-            .all(|bucket| bucket.entries.len() < self.limits.k && bucket.replacements.is_empty())
+            .all(|bucket| bucket.len() < self.limits.k && bucket.replacements.is_empty())
     }
 
     /// Bytes of memory beside the table itself.

@@ -168,6 +168,79 @@ fn a_closer_newcomer_gets_the_records_that_are_its_own() {
 }
 
 #[test]
+fn a_handover_whose_message_is_lost_is_tried_again() {
+    let mut world = World::joined(60, Parameters::default(), 18);
+    let keys: Vec<RecordKey> = (0..200).map(|_| key(&mut world)).collect();
+    for &key in &keys {
+        publish(&mut world, 0, &record(key, NodeId([1; 32]), 1, 20 * HOUR_MS));
+    }
+    world.loss_per_thousand = 100;
+    for _ in 0..4 {
+        let gone = world.holders(keys[0])[0];
+        world.crash(gone);
+        // Far less than the hour after which holders look at their records.
+        world.run_ms(10 * 60_000);
+    }
+    for key in keys {
+        assert!(world.holders(key).len() >= 3, "{key}: {:?}", world.holders(key));
+    }
+}
+
+#[test]
+fn a_holder_that_was_relieved_takes_the_record_again_when_it_is_needed() {
+    let mut world = World::joined(50, Parameters::default(), 19);
+    let keys: Vec<RecordKey> = (0..50).map(|_| key(&mut world)).collect();
+    for &key in &keys {
+        publish(&mut world, 0, &record(key, NodeId([1; 32]), 1, 20 * HOUR_MS));
+    }
+    let before: Vec<Vec<usize>> = keys.iter().map(|&key| world.holders(key)).collect();
+    for _ in 0..50 {
+        let newcomer = world.add();
+        world.join(newcomer, 1);
+        world.run_ms(10_000);
+    }
+    // Holders that are not among the closest any more let go, and their copies end.
+    world.run_ms(3 * HOUR_MS);
+    let relieved = keys.iter().zip(&before).filter(|(key, before)| {
+        let now = world.holders(**key);
+        before.iter().any(|node| !now.contains(node))
+    });
+    assert!(relieved.count() > 30);
+    for newcomer in 50..100 {
+        world.crash(newcomer);
+        world.run_ms(5 * 60_000);
+    }
+    for key in keys {
+        assert!(world.holders(key).len() >= 3, "{key}: {:?}", world.holders(key));
+    }
+}
+
+#[test]
+fn who_starts_again_with_its_disk_holds_what_it_acknowledged() {
+    let mut world = World::joined(50, Parameters::default(), 20);
+    let key = key(&mut world);
+    let first = record(key, NodeId([1; 32]), 1, 20 * HOUR_MS);
+    let second = record(key, NodeId([1; 32]), 2, 10 * HOUR_MS);
+    publish(&mut world, 0, &first);
+    publish(&mut world, 0, &second);
+    let holders = world.holders(key);
+    for &holder in &holders {
+        world.restart(holder, true);
+    }
+    assert_eq!(world.holders(key), holders);
+    // The number is remembered as well as the value, and nothing lives longer than it would have.
+    assert_eq!(publish(&mut world, 7, &first), (0, Some(2)));
+    assert_eq!(read(&mut world, 7, key).map(|found| found.sequence), Some(2));
+    world.run_ms(11 * HOUR_MS);
+    assert_eq!(read(&mut world, 8, key), None);
+    assert_eq!(publish(&mut world, 9, &first), (0, Some(2)), "as the first would still live");
+    for holder in holders {
+        world.restart(holder, false);
+    }
+    assert_eq!(world.holders(key), []);
+}
+
+#[test]
 fn who_leaves_hands_its_records_over_first() {
     let mut world = World::joined(50, Parameters::default(), 16);
     let keys: Vec<RecordKey> = (0..50).map(|_| key(&mut world)).collect();

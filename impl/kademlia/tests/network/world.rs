@@ -141,6 +141,20 @@ impl World {
         self.nodes[node] = None;
     }
 
+    /// A node starts again at once, with what its disk kept or with nothing.
+    pub(crate) fn restart(&mut self, node: usize, disk: bool) {
+        let (now, seed) = (self.now, self.random.next());
+        let before = self.nodes[node].take().expect("it lives");
+        let mut again = Kademlia::new(now, *before.own(), self.parameters, judge(), seed);
+        if disk {
+            let contacts: Vec<_> = before.table().entries().map(|entry| entry.contact).collect();
+            again.restore(now, &contacts);
+            again.restore_records(now, before.records().kept().cloned());
+        }
+        self.nodes[node] = Some(again);
+        self.settle(node);
+    }
+
     pub(crate) fn living(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|&node| self.nodes[node].is_some()).collect()
     }

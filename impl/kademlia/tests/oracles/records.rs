@@ -156,3 +156,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_lapsed_as_a_copy_is_taken_as_a_replica_and_what_lived_as_one_is_not_raised_from_the_dead() {
+    let mut records = Records::new(ROOMY);
+    let key = RecordKey(id(1).0);
+    let of = |sequence, life| record((1, 2, 3, sequence, Some(4), life, true, 0));
+    let at = |ms| Moment(0).plus_ms(ms);
+    let mut offer = |ms, replica, sequence, life| {
+        records.sweep(at(ms));
+        let offered =
+            records.offer(at(ms), id(3), purpose(replica), &of(sequence, life).borrow()).status;
+        let shown =
+            records.shown(at(ms), key).next().map(|held| held.to_send(at(ms)).expires_in_ms);
+        (offered, shown)
+    };
+    // The first keeps the number of the second in mind until 100, beyond the second's life as a copy.
+    let (stored, refused) = (StoreStatus::STORED, StoreStatus::REFUSED);
+    assert_eq!(offer(0, true, 1, 100), (stored, Some(100)));
+    assert_eq!(offer(5, false, 2, 60), (stored, Some(10)));
+    assert_eq!(offer(30, false, 2, 60), (refused, None), "a copy is no reason to begin anew");
+    assert_eq!(offer(30, true, 2, 60), (stored, Some(60)));
+    assert_eq!(offer(70, true, 2, 60), (stored, Some(20)), "no longer life");
+    assert_eq!(offer(95, true, 2, 60), (refused, None), "its life was over at 90");
+    assert_eq!(offer(95, true, 1, 60), (StoreStatus::OUTDATED, None));
+}

@@ -40,7 +40,7 @@ fn seats(table: &Table) -> Vec<Seats> {
         },
     };
     let bucket = |bucket: &cloakroom_kademlia::Bucket| Seats {
-        entries: bucket.entries().iter().map(seat).collect(),
+        entries: bucket.entries().map(seat).collect(),
         waiting: bucket.replacements().iter().map(seat).collect(),
     };
     table.buckets().iter().map(bucket).collect()
@@ -99,8 +99,8 @@ proptest! {
                     if let Placed::Waits(Some(oldest)) = placed {
                         let shared = shared_bits(8, own.into(), first.into()) as usize;
                         let bucket = &table.buckets()[shared.min(table.buckets().len() - 1)];
-                        prop_assert_eq!(bucket.entries()[0].contact, oldest);
-                        prop_assert!(now.since_ms(bucket.entries()[0].seen) >= 10);
+                        prop_assert_eq!(bucket.entries().next().unwrap().contact, oldest);
+                        prop_assert!(now.since_ms(bucket.entries().next().unwrap().seen) >= 10);
                     }
                 }
                 Step::Asks(first, subnet) => {
@@ -162,6 +162,6 @@ fn a_full_table_is_as_small_as_stated() {
     }
     assert_eq!((table.len(), table.buckets().len()), (260, 14));
     // 24 places for each bucket.
-    assert!(table.bytes() <= 34 * 1024, "{}", table.bytes());
+    assert!(table.bytes() <= 36 * 1024, "{}", table.bytes());
     assert_eq!(size_of::<Entry>(), 104);
 }

@@ -10,6 +10,7 @@
 //!   machine matters little; two by the wall's, from the first start to the last end;
 //! * a round has as many operations as take a map half a millisecond, so that seldom somebody else
 //!   gets a processor in the middle of it; `Grow` has all its keys;
+//! * `ours+cb` is ours with crossbeam-epoch as the reclaimer;
 //! * `bytes` is what the allocator was asked for, for an entry of 100,000.
 //!
 //! `FILTER` is a part of a line's name, such as `HotKey/2/32` (load, threads, bytes of a key).
@@ -30,6 +31,7 @@ use std::thread;
 use std::time::Instant;
 
 use cloakroom_shards::Shards;
+use cloakroom_shards::reclaim::Crossbeam;
 
 use rivals::{Key, Map, Mutexed, Seeded, Worker};
 
@@ -221,10 +223,11 @@ impl Rival {
         Self { name, rounds: rounds::<K, M>, bytes: bytes::<K, M> }
     }
 
-    /// Ours first.
+    /// Ours first, then ours with the other reclaimer.
     fn all<K: Key>() -> Vec<Self> {
         vec![
             Self::new::<K, Shards>("ours"),
+            Self::new::<K, Shards<Crossbeam>>("ours+cb"),
             Self::new::<K, Mutexed<Mutex<HashMap<K, u64, Seeded>>>>("mutex"),
             Self::new::<K, Mutexed<parking_lot::Mutex<HashMap<K, u64, Seeded>>>>("parking"),
             Self::new::<K, dashmap::DashMap<K, u64, Seeded>>("dashmap"),
@@ -248,7 +251,8 @@ fn line(name: &str, all: &[Vec<f64>], names: &[&str], least: bool) {
     for figure in &medians {
         print!(" {figure:8.2}");
     }
-    let (ours, rivals) = (&all[0], 1..all.len());
+    let ours = &all[0];
+    let rivals = (0..all.len()).filter(|&at| !names[at].starts_with("ours"));
     let order = |a: &usize, b: &usize| medians[*a].total_cmp(&medians[*b]);
     let best = if least { rivals.min_by(order) } else { rivals.max_by(order) };
     let best = best.expect("a rival");

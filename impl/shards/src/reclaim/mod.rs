@@ -10,9 +10,11 @@
 //!
 //! What it does not do: find out what is garbage. The map says so.
 
+pub mod crossbeam;
 pub mod epoch;
 pub mod still;
 
+pub use crossbeam::Crossbeam;
 pub use epoch::{Epoch, EpochAfter, Hasty, Leaking};
 pub use still::Still;
 

@@ -10,7 +10,9 @@
 use std::alloc::{Layout, alloc};
 use std::ptr;
 
-use cloakroom_shards::reclaim::{Epoch, Garbage, Guard, Hasty, Leaking, Local, Reclaim, Still};
+use cloakroom_shards::reclaim::{
+    Crossbeam, Epoch, Garbage, Guard, Hasty, Leaking, Local, Reclaim, Still,
+};
 use cloakroom_shards::sync::{
     Arc, AtomicPtr, Canary, Ordering, UnsafeCell, release, resume, thread,
 };
@@ -160,6 +162,7 @@ pub(crate) fn run(scenario: &'static Scenario, reclaimer: Reclaimer, run: &Run) 
         Reclaimer::Epoch => run_with::<Epoch>(scenario, run),
         Reclaimer::Hasty => run_with::<Hasty>(scenario, run),
         Reclaimer::Leaking => run_with::<Leaking>(scenario, run),
+        Reclaimer::Crossbeam => run_with::<Crossbeam>(scenario, run),
     }
 }
 

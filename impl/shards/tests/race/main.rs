@@ -52,7 +52,7 @@ fn the_task_of_a_checked_build() {
 fn with_real_threads() {
     if outer() {
         for scenario in SCENARIOS.iter() {
-            for reclaimer in [Reclaimer::Still, Reclaimer::Epoch] {
+            for reclaimer in [Reclaimer::Still, Reclaimer::Epoch, Reclaimer::Crossbeam] {
                 let plan = Plan { most: Some(100), ..explore::plan(Mode::Plain) };
                 drop(explore::exploration(scenario, reclaimer, &plan));
             }

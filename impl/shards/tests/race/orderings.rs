@@ -275,6 +275,8 @@ pub(crate) fn leave_sites() {
             crate::explore::exploration(scenario, Reclaimer::Epoch, &plan);
         }
     }
+    let plan = Plan { most: Some(300), preemptions: Some(0), ..plan(Mode::Plain) };
+    crate::explore::exploration(scenario("retire pin"), Reclaimer::Crossbeam, &plan);
     let seen: Vec<String> = seen().iter().map(|site| format!("{site:?}")).collect();
     let path = variable("CLOAKROOM_SITES").expect("where to write the sites");
     fs::write(path, seen.join("\n")).expect("the file of sites");

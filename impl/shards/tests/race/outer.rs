@@ -20,6 +20,10 @@ fn folder(checker: &str) -> PathBuf {
 /// The test, built for a checker.
 fn built(checker: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut flags = format!("--cfg cloakroom_{checker}");
+    if checker == "loom" {
+        flags.push_str(" --cfg crossbeam_loom");
+    }
     let mut command = Command::new(cargo);
     command
         .args(["test", "-p", "cloakroom-shards", "--test", "race", "--no-run"])
@@ -27,7 +31,7 @@ fn built(checker: &str) -> PathBuf {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         // It is built anew with each change, and not debugged.
         .env("CARGO_PROFILE_TEST_DEBUG", "0")
-        .env("RUSTFLAGS", format!("--cfg cloakroom_{checker}"))
+        .env("RUSTFLAGS", flags)
         .env("CARGO_TARGET_DIR", folder(checker));
     let output = command.output().expect("cargo runs");
     let said = String::from_utf8_lossy(&output.stderr);

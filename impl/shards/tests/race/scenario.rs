@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cloakroom_pool::Cas;
-use cloakroom_shards::reclaim::{Epoch, Hasty, Leaking, Reclaim, Still};
+use cloakroom_shards::reclaim::{Crossbeam, Epoch, Hasty, Leaking, Reclaim, Still};
 use cloakroom_shards::sync::{Arc, UnsafeCell, Unseen, resume, thread};
 use cloakroom_shards::{Handle, Shards};
 use cloakroom_specs::map::{Answer, Call, Done, Order, explainable};
@@ -65,6 +65,8 @@ pub(crate) enum Reclaimer {
     Hasty,
     /// As `Epoch`, and frees nothing.
     Leaking,
+    /// The other one, by crossbeam-epoch.
+    Crossbeam,
 }
 
 /// What differs between runs.
@@ -368,6 +370,7 @@ impl Scenario {
             Reclaimer::Epoch => self.run_with::<Epoch>(run),
             Reclaimer::Hasty => self.run_with::<Hasty>(run),
             Reclaimer::Leaking => self.run_with::<Leaking>(run),
+            Reclaimer::Crossbeam => self.run_with::<Crossbeam>(run),
         }
     }
 

@@ -52,8 +52,8 @@ pub(crate) struct Row {
     pub(crate) set: Set,
 }
 
-const RECLAIMERS: [(&str, Reclaimer); 2] =
-    [("still", Reclaimer::Still), ("epoch", Reclaimer::Epoch)];
+const RECLAIMERS: [(&str, Reclaimer); 3] =
+    [("still", Reclaimer::Still), ("epoch", Reclaimer::Epoch), ("crossbeam", Reclaimer::Crossbeam)];
 const SEARCHES: [(&str, Search); 4] = [
     ("plain", Search::Plain),
     ("rmw", Search::Rmw),

@@ -9,7 +9,7 @@ pub(crate) type Added = Vec<(u8, Vec<u8>)>;
 /// The highest tag of a kind, from the tables of `specs/wire.md`.
 pub(crate) fn highest(kind: Kind) -> u8 {
     match kind.0 {
-        0x01 | 0x82 => 1,
+        0x01 | 0x40 | 0x82 => 1,
         0x02 | 0x03 | 0x83 | 0x84 | 0xff => 2,
         0x04 => 3,
         _ => 0,

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use cloakroom_wire::{
     Address, Contact, ErrorCode, Fields, Kind, NodeId, NodeKey, OwnedAnswer, OwnedBody,
-    OwnedContent, OwnedFields, OwnedMessage, OwnedRecord, OwnedRequest, RecordKey, RequestId,
-    StorePurpose, StoreStatus,
+    OwnedContent, OwnedFields, OwnedMessage, OwnedNotice, OwnedRecord, OwnedRequest, RecordKey,
+    RequestId, StorePurpose, StoreStatus,
 };
 use proptest::prelude::*;
 
@@ -101,6 +101,8 @@ pub(crate) fn message() -> impl Strategy<Value = OwnedMessage> {
         4 => (prop::option::of(contact()), request())
             .prop_map(|(from, request)| OwnedBody::Request { from, request }),
         4 => answer().prop_map(OwnedBody::Answer),
+        2 => prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6)
+            .prop_map(|parts| OwnedBody::Notice(OwnedNotice::Slots { parts })),
         1 => unknown,
     ];
     (any::<u64>(), body).prop_map(|(id, body)| OwnedMessage { request_id: RequestId(id), body })

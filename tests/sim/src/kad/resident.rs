@@ -4,7 +4,7 @@
 //! * a message that cannot be decoded is answered as `specs/wire.md` says, by its header;
 //! * what is watched is copied, never changed.
 
-use cloakroom_kademlia::{Event, Kademlia, Moment, Peer};
+use cloakroom_kademlia::{Event, Held, Kademlia, Moment, Peer};
 use cloakroom_wire::{
     Answer, Body, Contact, ErrorCode, Header, Message, NodeId, OwnedBody, OwnedMessage,
     OwnedRequest, RequestId,
@@ -57,11 +57,14 @@ pub struct Ask {
     pub named: Vec<NodeId>,
 }
 
-/// What a crash leaves: the contacts of the routing table. Records are in memory only.
+/// What a crash leaves: the contacts of the routing table, and what must be kept of the records. The
+/// disk has everything that was ever acknowledged: no write is on its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
     /// Of the table.
     pub contacts: Vec<Contact>,
+    /// Replicas, and numbers that must not fall.
+    pub records: Vec<Held>,
 }
 
 /// The engine's time, as the machine has it.
@@ -224,6 +227,10 @@ impl Machine for Resident {
     fn crash(self) -> Disk {
         let buckets = self.kademlia().map_or(&[][..], |kademlia| kademlia.table().buckets());
         let entries = buckets.iter().flat_map(cloakroom_kademlia::Bucket::entries);
-        Disk { contacts: entries.map(|entry| entry.contact).collect() }
+        let kept = self.kademlia().into_iter().flat_map(|kademlia| kademlia.records().kept());
+        Disk {
+            contacts: entries.map(|entry| entry.contact).collect(),
+            records: kept.cloned().collect(),
+        }
     }
 }

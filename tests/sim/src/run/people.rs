@@ -218,6 +218,7 @@ impl People {
         let mut bootstrap: Vec<Contact> = Vec::new();
         if let Some(disk) = disk {
             kademlia.restore(moment(now), &disk.contacts);
+            kademlia.restore_records(moment(now), disk.records);
         }
         for _ in 0..BOOTSTRAP * 2 {
             if let Some(known) = self.census.any(&mut self.random)

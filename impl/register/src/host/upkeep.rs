@@ -1,0 +1,167 @@
+//! What a node does without being asked: learners pull, sealed members announce and ask, proposals
+//! are tried again, tombstones are collected and brought to members that have missed them.
+//!
+//! Invariants:
+//! * all of it may be done at any time, any number of times, by anybody: it changes how long things
+//!   take, never what holds;
+//! * one proposal to a view and start: two would share ballots (REG-1).
+//!
+//! What it does not do: choose members of views.
+
+use alloc::vec::Vec;
+
+use super::operations::MOST_DOUBLINGS;
+use super::{Host, Moment, Work};
+use crate::ballot::Ballot;
+use crate::collection::Collector;
+use crate::decree::Decree;
+use crate::durable::Life;
+use crate::id::{Epoch, Key, NodeId, OperationId, Slot};
+use crate::message::{Body, Envelope, Message};
+use crate::operation::{Call, Expected, Operation};
+use crate::record::Accepted;
+use crate::view::View;
+
+/// The next view is decided; and are you active in it?
+fn tell(previous: &View, next: &View, to: NodeId) -> [Envelope; 2] {
+    let slot = previous.slot();
+    let body = Body::Decided { previous: previous.clone(), next: next.clone() };
+    let decided = Message { slot, epoch: previous.epoch(), body };
+    let asked = Message { slot, epoch: next.epoch(), body: Body::AreYouActive };
+    [decided, asked].map(|message| Envelope { to, message })
+}
+
+/// A view that is proposed.
+#[derive(Clone, Debug)]
+pub(super) struct Proposal {
+    pub(super) decree: Decree,
+    pub(super) retry_at: Moment,
+    tries: u32,
+}
+
+/// A tombstone that is being collected.
+#[derive(Clone, Debug)]
+pub(super) struct Collection {
+    pub(super) collector: Collector,
+    tombstone: Ballot,
+    /// How often it was asked about before.
+    swept: u32,
+}
+
+/// How many tombstones of a slot one collection asks about.
+const SWEPT: usize = 64;
+
+impl Host {
+    /// Proposes a view to follow the one in which this member votes. Nothing happens when it already
+    /// proposes one there, when the view does not follow, or when this member has no seat to propose
+    /// from.
+    pub fn propose(&mut self, now: Moment, candidate: &View) -> Work {
+        let mut work = Work::default();
+        let slot = candidate.slot();
+        let Some(view) = self.known.get(&slot) else { return work };
+        let Some(seat) = view.seat_of(self.me) else { return work };
+        let follows = view.epoch().next() == Some(candidate.epoch());
+        let replica = self.replicas.get(&(slot, view.epoch()));
+        let is_active = replica.is_some_and(|replica| replica.durable().life == Life::Active);
+        if !follows || !is_active || self.proposals.contains_key(&slot) {
+            return work;
+        }
+        let (decree, change) = Decree::begin(view.clone(), seat, self.boot, candidate.clone());
+        work.send.extend(change.send);
+        let retry_at = now.plus_ms(self.waits.answers_ms);
+        self.proposals.insert(slot, Proposal { decree, retry_at, tries: 0 });
+        self.settle(now, work)
+    }
+
+    /// Proposals whose time has come. Others may propose as well: each waits longer and longer, at
+    /// random, so that one of them has the time for its two rounds.
+    pub(super) fn propose_again(&mut self, now: Moment, work: &mut Work) {
+        let due = self.proposals.iter().filter(|(_, proposal)| proposal.retry_at <= now);
+        let due: Vec<Slot> = due.map(|(slot, _)| *slot).collect();
+        for slot in due {
+            let tries = self.proposals.get(&slot).map_or(0, |proposal| proposal.tries);
+            let more = self.below(self.waits.answers_ms << tries.min(MOST_DOUBLINGS));
+            let Some(proposal) = self.proposals.get_mut(&slot) else { continue };
+            proposal.tries += 1;
+            proposal.retry_at = now.plus_ms(self.waits.answers_ms + more);
+            work.send.extend(proposal.decree.retry().send);
+        }
+    }
+
+    pub(super) fn keep_up(&mut self, now: Moment, work: &mut Work) {
+        let restless: Vec<(Slot, Epoch)> = self.restless.iter().copied().collect();
+        for place in restless {
+            // A retired one whose next view is over has nothing left to tell.
+            self.rest(place, now);
+            let Some(replica) = self.replicas.get(&place) else { continue };
+            work.send.extend(replica.pull());
+            if let Life::Sealed { next } | Life::Retired { next } = &replica.durable().life {
+                for to in self.untold(place) {
+                    work.send.extend(tell(replica.view(), next, to));
+                }
+            }
+        }
+        let idle = self.restless.is_empty();
+        // Not in step with others.
+        let wait = self.waits.upkeep_ms + self.below(self.waits.upkeep_ms / 4);
+        self.upkeep_at = if idle { Moment::NEVER } else { now.plus_ms(wait) };
+    }
+
+    /// Begins to collect tombstones.
+    pub(super) fn sweep(&mut self, now: Moment, work: &mut Work) {
+        let wait = self.waits.collect_ms + self.below(self.waits.collect_ms / 4);
+        self.collect_at = now.plus_ms(wait);
+        let before = core::mem::take(&mut self.collections);
+        let is_active = |place: &(Slot, Epoch)| {
+            let replica = self.replicas.get(place);
+            replica.is_some_and(|replica| replica.durable().life == Life::Active)
+        };
+        let places = self.known.values().map(|view| (view.slot(), view.epoch()));
+        let places: Vec<(Slot, Epoch)> = places.filter(is_active).collect();
+        for (slot, epoch) in places {
+            for (key, accepted) in self.tombstones(slot, epoch) {
+                let Some(view) = self.known.get(&slot).cloned() else { continue };
+                let begun = Collector::begin(view, key.clone(), &accepted);
+                let Some((collector, send)) = begun else { continue };
+                work.send.extend(send);
+                let tombstone = accepted.ballot;
+                let place = (slot, key);
+                let same = before.get(&place).filter(|before| before.tombstone == tombstone);
+                let swept = same.map_or(0, |before| before.swept + 1);
+                if swept.is_power_of_two() {
+                    self.rewrite(now, slot, &place.1, work);
+                }
+                self.collections.insert(place, Collection { collector, tombstone, swept });
+            }
+        }
+    }
+
+    fn tombstones(&self, slot: Slot, epoch: Epoch) -> Vec<(Key, Accepted)> {
+        let records = self.replicas.get(&(slot, epoch)).map(|replica| &replica.durable().records);
+        let removed = records.into_iter().flatten().filter_map(|(key, record)| {
+            let accepted = record.accepted.as_ref().filter(|accepted| accepted.is_tombstone())?;
+            Some((key.clone(), accepted.clone()))
+        });
+        removed.take(SWEPT).collect()
+    }
+
+    /// A member has missed the tombstone, and nothing would ever bring it there: whoever reads finds a
+    /// majority that agrees. To remove once more what is removed tells everybody. More seldom each
+    /// time, since perhaps the member is away for long; and not all members at once.
+    fn rewrite(&mut self, now: Moment, slot: Slot, key: &Key, work: &mut Work) {
+        if self.below(2) > 0 {
+            return;
+        }
+        self.owned += 1;
+        let mut id = [0xff; 16];
+        id[1..6].copy_from_slice(&self.me.node.0[..5]);
+        id[6..10].copy_from_slice(&self.boot.0.to_be_bytes());
+        id[10..].copy_from_slice(&self.owned.to_be_bytes()[2..]);
+        let id = OperationId(id);
+        let call = Call::CompareAndSet { expected: Expected::Absent, new: None };
+        let operation = Operation { id, key: key.clone(), call, bound: None };
+        self.own.insert(id);
+        let give_up_at = now.plus_ms(self.waits.answers_ms * 4);
+        self.start_at(now, slot, [operation].into(), |_| give_up_at, work);
+    }
+}

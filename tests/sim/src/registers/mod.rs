@@ -1,0 +1,105 @@
+//! The registers in the simulator: whole clusters of real hosts over real bytes, from one seed each;
+//! every durable state past the predicates, every history past the judge, then a healing that
+//! demands progress.
+//!
+//! | file | what |
+//! |---|---|
+//! | `plan.rs` | what a seed means |
+//! | `resident.rs` | a host as a machine of the engine, with a disk that takes its time |
+//! | `client.rs` | callers of registers and of a pool on registers |
+//! | `chaos.rs` | who calls, crashes, cuts, proposes; the healing |
+//! | `audit.rs` | REG-1 to REG-13 on what is durable and what was told |
+//! | `verdict.rs` | the judge of histories |
+//! | `command.rs` | `sim registers` |
+//!
+//! Invariants: SIM-1, as everywhere here. A seed that fails fails again.
+//!
+//! What it does not do: clients over the network; they hand calls to a node and hear from it, or lose
+//! it by its crash. Lost majorities, forced genesis. Members that lie.
+
+mod audit;
+mod chaos;
+mod client;
+pub mod command;
+mod plan;
+mod resident;
+mod verdict;
+
+use chaos::{Chaos, Fault};
+pub use plan::Plan;
+
+/// What became of one seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which.
+    pub seed: u64,
+    /// In a few words, if it failed.
+    pub fault: Option<String>,
+    /// The judge's picture of the history that fails, if that is what failed.
+    pub picture: String,
+    /// Every step, if it was wanted.
+    pub log: Vec<String>,
+    /// The trace's hash: SIM-1.
+    pub hash: u64,
+    /// Nodes at the beginning.
+    pub nodes: u32,
+    /// Virtual milliseconds.
+    pub simulated_ms: u64,
+    /// Messages that reached a machine.
+    pub messages: u64,
+    /// Calls of clients.
+    pub calls: u64,
+    /// Durable states judged.
+    pub states: u64,
+    /// States chosen.
+    pub choices: u64,
+    /// Tombstones dropped, at one member each.
+    pub drops: u64,
+    /// Snapshots dropped.
+    pub retired: u64,
+    /// Crashes, lost disks, proposals, cuts, joins and leaves.
+    pub faults: u64,
+    /// Of the judged histories, those that were undecided.
+    pub undecided: u64,
+}
+
+/// Runs one seed.
+pub fn run(seed: u64, log: bool) -> Outcome {
+    run_plan(Plan::of(seed), log)
+}
+
+/// Runs a plan.
+pub fn run_plan(plan: Plan, log: bool) -> Outcome {
+    let (seed, nodes, ids) = (plan.seed, plan.nodes, plan.ids);
+    let (mut chaos, mut world) = Chaos::begin(plan, log);
+    chaos.run(&mut world);
+    let judged = verdict::verdict(&chaos.book, ids, &format!("seed {seed}"));
+    let mut picture = String::new();
+    if let Some((words, page)) = judged.wrong {
+        // A history that fails says more than a node that does.
+        chaos.fault = Some(Fault::NotLinearizable(words));
+        picture = page;
+    }
+    let counts = chaos.counts;
+    Outcome {
+        seed,
+        fault: chaos.fault.map(|fault| match fault {
+            Fault::Objection(objection, at) => format!("{objection} at {at}"),
+            Fault::NoProgress(what) => format!("no progress: {what}"),
+            Fault::NotLinearizable(what) => format!("REG-9: not linearizable: {what}"),
+        }),
+        picture,
+        log: chaos.log.unwrap_or_default(),
+        hash: world.trace().hash(),
+        nodes,
+        simulated_ms: world.now().0 / 1000,
+        messages: world.total().received,
+        calls: counts.calls,
+        states: chaos.auditor.states,
+        choices: chaos.auditor.choices,
+        drops: chaos.auditor.drops,
+        retired: chaos.auditor.retired,
+        faults: counts.crashes + counts.lost + counts.proposals + counts.cuts + counts.moves,
+        undecided: judged.undecided,
+    }
+}
