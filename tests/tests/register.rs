@@ -7,12 +7,13 @@ use cloakroom_tests::Repository;
 use cloakroom_tests::register::Register;
 
 /// Where a file that names a property must be a site of it.
-const UPHOLDING: [&str; 6] = [
+const UPHOLDING: [&str; 7] = [
     "impl/pool/src",
     "impl/register/src",
     "impl/shards/src",
     "impl/wire/src",
     "impl/kademlia/src",
+    "impl/node/src",
     "impl/server/src",
 ];
 
