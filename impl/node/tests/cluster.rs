@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom_kademlia::{Judge, Moment, Parameters, Peer};
 use cloakroom_node::{Answer, Effects, Founder, Genesis, Input, Node, Patience, Setup, Zone};
+use cloakroom_register::kept::{self, Change};
 use cloakroom_register::{
     Call, Disk, Expected, Incarnation, Key, Life, Member, Operation, OperationId, Outcome, Value,
     View, Waits,
 };
-use cloakroom_wire::{Address, Contact, Message, NodeId, NodeKey};
+use cloakroom_wire::{Address, Contact, DecodeError, Message, NodeId, NodeKey};
 
 /// Not SHA-256, but as even for a test.
 fn hash(bytes: &[u8]) -> [u8; 32] {
@@ -28,11 +29,19 @@ fn contact(number: u8) -> Contact {
     Contact { id, address: Address::v4([10, 0, number, 1], 7400), key: NodeKey([number; 32]) }
 }
 
+type File = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn read(file: &File) -> Result<Option<Disk>, (Vec<u8>, DecodeError)> {
+    kept::disk(file.iter().map(|(key, value)| (&key[..], &value[..])))
+}
+
 struct World {
     now: Moment,
     setup: Setup,
     nodes: BTreeMap<u8, Node>,
     disks: BTreeMap<u8, Disk>,
+    /// The same disks in bytes.
+    files: BTreeMap<u8, File>,
     /// By time, then by order of sending.
     on_the_way: BTreeMap<(Moment, u64), (u8, u8, Vec<u8>)>,
     sent: u64,
@@ -64,6 +73,7 @@ impl World {
             setup,
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
+            files: BTreeMap::new(),
             on_the_way: BTreeMap::new(),
             sent: 0,
             cut: BTreeSet::new(),
@@ -73,6 +83,7 @@ impl World {
         for number in 0..u8::try_from(zones.len()).unwrap() {
             let me = Member { node: contact(number).id, incarnation: Incarnation(0) };
             world.disks.insert(number, Disk::new(me));
+            world.write(number, kept::owner(me));
             world.start(number);
         }
         world
@@ -81,9 +92,20 @@ impl World {
     fn start(&mut self, number: u8) {
         let seed = u64::from(number) + self.now.0;
         let setup = Setup { contact: contact(number), seed, ..self.setup.clone() };
-        let (node, effects) = Node::start(self.now, setup, &self.disks[&number]).unwrap();
+        let disk = read(&self.files[&number]).unwrap().expect("it has an owner");
+        assert_eq!(disk, self.disks[&number], "bytes are read as they were written");
+        let (node, effects) = Node::start(self.now, setup, &disk).unwrap();
         self.nodes.insert(number, node);
         self.follow(number, effects);
+    }
+
+    fn write(&mut self, number: u8, change: Change) {
+        let file = self.files.entry(number).or_default();
+        match change {
+            Change::Put(key, value) => drop(file.insert(key, value)),
+            Change::Remove(key) => drop(file.remove(&key)),
+            Change::RemoveAll(prefix) => file.retain(|key, _| !key.starts_with(&prefix)),
+        }
     }
 
     fn crash(&mut self, number: u8) {
@@ -93,6 +115,8 @@ impl World {
     fn follow(&mut self, number: u8, effects: Effects) {
         let disk = self.disks.get_mut(&number).unwrap();
         effects.persist.iter().for_each(|save| disk.apply(save));
+        let changes = effects.persist.iter().flat_map(|save| kept::changes(save).unwrap());
+        changes.for_each(|change| self.write(number, change));
         for transmit in effects.send {
             let to = (0..=u8::MAX).find(|&other| contact(other).id == transmit.to.id).unwrap();
             if self.cut.contains(&number) || self.cut.contains(&to) {
@@ -310,4 +334,31 @@ fn who_is_cut_off_proposes_nothing_and_the_others_go_on_without_it() {
     world.pass_ms(60_000);
     assert!(!world.is_named(4));
     assert!(matches!(world.put(4, "key", "coat"), Outcome::Set(_)), "it finds those who can");
+}
+
+#[test]
+fn a_damaged_disk_is_refused_and_never_read_as_one_that_has_forgotten_something() {
+    let mut world = World::new(&APART, 4, 3);
+    for key in 0..8 {
+        assert!(matches!(world.put(0, &format!("key {key}"), "coat"), Outcome::Set(_)));
+    }
+    world.crash(1);
+    world.pass_ms(60_000);
+    let letters: BTreeSet<u8> =
+        world.files.values().flat_map(|file| file.keys().map(|key| key[0])).collect();
+    assert_eq!(letters, BTreeSet::from(*b"mbvlfdr"), "every kind of entry is there");
+    for (number, file) in &world.files {
+        assert_eq!(read(file), Ok(Some(world.disks[number].clone())));
+        for (key, value) in file {
+            let mut damaged = file.clone();
+            damaged.insert(key.clone(), value[..value.len() - 1].to_vec());
+            assert!(read(&damaged).is_err(), "one byte short: {key:?}");
+            damaged.insert(key.clone(), [value, &b"x"[..]].concat());
+            assert!(read(&damaged).is_err(), "one byte long: {key:?}");
+            damaged.remove(key);
+            // A record that is gone leaves no trace: a checksum's affair.
+            assert!(read(&damaged).is_err() || key[0] == b'r', "lost: {key:?}");
+        }
+    }
+    assert_eq!(read(&File::new()), Ok(None));
 }

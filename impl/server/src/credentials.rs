@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cloakroom_wire::NodeId;
+use cloakroom_wire::{NodeId, NodeKey};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
@@ -78,6 +78,11 @@ impl Credentials {
     /// The node's id.
     pub fn id(&self) -> NodeId {
         self.key.id()
+    }
+
+    /// The node's public key.
+    pub fn public(&self) -> NodeKey {
+        self.key.public()
     }
 
     /// The cluster's id.

@@ -27,6 +27,7 @@ use quinn::{
     ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::peers::Peers;
@@ -110,6 +111,8 @@ pub struct Transport {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Messages are sent from threads outside of it too.
+    runtime: Handle,
     endpoint: Endpoint,
     limits: Limits,
     outgoing: Mutex<Outgoing>,
@@ -142,7 +145,9 @@ impl Transport {
             .map_err(failed)?;
         let (arrivals, arrived) = mpsc::channel(limits.arrivals);
         let (outgoing, peers) = (Mutex::new(outgoing), Mutex::new(Peers::default()));
-        let shared = Arc::new(Shared { endpoint, limits, outgoing, peers, arrivals });
+        let handle = Handle::current();
+        let shared =
+            Arc::new(Shared { runtime: handle, endpoint, limits, outgoing, peers, arrivals });
         tokio::spawn(incoming::accept(Arc::clone(&shared)));
         Ok((Self { shared }, arrived))
     }
@@ -193,6 +198,7 @@ impl Transport {
     /// Ends all connections, and waits until the peers know, or long enough.
     pub async fn close(&self) {
         let (code, reason) = Close::Leaving.frame();
+        lock(&self.shared.peers).forget_queues();
         self.shared.endpoint.close(code, reason);
         self.shared.endpoint.wait_idle().await;
     }
@@ -201,6 +207,7 @@ impl Transport {
 impl Drop for Transport {
     fn drop(&mut self) {
         let (code, reason) = Close::Leaving.frame();
+        lock(&self.shared.peers).forget_queues();
         self.shared.endpoint.close(code, reason);
     }
 }

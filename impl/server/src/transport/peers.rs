@@ -69,6 +69,13 @@ impl Peers {
         }
     }
 
+    /// What waits is not sent any more; the tasks that would have sent it end.
+    pub(crate) fn forget_queues(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.queue = None;
+        }
+    }
+
     fn newest(&self, id: NodeId) -> Option<Connection> {
         self.peers.get(&id)?.connections.last().cloned()
     }
@@ -95,7 +102,7 @@ pub(crate) fn send(
     let peer = peers.peers.entry(to).or_default();
     let queue = peer.queue.get_or_insert_with(|| {
         let (queue, waiting) = mpsc::channel(shared.limits.queue_per_peer);
-        tokio::spawn(deliver(Arc::clone(shared), to, waiting));
+        shared.runtime.spawn(deliver(Arc::clone(shared), to, waiting));
         queue
     });
     match queue.try_send((address, message)) {
