@@ -53,6 +53,25 @@ const LAYERS: &[Layer] = &[
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
     },
+    // Pure: lets the protocols of a node share connections, disk and clock.
+    Layer {
+        member: "cloakroom-node",
+        may: &["cloakroom-kademlia", "cloakroom-register", "cloakroom-wire"],
+        may_in_tests: &[],
+    },
+    // Sockets around the pure parts.
+    Layer {
+        member: "cloakroom-server",
+        may: &[
+            "cloakroom-kademlia",
+            "cloakroom-node",
+            "cloakroom-pool",
+            "cloakroom-register",
+            "cloakroom-stores",
+            "cloakroom-wire",
+        ],
+        may_in_tests: &[],
+    },
     // The command runs a pool on a store, or on the map in memory. It ships the oracle too: `replay`
     // answers the user's question whether the pool did right, and its judge must not be the pool's
     // own code. And it ships the simulator: `sim` answers how a network would behave before it is
