@@ -102,7 +102,7 @@ impl Cluster {
             let server = self.servers[at].as_ref().unwrap();
             match server.call(operation.clone(), 3000).await.unwrap() {
                 Reply::Ended(Outcome::Unknown(bound)) => operation.bound = Some(bound),
-                Reply::Ended(Outcome::Unavailable) => {}
+                Reply::Ended(Outcome::Unavailable) => operation.bound = None,
                 Reply::Ended(outcome) => return outcome,
                 Reply::Elsewhere(view) => at = self.number_of(view.members()[0].node),
             }
