@@ -197,7 +197,7 @@ fn operation(number: u64, dice: &mut Dice) -> Operation {
     Operation { id, key: Key::from(&b"k"[..]), call, bound: None }
 }
 
-/// How often what a witness wants was ends: done, failed, unknown, done in a second attempt, failed
+/// How often each kind of end was seen: done, failed, unknown, done in a second attempt, failed
 /// in one, unknown in one that came to its end.
 type Ends = [u32; 6];
 
@@ -251,6 +251,6 @@ fn registers_answer_attempts_as_specified() {
     for seed in 0..20_000 {
         run(seed, &mut ends);
     }
-    // Each kind of end was ends, and not by chance alone.
+    // Each kind of end was seen, and not by chance alone.
     assert!(ends.iter().all(|&times| times > 100), "{ends:?}");
 }
