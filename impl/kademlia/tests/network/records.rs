@@ -170,7 +170,7 @@ fn a_closer_newcomer_gets_the_records_that_are_its_own() {
 #[test]
 fn a_handover_whose_message_is_lost_is_tried_again() {
     let mut world = World::joined(60, Parameters::default(), 18);
-    let keys: Vec<RecordKey> = (0..200).map(|_| key(&mut world)).collect();
+    let keys: Vec<RecordKey> = (0..1000).map(|_| key(&mut world)).collect();
     for &key in &keys {
         publish(&mut world, 0, &record(key, NodeId([1; 32]), 1, 20 * HOUR_MS));
     }
