@@ -142,6 +142,8 @@ pub enum Action {
     Step(u8),
     /// A caller's compare-and-set has an unknown outcome.
     Lose(u8, Lost),
+    /// On registers: it follows a state that was there so many versions ago.
+    Stale(u8, u8),
     /// A caller finds the map unreachable.
     Cut(u8),
     /// What was on its way arrives.
@@ -295,6 +297,10 @@ impl CheckPool {
                 state.unknowns -= 1;
                 self.step(state, caller, Some(lost))
             }
+            Action::Stale(caller, behind) => {
+                state.unknowns -= 1;
+                self.attempt(state, caller, Reach::Stale(behind.into()))
+            }
             Action::Cut(caller) => {
                 state.cuts -= 1;
                 if self.bounds.attempts > 0 {
@@ -402,9 +408,7 @@ impl Explore for CheckPool {
                 actions.push(Action::Cut(name));
             }
             if self.bounds.attempts > 0 {
-                if state.unknowns > 0 && self.may_send(state, &writes) {
-                    actions.push(Action::Lose(name, Lost::Later));
-                }
+                self.offer_losses(state, name, &writes, actions);
             } else if state.unknowns > 0 && matches!(writes, Request::CompareAndSet { .. }) {
                 let all = [Lost::Never, Lost::Applied, Lost::Later];
                 actions.extend(all.map(|lost| Action::Lose(name, lost)));
@@ -455,6 +459,9 @@ impl Explore for CheckPool {
             Action::Step(caller) => format!("{}: {}", name(caller), pending(caller)),
             Action::Lose(caller, lost) => {
                 format!("{}: {}, answered Unknown: {lost:?}", name(caller), pending(caller))
+            }
+            Action::Stale(caller, behind) => {
+                format!("{}: {}, {behind} too late", name(caller), pending(caller))
             }
             Action::Cut(caller) => format!("{}: {}, unreachable", name(caller), pending(caller)),
             Action::Arrive(which) => {

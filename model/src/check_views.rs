@@ -10,3 +10,4 @@
 
 pub mod decree;
 pub mod handover;
+mod symmetry;

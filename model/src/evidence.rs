@@ -32,10 +32,10 @@ pub fn verdict(check: &Check, outcome: &Outcome) -> String {
 }
 
 /// Asks all tools, with progress on the terminal.
-pub fn opinions() -> Vec<Opinion> {
+pub fn opinions(deep: bool) -> Vec<Opinion> {
     use std::io::IsTerminal;
     let shows = std::io::stderr().is_terminal();
-    let opinions = opinions::run(&mut |what| {
+    let opinions = opinions::run(deep, &mut |what| {
         if shows {
             eprint!("\r\x1b[K{what} ");
         }

@@ -17,6 +17,7 @@ pub mod checks;
 pub mod evidence;
 pub mod hashed;
 pub mod opinions;
+pub mod register_twin;
 pub mod search;
 mod seated;
 mod shards;

@@ -56,6 +56,9 @@ enum Command {
         /// Fail also where a tool is not installed.
         #[arg(long)]
         require_all: bool,
+        /// Also about bounds that take many minutes, of the registers' twin.
+        #[arg(long)]
+        deep: bool,
     },
     /// Run all checks and opinions, and rewrite `specs/CLAIMS.md` and `model/traces` from them.
     Evidence {
@@ -74,7 +77,7 @@ fn main() -> ExitCode {
         Command::Check { name, deep, quick } => check(name.as_deref(), tier(deep, quick)),
         Command::Explore { name, address } => explore(&name, &address),
         Command::Replay { file } => replay(&file),
-        Command::Opinions { require_all } => Ok(opinions(require_all)),
+        Command::Opinions { require_all, deep } => Ok(opinions(require_all, deep)),
         Command::Evidence { deep, verify } => rewrite(tier(deep, false), verify),
     };
     match result {
@@ -200,13 +203,13 @@ fn replay(file: &std::path::Path) -> Result<bool, String> {
     }
 }
 
-fn opinions(require_all: bool) -> bool {
-    evidence::agree(&ask_all(), require_all)
+fn opinions(require_all: bool, deep: bool) -> bool {
+    evidence::agree(&ask_all(deep), require_all)
 }
 
 /// Asks all tools and prints what they say.
-fn ask_all() -> Vec<Opinion> {
-    let opinions = evidence::opinions();
+fn ask_all(deep: bool) -> Vec<Opinion> {
+    let opinions = evidence::opinions(deep);
     for opinion in &opinions {
         say(evidence::opinion_line(opinion));
     }
@@ -215,5 +218,5 @@ fn ask_all() -> Vec<Opinion> {
 
 fn rewrite(tier: Tier, verify: bool) -> Result<bool, String> {
     let ran = run_all(&chosen(None, tier)?, false);
-    evidence::rewrite(&ran, &ask_all(), tier, verify)
+    evidence::rewrite(&ran, &ask_all(false), tier, verify)
 }

@@ -7,6 +7,8 @@
 //! * An attempt that fails definitely, or is done, is so at one moment (REG-8, REG-9).
 //! * One whose version two others have passed tells nothing, although it was answered: it may have
 //!   made the first of them.
+//! * A coordinator that keeps a promise takes what it found with it for the present state, and may be
+//!   wrong. Its accept is refused then, but the operation is bound to a version that is over.
 //!
 //! What it does not do: take tombstones away. A register that was collected answers `Unknown` more
 //! often, and begins above a floor.
@@ -57,6 +59,9 @@ pub enum Reach {
     Sent,
     /// It is given up before that.
     Nowhere,
+    /// An accept of it, the first one, is sent after a state that was the present one so many versions
+    /// ago, and is refused.
+    Stale(u64),
 }
 
 /// What an attempt answers.
@@ -76,10 +81,15 @@ impl<V: Clone + PartialEq> Register<V> {
     /// Carries out an attempt, as far as it comes.
     pub fn attempt(&mut self, attempt: &Attempt<V>, reach: Reach) -> Answer<V> {
         let Attempt { operation, expected, new, bound } = attempt;
+        if let (None, Reach::Stale(behind)) = (bound, reach)
+            && (1..=self.version).contains(&behind)
+        {
+            return Answer::Unknown(self.version - behind);
+        }
         let given_up = bound.map_or(Answer::Unavailable, Answer::Unknown);
         let behind = bound.map_or(0, |bound| self.version - bound);
         let made = behind == 1 && self.maker == Some(*operation);
-        if behind > 1 || reach == Reach::Nowhere {
+        if behind > 1 || matches!(reach, Reach::Nowhere | Reach::Stale(_)) {
             return given_up;
         }
         if made || self.content != *expected {
@@ -163,6 +173,17 @@ mod tests {
         assert_eq!(register.attempt(&swap(3, 2), Reach::Whole), Answer::Set);
         assert_eq!(register.attempt(&again, Reach::Whole), Answer::Unknown(0));
         assert_eq!(register.attempt(&put(4, None), Reach::Nowhere), Answer::Unavailable);
+    }
+
+    #[test]
+    fn an_attempt_after_a_state_that_is_over_never_happens() {
+        let mut register = Register { content: Some(7), version: 2, ..EMPTY };
+        assert_eq!(register.attempt(&put(1, None), Reach::Stale(2)), Answer::Unknown(0));
+        assert_eq!(register.attempt(&put(1, Some(0)), Reach::Whole), Answer::Unknown(0));
+        assert_eq!(register.attempt(&put(2, None), Reach::Stale(1)), Answer::Unknown(1));
+        assert_eq!(register.attempt(&put(2, Some(1)), Reach::Whole), Answer::Mismatch(Some(7)));
+        assert_eq!(register.attempt(&put(3, None), Reach::Stale(3)), Answer::Unavailable);
+        assert!(register.sent.is_empty() && register.version == 2);
     }
 
     #[test]

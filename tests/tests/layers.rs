@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
     Layer { member: "cloakroom-specs", may: &[], may_in_tests: &[] },
     // Pure: what it needs of a map is a trait of its own. The oracle judges it in tests.
     Layer { member: "cloakroom-pool", may: &[], may_in_tests: &["cloakroom-specs"] },
-    // The same for the map in memory.
+    // The map in memory implements the pool's map trait; its dense store keeps the pool's values.
     Layer {
         member: "cloakroom-shards",
         may: &["cloakroom-pool"],
@@ -52,6 +52,25 @@ const LAYERS: &[Layer] = &[
         member: "cloakroom-stores",
         may: &["cloakroom-pool"],
         may_in_tests: &["cloakroom-specs"],
+    },
+    // Pure: lets the protocols of a node share connections, disk and clock.
+    Layer {
+        member: "cloakroom-node",
+        may: &["cloakroom-kademlia", "cloakroom-register", "cloakroom-wire"],
+        may_in_tests: &[],
+    },
+    // Sockets around the pure parts.
+    Layer {
+        member: "cloakroom-server",
+        may: &[
+            "cloakroom-kademlia",
+            "cloakroom-node",
+            "cloakroom-pool",
+            "cloakroom-register",
+            "cloakroom-stores",
+            "cloakroom-wire",
+        ],
+        may_in_tests: &[],
     },
     // The command runs a pool on a store, or on the map in memory. It ships the oracle too: `replay`
     // answers the user's question whether the pool did right, and its judge must not be the pool's

@@ -7,8 +7,15 @@ use cloakroom_tests::Repository;
 use cloakroom_tests::register::Register;
 
 /// Where a file that names a property must be a site of it.
-const UPHOLDING: [&str; 5] =
-    ["impl/pool/src", "impl/register/src", "impl/shards/src", "impl/wire/src", "impl/kademlia/src"];
+const UPHOLDING: [&str; 7] = [
+    "impl/pool/src",
+    "impl/register/src",
+    "impl/shards/src",
+    "impl/wire/src",
+    "impl/kademlia/src",
+    "impl/node/src",
+    "impl/server/src",
+];
 
 fn register(repository: &Repository) -> Register {
     Register::parse(&repository.read("specs/README.md")).unwrap_or_else(|error| panic!("{error}"))

@@ -354,17 +354,24 @@ impl Lookup {
 
     /// From where to where the candidates of an id stand, or would.
     fn of_id(&self, id: NodeId) -> (usize, usize) {
-        let (near, target) = (head_distance(id, self.target), self.target);
+        let near = head_distance(id, self.target);
         let from = self.candidates.partition_point(|other| other.near < near);
-        // Hardly ever more than one: ids with equal heads can be made.
-        let mut equal = self.candidates[from..].iter().take_while(|other| other.near == near);
-        let nearer = |other: &&Candidate| {
-            let other = self.contact(other).id;
-            !same(other, id) && other.distance(target) < id.distance(target)
-        };
-        let from = from + equal.by_ref().take_while(nearer).count();
-        let is = |other: &&Candidate| other.near == near && same(self.contact(other).id, id);
-        (from, from + self.candidates[from..].iter().take_while(is).count())
+        let equal = self.candidates[from..].iter().take_while(|other| other.near == near).count();
+        match equal {
+            0 => (from, from),
+            1 if same(self.contact(&self.candidates[from]).id, id) => (from, from + 1),
+            _ => self.of_id_among(id, from, from + equal),
+        }
+    }
+
+    /// The same among candidates with equal heads: an id with several addresses, or ids that were made.
+    #[cold]
+    fn of_id_among(&self, id: NodeId, from: usize, to: usize) -> (usize, usize) {
+        let target = self.target;
+        let id_at = |at: &usize| self.contact(&self.candidates[*at]).id;
+        let nearer = |at: &usize| id_at(at).distance(target) < id.distance(target);
+        let from = from + (from..to).take_while(nearer).count();
+        (from, from + (from..to).take_while(|at| same(id_at(at), id)).count())
     }
 
     /// A contact was told on a path.

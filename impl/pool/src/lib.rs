@@ -78,6 +78,7 @@ mod map;
 mod pool;
 mod recover;
 mod refresh;
+mod row;
 mod tag;
 mod tree;
 mod value;
@@ -87,10 +88,11 @@ pub use free::{Free, FreeOutcome};
 pub use interval::{Interval, IntervalError, Side};
 pub use list::{Find, List};
 pub use machine::{Interrupted, Machine, Next, Request, Response};
-pub use map::{AtomicMap, Cas, MapError, perform};
+pub use map::{AtomicMap, Cas, Exchange, MapError, perform};
 pub use pool::{AllocateError, FreeError, Pool, Usage};
 pub use recover::{Recover, Recovered};
 pub use refresh::Refresh;
+pub use row::Row;
 pub use tag::{Id, MAX_TAG_BYTES, Tag, TagError};
 pub use tree::{
     MAX_BLOCK, MAX_FANOUT, MAX_SIZE, MIN_FANOUT, Place, PoolId, Shape, ShapeError, Tree,

@@ -48,7 +48,8 @@ impl List {
             Response::Value(Some(Value::Node(_))) => Some(self.tree.child(self.at, 0)),
             Response::Value(Some(Value::Block(block))) => {
                 let (tree, at) = (&self.tree, self.at);
-                let held = (0..).zip(block.slots).filter_map(|(slot, tag)| Some((slot, tag?)));
+                let held =
+                    (0..).zip(&block.slots).filter_map(|(slot, tag)| Some((slot, tag.clone()?)));
                 let held = held.filter(|(_, tag)| wanted.is_none_or(|wanted| wanted == tag));
                 self.found.extend(held.map(|(slot, tag)| (tree.id(at, slot), tag)));
                 after(tree, at)

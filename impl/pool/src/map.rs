@@ -16,6 +16,16 @@ pub trait AtomicMap {
     /// [`MapError`] when no answer could be had.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError>;
 
+    /// Hands the value of a key to `f`, once, if there is an answer. A map that has its values in
+    /// memory does so without a copy.
+    ///
+    /// # Errors
+    /// As [`AtomicMap::get`].
+    fn read(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), MapError> {
+        f(self.get(key)?.as_deref());
+        Ok(())
+    }
+
     /// Makes `new` the value of a key if it has exactly the value `expected`; `None` is absence, so
     /// this is also put-if-absent and compare-and-remove.
     ///
@@ -28,11 +38,45 @@ pub trait AtomicMap {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Cas, MapError>;
+
+    /// The value at a place of a pool: [`AtomicMap::get`] by another name. A map that keeps values as
+    /// they are need not encode them.
+    ///
+    /// # Errors
+    /// As [`AtomicMap::get`], and [`MapError::Corrupt`].
+    fn value(&self, tree: &Tree, place: Place) -> Result<Option<Value>, MapError> {
+        let mut value = Ok(None);
+        self.read(&tree.key(place), &mut |bytes| value = decode(bytes, tree, place))?;
+        value
+    }
+
+    /// Puts `new` at a place if it holds `expected`: [`AtomicMap::compare_and_set`] by another name.
+    ///
+    /// # Errors
+    /// As there, and [`MapError::Corrupt`].
+    fn exchange(
+        &self,
+        tree: &Tree,
+        place: Place,
+        expected: Option<&Value>,
+        new: Value,
+    ) -> Result<Exchange, MapError> {
+        let expected = expected.map(|value| value.encode(tree, place));
+        let new = new.encode(tree, place);
+        match self.compare_and_set(&tree.key(place), expected.as_deref(), Some(&new))? {
+            Cas::Set => Ok(Exchange::Set),
+            Cas::Mismatch(bytes) => decode(bytes.as_deref(), tree, place).map(Exchange::Mismatch),
+        }
+    }
 }
 
 impl<M: AtomicMap + ?Sized> AtomicMap for &M {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
         (**self).get(key)
+    }
+
+    fn read(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), MapError> {
+        (**self).read(key, f)
     }
 
     fn compare_and_set(
@@ -42,6 +86,20 @@ impl<M: AtomicMap + ?Sized> AtomicMap for &M {
         new: Option<&[u8]>,
     ) -> Result<Cas, MapError> {
         (**self).compare_and_set(key, expected, new)
+    }
+
+    fn value(&self, tree: &Tree, place: Place) -> Result<Option<Value>, MapError> {
+        (**self).value(tree, place)
+    }
+
+    fn exchange(
+        &self,
+        tree: &Tree,
+        place: Place,
+        expected: Option<&Value>,
+        new: Value,
+    ) -> Result<Exchange, MapError> {
+        (**self).exchange(tree, place, expected, new)
     }
 }
 
@@ -50,6 +108,10 @@ impl<M: AtomicMap + ?Sized> AtomicMap for Box<M> {
         (**self).get(key)
     }
 
+    fn read(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), MapError> {
+        (**self).read(key, f)
+    }
+
     fn compare_and_set(
         &self,
         key: &[u8],
@@ -57,6 +119,20 @@ impl<M: AtomicMap + ?Sized> AtomicMap for Box<M> {
         new: Option<&[u8]>,
     ) -> Result<Cas, MapError> {
         (**self).compare_and_set(key, expected, new)
+    }
+
+    fn value(&self, tree: &Tree, place: Place) -> Result<Option<Value>, MapError> {
+        (**self).value(tree, place)
+    }
+
+    fn exchange(
+        &self,
+        tree: &Tree,
+        place: Place,
+        expected: Option<&Value>,
+        new: Value,
+    ) -> Result<Exchange, MapError> {
+        (**self).exchange(tree, place, expected, new)
     }
 }
 
@@ -67,6 +143,15 @@ pub enum Cas {
     Set,
     /// The key had this value instead, and keeps it.
     Mismatch(Option<Vec<u8>>),
+}
+
+/// [`Cas`], of a place's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// The place now holds the new value.
+    Set,
+    /// The place held this instead, and keeps it.
+    Mismatch(Option<Value>),
 }
 
 /// Why a map gave no definite answer.
@@ -117,19 +202,21 @@ pub fn perform<M: AtomicMap + ?Sized>(
     tree: &Tree,
     request: &Request,
 ) -> (Response, Option<MapError>) {
+    carry_out(map, tree, request.clone())
+}
+
+/// As [`perform`], without a copy of what shall be there.
+pub(crate) fn carry_out<M: AtomicMap + ?Sized>(
+    map: &M,
+    tree: &Tree,
+    request: Request,
+) -> (Response, Option<MapError>) {
     let outcome = match request {
-        Request::Get(place) => map
-            .get(&tree.key(*place))
-            .and_then(|bytes| decode(bytes.as_deref(), tree, *place))
-            .map(Response::Value),
+        Request::Get(place) => map.value(tree, place).map(Response::Value),
         Request::CompareAndSet { place, expected, new } => {
-            let expected = expected.as_ref().map(|value| value.encode(tree, *place));
-            let new = new.encode(tree, *place);
-            match map.compare_and_set(&tree.key(*place), expected.as_deref(), Some(&new)) {
-                Ok(Cas::Set) => Ok(Response::Set),
-                Ok(Cas::Mismatch(bytes)) => {
-                    decode(bytes.as_deref(), tree, *place).map(Response::Mismatch)
-                }
+            match map.exchange(tree, place, expected.as_ref(), new) {
+                Ok(Exchange::Set) => Ok(Response::Set),
+                Ok(Exchange::Mismatch(value)) => Ok(Response::Mismatch(value)),
                 Err(error @ MapError::Unknown { .. }) => return (Response::Unknown, Some(error)),
                 Err(error) => Err(error),
             }

@@ -7,7 +7,7 @@ use crate::allocate::{Allocate, AllocateFailure, Policy};
 use crate::free::{Free, FreeOutcome};
 use crate::list::{Find, List};
 use crate::machine::{Interrupted, Machine, Next, Request, Response};
-use crate::map::{AtomicMap, MapError, perform};
+use crate::map::{AtomicMap, MapError, carry_out};
 use crate::recover::{Recover, Recovered};
 use crate::tag::{Id, Tag};
 use crate::tree::Tree;
@@ -171,7 +171,7 @@ impl<M: AtomicMap> Pool<M> {
     /// # Errors
     /// The map's.
     pub fn usage(&self) -> Result<Usage, MapError> {
-        let (response, error) = perform(&self.map, &self.tree, &Request::Get(self.tree.root()));
+        let (response, error) = carry_out(&self.map, &self.tree, Request::Get(self.tree.root()));
         match response {
             Response::Value(root) => {
                 Ok(Usage { held: root.map_or(0, |root| root.total()), size: self.tree.size() })
@@ -204,7 +204,7 @@ impl<M: AtomicMap> Pool<M> {
             let response = match machine.request() {
                 Request::IsLive(tag) => Response::Live(is_live(&tag)),
                 request => {
-                    let (response, error) = perform(&self.map, &self.tree, &request);
+                    let (response, error) = carry_out(&self.map, &self.tree, request);
                     cause = error.or(cause);
                     response
                 }

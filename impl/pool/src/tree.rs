@@ -276,8 +276,19 @@ impl Tree {
         key
     }
 
-    /// How many places a level has.
-    fn places(&self, level: u8) -> u64 {
+    /// The place that has a key; `None` when no place of this tree has it.
+    pub fn place(&self, key: &[u8]) -> Option<Place> {
+        let (_, number) = key.split_last_chunk()?;
+        // The level is its highest byte.
+        let level = *number.first()?;
+        let index = u64::from_be_bytes(*number) & (u64::MAX >> 8);
+        let place = Place { level, index };
+        let there = level <= self.height && index < self.places(level);
+        (there && self.key(place) == key).then_some(place)
+    }
+
+    /// How many places a level has; `level` is at most [`Tree::height`].
+    pub fn places(&self, level: u8) -> u64 {
         self.size.div_ceil(self.span(level))
     }
 
@@ -341,6 +352,13 @@ mod tests {
             let tree = Tree::new(PoolId(7), size, shape).unwrap();
             let keys: Vec<_> = tree.all().map(|at| tree.key(at)).collect();
             prop_assert!(keys.is_sorted_by(|a, b| a < b));
+            for (at, key) in tree.all().zip(&keys) {
+                prop_assert_eq!(tree.place(key), Some(at));
+                prop_assert_eq!(tree.place(&key[1..]), None);
+            }
+            let beyond = tree.root();
+            let beyond = [Place { index: 1, ..beyond }, Place { level: beyond.level + 1, ..beyond }];
+            prop_assert!(beyond.iter().all(|&at| tree.place(&tree.key(at)).is_none()));
         }
     }
 

@@ -8,9 +8,10 @@
 //! A missing node reads as version 0 with all counts zero, a missing block as version 0 with all
 //! slots free; nothing that was written is ever removed.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use thiserror::Error;
 
+use crate::row::Row;
 use crate::tag::{MAX_TAG_BYTES, Tag};
 use crate::tree::{Place, Tree};
 
@@ -23,7 +24,7 @@ pub struct Node {
     /// Raised by every successful write, also by one that changes no count.
     pub version: Version,
     /// One count for each child.
-    pub counts: Vec<u64>,
+    pub counts: Row<u64>,
 }
 
 /// A block of slots: for each id, the tag that holds it.
@@ -32,7 +33,7 @@ pub struct Block {
     /// Raised by every successful write.
     pub version: Version,
     /// One slot for each id; `None` is free.
-    pub slots: Vec<Option<Tag>>,
+    pub slots: Row<Option<Tag>>,
 }
 
 /// The value of a key.
@@ -99,7 +100,7 @@ pub enum ValueError {
 impl Node {
     /// What a missing node stands for.
     pub fn absent(tree: &Tree, at: Place) -> Self {
-        Self { version: 0, counts: vec![0; usize::from(tree.width(at))] }
+        Self { version: 0, counts: Row::filled(&0, usize::from(tree.width(at))) }
     }
 
     /// Ids held below this node, as far as it knows.
@@ -111,7 +112,7 @@ impl Node {
 impl Block {
     /// What a missing block stands for.
     pub fn absent(tree: &Tree, at: Place) -> Self {
-        Self { version: 0, slots: vec![None; usize::from(tree.width(at))] }
+        Self { version: 0, slots: Row::filled(&None, usize::from(tree.width(at))) }
     }
 
     /// Ids held in this block.
@@ -147,9 +148,7 @@ impl Value {
                 let mut bytes = Vec::with_capacity(9 + width * node.counts.len());
                 bytes.push(b'N');
                 bytes.extend(node.version.to_be_bytes());
-                for count in &node.counts {
-                    bytes.extend(&count.to_be_bytes()[8 - width..]);
-                }
+                write_counts(&mut bytes, &node.counts, width);
                 bytes
             }
             Self::Block(block) => {
@@ -201,21 +200,24 @@ impl Value {
                 // No bytes are no tag, hence a free slot; too many were refused above.
                 slots.push(Tag::new(take(usize::from(length))?).ok());
             }
-            Self::Block(Block { version, slots })
+            Self::Block(Block { version, slots: slots.into() })
         } else {
             let width = count_bytes(tree, at);
-            let mut counts = Vec::with_capacity(usize::from(tree.width(at)));
             // Only the last child may be ragged.
             let last = tree.width(at) - 1;
             let (whole, ragged) = (tree.child(at, 0), tree.child(at, last));
             let (whole, ragged) = (tree.capacity(whole), tree.capacity(ragged));
-            for child in 0..=last {
-                let got = take(width)?.iter().fold(0, |count, &byte| count << 8 | u64::from(byte));
+            let counts = read_counts(&bytes[9..], width, usize::from(last) + 1);
+            for (child, &got) in (0..=last).zip(&counts) {
                 let capacity = if child == last { ragged } else { whole };
                 if got > capacity {
                     return Err(ValueError::Count { child, capacity, got });
                 }
-                counts.push(got);
+            }
+            // Less than one more count may be left, or what is too much.
+            take(width * counts.len())?;
+            if counts.len() <= usize::from(last) {
+                take(width)?;
             }
             Self::Node(Node { version, counts })
         };
@@ -248,6 +250,41 @@ impl Value {
 fn count_bytes(tree: &Tree, at: Place) -> usize {
     let bits = u64::BITS - tree.capacity(tree.child(at, 0)).leading_zeros();
     bits.div_ceil(8) as usize
+}
+
+/// Appends counts, big-endian. The usual widths are compiled apart: it is most of what a call costs
+/// on a map in memory.
+fn write_counts(bytes: &mut Vec<u8>, counts: &[u64], width: usize) {
+    fn each<const WIDTH: usize>(bytes: &mut [u8], counts: &[u64]) {
+        for (to, count) in bytes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(counts) {
+            *to = *count.to_be_bytes().last_chunk().expect("at most 8 bytes");
+        }
+    }
+    let from = bytes.len();
+    bytes.resize(from + width * counts.len(), 0);
+    let to = &mut bytes[from..];
+    match width {
+        1 => each::<1>(to, counts),
+        2 => each::<2>(to, counts),
+        _ => {
+            for (to, count) in to.chunks_exact_mut(width).zip(counts) {
+                to.copy_from_slice(&count.to_be_bytes()[8 - width..]);
+            }
+        }
+    }
+}
+
+/// Undoes [`write_counts`]: as many as are there, at most `most`.
+fn read_counts(bytes: &[u8], width: usize, most: usize) -> Row<u64> {
+    let number = |count: &[u8]| count.iter().fold(0, |count, &byte| count << 8 | u64::from(byte));
+    match width {
+        1 => bytes.iter().take(most).map(|&count| count.into()).collect(),
+        2 => {
+            let counts = bytes.as_chunks().0.iter().take(most);
+            counts.map(|&count| u16::from_be_bytes(count).into()).collect()
+        }
+        _ => bytes.chunks_exact(width).take(most).map(number).collect(),
+    }
 }
 
 #[cfg(test)]

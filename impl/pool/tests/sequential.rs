@@ -255,7 +255,7 @@ impl Bench {
             let bytes = self.map.values.borrow()[&self.tree.key(place)[..]].clone();
             let value = Value::decode(&bytes, &self.tree, place).expect("a value of this pool");
             let Value::Node(node) = value else { unreachable!("an inner place") };
-            judge(counts_exact((0..).zip(node.counts).map(|(side, count)| {
+            judge(counts_exact((0..).zip(&node.counts).map(|(side, &count)| {
                 let ids = self.tree.ids(self.tree.child(place, side));
                 (count, listed.iter().filter(|(id, _)| ids.contains(id)).count() as u64)
             })))?;

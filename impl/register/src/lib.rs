@@ -78,7 +78,7 @@ mod replica;
 mod view;
 
 pub use ballot::Ballot;
-pub use bytes::{pack, unpack};
+pub use bytes::{kept, pack, unpack};
 pub use collection::Collector;
 pub use coordinator::{Coordinator, MAX_KEPT, Steps};
 pub use decree::{Change, Decree};

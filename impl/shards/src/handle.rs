@@ -96,6 +96,10 @@ impl<R: Reclaim> AtomicMap for Handle<'_, R> {
         Self::get(self, key).map_err(MapError::from)
     }
 
+    fn read(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) -> Result<(), MapError> {
+        Self::read(self, key, f).map_err(MapError::from)
+    }
+
     fn compare_and_set(
         &self,
         key: &[u8],

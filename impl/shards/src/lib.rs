@@ -9,6 +9,8 @@
 //! | `operation.rs` | one operation, under a guard |
 //! | `table.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, their states, freezing and copying |
 //! | `key.rs`, `word.rs`, `blob.rs` | keys and values in the words of a slot, or on the heap |
+//! | `cells.rs` | [`Cells`]: values at numbered places, by the same slots |
+//! | `dense.rs` | [`Dense`]: the store of one pool, on cells |
 //! | `handle.rs` | [`Handle`]: the operations for a thread that has registered |
 //! | [`reclaim`] | when memory is given back |
 //! | [`sync`], `bounds.rs` | the only files that know of a checker |
@@ -22,6 +24,8 @@
 
 mod blob;
 mod bounds;
+mod cells;
+mod dense;
 mod error;
 mod fingerprints;
 mod handle;
@@ -36,6 +40,8 @@ pub mod sync;
 mod table;
 mod word;
 
+pub use cells::{Cells, CellsHandle};
+pub use dense::{Dense, DenseHandle};
 pub use error::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardsError};
 pub use handle::Handle;
 pub use iter::Iter;

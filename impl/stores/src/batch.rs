@@ -108,6 +108,11 @@ impl Queue {
         }
     }
 
+    /// Nobody may go on with this store.
+    pub(crate) fn break_off(&self, cause: String) {
+        self.state.lock().broken.get_or_insert(cause);
+    }
+
     /// Why the queue is broken, if it is.
     pub(crate) fn broken(&self) -> Option<String> {
         self.state.lock().broken.clone()

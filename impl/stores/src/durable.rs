@@ -30,6 +30,7 @@
 //! apart; after a clean close they are told apart.
 
 use std::fmt::Display;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use cloakroom_pool::{AtomicMap, Cas, MapError};
@@ -46,6 +47,17 @@ pub const MAX_VALUE_BYTES: usize = 1 << 24;
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// One of the changes of [`Durable::write`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This key has this value.
+    Put(Vec<u8>, Vec<u8>),
+    /// This key has none.
+    Remove(Vec<u8>),
+    /// No key that begins so has one.
+    RemoveAll(Vec<u8>),
+}
 
 /// An atomic map in one file.
 ///
@@ -124,6 +136,60 @@ impl Durable {
         self.scan_committed(prefix).map_err(|cause| self.unavailable(cause))
     }
 
+    /// Makes all of these changes together, in this order, whatever was there, and returns when they
+    /// are on disk: one sync. For an owner who knows what the map holds and is the only one to change
+    /// it; atomic operations are [`AtomicMap`]'s.
+    ///
+    /// # Errors
+    /// [`MapError::Unavailable`]: nothing was changed. [`MapError::Unknown`]: all or nothing was, and
+    /// the map has to be opened again, as after any commit that fails.
+    pub fn write(&self, changes: &[Change]) -> Result<(), MapError> {
+        self.refuse_if_broken()?;
+        for change in changes {
+            let (Change::Put(key, _) | Change::Remove(key) | Change::RemoveAll(key)) = change;
+            self.refuse_if_long("key", key, MAX_KEY_BYTES)?;
+            if let Change::Put(_, value) = change {
+                self.refuse_if_long("value", value, MAX_VALUE_BYTES)?;
+            }
+        }
+        let transaction = self.make(changes).map_err(|cause| self.unavailable(cause))?;
+        transaction.commit().map_err(|cause| {
+            let cause = format!("{}: the commit failed: {cause}", self.path.display());
+            self.queue.break_off(cause.clone());
+            MapError::Unknown { cause }
+        })?;
+        *self.syncs.lock() += 1;
+        Ok(())
+    }
+
+    fn make(&self, changes: &[Change]) -> Result<WriteTransaction, redb::Error> {
+        let transaction = self.begin()?;
+        let mut table = transaction.open_table(MAP)?;
+        for change in changes {
+            match change {
+                Change::Put(key, value) => drop(table.insert(&key[..], &value[..])?),
+                Change::Remove(key) => drop(table.remove(&key[..])?),
+                Change::RemoveAll(prefix) => {
+                    let behind = behind(prefix);
+                    let end = behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+                    let all = (Bound::Included(&prefix[..]), end);
+                    table.retain_in::<&[u8], _>(all, |_, _| false)?;
+                }
+            }
+        }
+        drop(table);
+        Ok(transaction)
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        // One sync to a commit. See the module about what the second would buy.
+        transaction.set_two_phase_commit(false);
+        transaction.set_quick_repair(false);
+        Ok(transaction)
+    }
+
     /// How many operations wait for the next batch.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
@@ -183,11 +249,7 @@ impl Durable {
     }
 
     fn apply(&self, batch: &[Operation]) -> Result<(WriteTransaction, Vec<Cas>), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        // One sync to a commit. See the module about what the second would buy.
-        transaction.set_two_phase_commit(false);
-        transaction.set_quick_repair(false);
+        let transaction = self.begin()?;
         let outcomes = {
             let mut table = transaction.open_table(MAP)?;
             batch
@@ -247,6 +309,14 @@ impl AtomicMap for Durable {
         };
         self.queue.submit(operation, |batch| self.commit(batch))
     }
+}
+
+/// The first key behind all that begin so, if there is one.
+fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    Some(behind)
 }
 
 /// One operation within a transaction: it sees what those before it in the batch have written.

@@ -17,6 +17,6 @@ mod rehearsal;
 #[cfg(test)]
 mod faults;
 
-pub use durable::{Durable, Entry, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use durable::{Change, Durable, Entry, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use memory::Memory;
 pub use open::OpenError;

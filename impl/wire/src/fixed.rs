@@ -33,6 +33,14 @@ impl<'a> Fixed<'a> {
         self.offset
     }
 
+    /// All that is left.
+    pub const fn rest(&mut self) -> &'a [u8] {
+        let rest = self.rest;
+        self.offset += rest.len();
+        self.rest = &[];
+        rest
+    }
+
     /// Whether all is read.
     pub const fn is_done(&self) -> bool {
         self.rest.is_empty()

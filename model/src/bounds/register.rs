@@ -19,8 +19,16 @@ const REGISTER: register::Bounds = register::Bounds {
 };
 
 /// One view after another, with one node in both.
-const HANDOVER: handover::Bounds =
-    handover::Bounds { views: &[[0, 1, 2], [2, 3, 4]], accepts: &[2, 1], crashes: 0 };
+const HANDOVER: handover::Bounds = handover::Bounds {
+    views: &[[0, 1, 2], [2, 3, 4]],
+    accepts: &[2, 1],
+    crashes: 0,
+    symmetric: false,
+};
+
+/// With no node in two of them, so that seats are alike.
+const TWO_VIEWS: &[[u8; 3]] = &[[0, 1, 2], [3, 4, 5]];
+const THREE_VIEWS: &[[u8; 3]] = &[[0, 1, 2], [3, 4, 5], [6, 7, 8]];
 
 /// Two members with different plans.
 const DECREE: decree::Bounds =
@@ -206,7 +214,7 @@ pub(super) const CHECKS: &[Check] = &[
         "views-decree",
         "2 members propose different views",
         DECREE,
-        (6_669, 21),
+        (6_833, 21),
         &[Decided, Sealed],
     ),
     decree(
@@ -214,7 +222,7 @@ pub(super) const CHECKS: &[Check] = &[
         "views-decree-again",
         "2 members propose different views, 1 round begun again",
         decree::Bounds { retries: 1, ..DECREE },
-        (305_985, 30),
+        (313_689, 30),
         &[Decided, Retried, Sealed],
     ),
     decree(
@@ -222,8 +230,16 @@ pub(super) const CHECKS: &[Check] = &[
         "views-decree-crash",
         "2 members propose different views, 1 crash",
         decree::Bounds { crashes: 1, ..DECREE },
-        (363_304, 31),
+        (379_292, 31),
         &[Decided, Died, Sealed],
+    ),
+    decree(
+        Tier::Deep,
+        "views-decree-three",
+        "3 members propose different views",
+        decree::Bounds { candidates: &[[0, 1, 3], [1, 2, 3], [2, 3, 4]], ..DECREE },
+        (368_105, 30),
+        &[Decided, Sealed],
     ),
     handover(
         Tier::Quick,
@@ -237,7 +253,23 @@ pub(super) const CHECKS: &[Check] = &[
         Tier::Quick,
         "views-replaced",
         "2 views with no node in both; 1 accept on its way in the first",
-        handover::Bounds { views: &[[0, 1, 2], [3, 4, 5]], accepts: &[1, 0], crashes: 0 },
+        handover::Bounds { views: &[[0, 1, 2], [3, 4, 5]], accepts: &[1, 0], ..HANDOVER },
+        (46_451, 21),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Push,
+        "views-two-stay",
+        "2 views of 4 nodes with two in both; 1 accept on its way in the first",
+        handover::Bounds { views: &[[0, 1, 2], [1, 2, 3]], accepts: &[1, 0], ..HANDOVER },
+        (46_451, 21),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Push,
+        "views-all-stay",
+        "2 views of the same 3 nodes in other seats; 1 accept on its way in the first",
+        handover::Bounds { views: &[[0, 1, 2], [2, 0, 1]], accepts: &[1, 0], ..HANDOVER },
         (46_451, 21),
         &[Voted, Sealed, Activated, Retired],
     ),
@@ -253,8 +285,53 @@ pub(super) const CHECKS: &[Check] = &[
         Tier::Deep,
         "views-crash",
         "2 views of 4 nodes with two in both; 1 accept on its way in each, 1 crash",
-        handover::Bounds { views: &[[0, 1, 2], [1, 2, 3]], accepts: &[1, 1], crashes: 1 },
+        handover::Bounds {
+            views: &[[0, 1, 2], [1, 2, 3]],
+            accepts: &[1, 1],
+            crashes: 1,
+            ..HANDOVER
+        },
         (529_379, 26),
         &[Voted, Sealed, Activated, Retired, Died],
+    ),
+    handover(
+        Tier::Quick,
+        "views-alike",
+        "2 views, seats alike; 1 accept on its way in the first",
+        handover::Bounds { views: TWO_VIEWS, accepts: &[1, 0], crashes: 0, symmetric: true },
+        (1_729, 21),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Deep,
+        "views-alike-crash",
+        "2 views, seats alike; 2 accepts on their way in the first and 1 in the second, 1 replica crashes",
+        handover::Bounds { views: TWO_VIEWS, accepts: &[2, 1], crashes: 1, symmetric: true },
+        (86_854, 29),
+        &[Voted, Sealed, Activated, Retired, Died],
+    ),
+    handover(
+        Tier::Deep,
+        "views-alike-three",
+        "2 views, seats alike; 3 accepts on their way in the first",
+        handover::Bounds { views: TWO_VIEWS, accepts: &[3, 0], crashes: 0, symmetric: true },
+        (97_597, 27),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Deep,
+        "views-twice",
+        "3 views one after another, seats alike; 1 accept on its way in the first",
+        handover::Bounds { views: THREE_VIEWS, accepts: &[1, 0, 0], crashes: 0, symmetric: true },
+        (228_002, 39),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Deep,
+        "views-twice-voting",
+        "3 views one after another, seats alike; 1 accept on its way in the first and 1 in the second",
+        handover::Bounds { views: THREE_VIEWS, accepts: &[1, 1, 0], crashes: 0, symmetric: true },
+        (1_616_370, 42),
+        &[Voted, Sealed, Activated, Retired],
     ),
 ];

@@ -4,12 +4,13 @@
 //! values, over registers that are `cloakroom_specs::attempts::Register`: whatever the rules of
 //! registers allow, and nothing else. One transition is one *attempt* of a map operation: answered;
 //! or given up with an accept of it on its way, which may be chosen as long as nothing else has
-//! followed the state that it found; or given up before that. The map then tries again, with other
+//! followed the state that it found; or given up before that; or sent after a state that is over, by a coordinator that keeps a promise,
+//! and refused. The map then tries again, with other
 //! callers' steps between, up to its number of attempts.
 //!
 //! What a map of registers may do and the plain one of the other checks never does: answer `Set` for
 //! what happened before, at any time since the call began; answer `Unknown` although it was reached, once
-//! others have gone on by two versions; end a doubt by itself, as a definite failure; be unreachable
+//! others have gone on by two versions, be it before the call; end a doubt by itself, as a definite failure; be unreachable
 //! in one attempt and not in the next. A late accept follows one version, not one value.
 //!
 //! Of versions of registers only the distance from a bound one matters: 0, 1 or more. So states have
@@ -26,7 +27,7 @@ use cloakroom_register::{
 };
 use cloakroom_specs::attempts::{Answer, Attempt, Reach, Register};
 
-use super::{Caller, CheckPool, Life, State, life};
+use super::{Action, Caller, CheckPool, Life, Lost, State, life};
 use crate::search::Event;
 use crate::world::{Late, Origin};
 
@@ -81,7 +82,7 @@ impl OneAttempt {
         let Call::CompareAndSet { expected, new } = &operation.call else {
             return match self.reach {
                 Reach::Whole => Outcome::Got(held(register.content.clone())),
-                Reach::Sent | Reach::Nowhere => Outcome::Unavailable,
+                Reach::Sent | Reach::Nowhere | Reach::Stale(_) => Outcome::Unavailable,
             };
         };
         let expected = match expected {
@@ -157,6 +158,9 @@ impl CheckPool {
         if !sent.is_empty() {
             Self::send(state, caller, request);
         }
+        if response == Response::Unknown {
+            Self::doubt(state, caller);
+        }
         self.wrote(state, &before, caller, false);
         self.note_moment(state);
         let mismatch = matches!(response, Response::Mismatch(_)).then_some(Event::Mismatch);
@@ -172,13 +176,25 @@ impl CheckPool {
         event.or(told_nothing).or(mismatch)
     }
 
-    /// Whether an attempt of this request would send an accept of its own.
-    pub(super) fn may_send(&self, state: &State, request: &Request) -> bool {
-        match request {
-            Request::CompareAndSet { place, expected, .. } => {
-                self.ground.read(&state.world, *place) == *expected
-            }
-            Request::Get(_) | Request::IsLive(_) => false,
+    /// How an attempt of this request may be lost with an accept of its own sent: after the present
+    /// state; or, where it expects something else and none was sent before, after one that is over.
+    /// That what it expects was there once is not asked.
+    pub(super) fn offer_losses(
+        &self,
+        state: &State,
+        name: u8,
+        request: &Request,
+        actions: &mut Vec<Action>,
+    ) {
+        let Request::CompareAndSet { place, expected, .. } = request else { return };
+        let unbound = state.callers[usize::from(name)].tried.bound.is_none();
+        if state.unknowns == 0 {
+            return;
+        }
+        if self.ground.read(&state.world, *place) == *expected {
+            actions.push(Action::Lose(name, Lost::Later));
+        } else if unbound {
+            actions.extend([1, 2].map(|behind| Action::Stale(name, behind)));
         }
     }
 
@@ -191,11 +207,16 @@ impl CheckPool {
         assert!(done, "bytes and values differ");
     }
 
-    /// An accept of a caller's operation is on its way: once, however often it was sent.
-    fn send(state: &mut State, caller: u8, request: Request) {
+    /// A caller's free does not know what its clear has done: `Freed` then stands for `AlreadyFree` too.
+    fn doubt(state: &mut State, caller: u8) {
         if let Life::Freeing { seen, .. } = life(state, caller) {
             seen.doubt = true;
         }
+    }
+
+    /// An accept of a caller's operation is on its way: once, however often it was sent.
+    fn send(state: &mut State, caller: u8, request: Request) {
+        Self::doubt(state, caller);
         let Request::CompareAndSet { place, expected, new } = request else { return };
         let late = &mut state.world.late;
         if !late.iter().any(|late| late.caller == caller && late.origin == Origin::Operation) {

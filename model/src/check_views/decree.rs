@@ -4,6 +4,11 @@
 //! prepare whose answer nobody awaits is not delivered. When a view is decided, a pull of one of its
 //! members may seal any member at any time; from then on that one answers with what it knows.
 //!
+//! A proposer whose view is over may be led to a replica of the view after, or of the one after that:
+//! it answers with its own view, and no proposer may take the second for the first. Members of later
+//! views decide among themselves, by other replicas and in messages of other epochs; so one decree
+//! stands for each of many.
+//!
 //! Ghosts: for each ballot, the view and who voted for it. A view is decided when a majority has
 //! voted for it under one ballot, whether anybody knows or not.
 
@@ -70,6 +75,8 @@ pub enum Action {
     Retry(u8),
     /// A member of the view that is known to be decided pulls from a member.
     Pull(u8),
+    /// What a proposer asks strays to a replica of the next view, or of the one after that.
+    Stray(u8, u32),
     /// A member crashes and comes back.
     Crash(u8),
 }
@@ -149,6 +156,35 @@ impl CheckDecree {
             }
         }
         (changed || heard || state.objection.is_some()).then_some(Named(event))
+    }
+
+    /// An ask of a proposer strays so many views ahead. Its node is one that has a seat in this view too,
+    /// as others are not listened to.
+    fn stray(&self, state: &mut State, seat: u8, ahead: u32) -> Option<Named> {
+        let next = state.known.clone()?;
+        let packet = state.asks.iter().find(|packet| packet.from == seat)?.clone();
+        let (previous, view) = if ahead == 1 {
+            (self.view.clone(), next)
+        } else {
+            let after = View::new(Slot(0), Epoch(next.epoch().0 + 1), self.view.members());
+            (next, after.expect("three nodes"))
+        };
+        let stays = |member: &&Member| self.view.seat_of(**member).is_some();
+        let me = *view.members().iter().find(stays)?;
+        let mut replica = Replica::learner(me, view, previous).expect("a member");
+        let decree = state.proposers[usize::from(seat)].decree.as_ref()?;
+        let mut after = (**decree).clone();
+        let mut event = None;
+        for envelope in replica.handle(node(seat.into()), &packet.message).send {
+            let change = after.handle(me.node, &envelope.message);
+            event = event.or(Self::change(state, seat, change));
+        }
+        let decree = state.proposers[usize::from(seat)].decree.as_mut()?;
+        if after == **decree {
+            return None;
+        }
+        *decree = Hashed::new(after);
+        Some(Named(event))
     }
 
     fn vote(state: &mut State, seat: usize, packet: &Packet, ballot: Ballot) {
@@ -235,6 +271,8 @@ impl Explore for CheckDecree {
         }
         if state.known.is_some() {
             actions.extend((0..3).map(Action::Pull));
+            let proposers = 0..u8::try_from(state.proposers.len()).expect("few");
+            actions.extend(proposers.flat_map(|seat| [1, 2].map(|by| Action::Stray(seat, by))));
         }
         if state.crashes > 0 {
             actions.extend((0..3).map(Action::Crash));
@@ -277,6 +315,7 @@ impl Explore for CheckDecree {
                 seated.change(replica, &effects.persist);
                 Some(Event::Sealed)
             }
+            Action::Stray(seat, ahead) => self.stray(&mut state, seat, ahead)?.0,
             Action::Crash(seat) => {
                 state.crashes -= 1;
                 state.members[usize::from(seat)].crash();
@@ -300,6 +339,9 @@ impl Explore for CheckDecree {
             }
             Action::Retry(seat) => format!("seat {seat} tries again"),
             Action::Pull(seat) => format!("seat {seat} is sealed"),
+            Action::Stray(seat, ahead) => {
+                format!("what seat {seat} asks strays to a view {ahead} ahead")
+            }
             Action::Crash(seat) => format!("seat {seat} crashes and comes back"),
         }
     }

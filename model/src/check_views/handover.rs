@@ -1,4 +1,4 @@
-//! Handover with the registers abstracted: real replicas of successive views of one slot (bounds so far: two).
+//! Handover with the registers abstracted: real replicas of successive views of one slot.
 //!
 //! Each view is decided when a majority of the one before is active, whatever its members; a node that
 //! is in two views has two replicas. In every view a few accepts of one key are on their way from the
@@ -10,8 +10,15 @@
 //! a peer's page later is to do everything else earlier, since a learner shows nothing. That a member
 //! is active is asked for, not told: a notice that arrives is an ask that is answered.
 //!
+//! With [`Bounds::symmetric`] no node is in two views, so that the seats of each view may be permuted
+//! (`symmetry.rs`); any accept may stray to any replica; and each replica crashes by
+//! itself. That stands for nodes in several views as well, as far as the bound allows: their replicas
+//! share no memory, and to crash together is to crash one after the other.
+//!
 //! Judges REG-2 to REG-4, REG-6, REG-12 and REG-13 in every state. One key stands for all: no step
 //! looks at two. Not here: snapshots of several pages (unit tests).
+
+use std::hash::{Hash, Hasher};
 
 use cloakroom_register::{
     Accepted, Ask, Ballot, Body, Boot, Durable, Effects, Envelope, Epoch, Key, Life, Message,
@@ -20,6 +27,7 @@ use cloakroom_register::{
 use cloakroom_specs::register::{self as spec, Objection};
 
 use super::decree::plain;
+use super::symmetry::canonical;
 use crate::check_register::{member, node, order};
 use crate::search::{Event, Explore, Named, REGISTERS, object};
 use crate::seated::Seated;
@@ -31,8 +39,10 @@ pub struct Bounds {
     pub views: &'static [[u8; 3]],
     /// How many accepts, of ascending ballots, are on their way in each view.
     pub accepts: &'static [u32],
-    /// How many nodes may crash.
+    /// How many nodes may crash; or replicas, where symmetric.
     pub crashes: u8,
+    /// Whether states that differ only in who sits where are one. Then no node is in two views.
+    pub symmetric: bool,
 }
 
 /// The model.
@@ -44,7 +54,7 @@ pub struct CheckHandover {
 }
 
 /// A state of the whole system.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// By epoch and seat.
     members: Vec<[Option<Seated>; 3]>,
@@ -52,6 +62,18 @@ pub struct State {
     votes: Vec<Vec<u8>>,
     crashes: u8,
     objection: Option<Objection>,
+    /// Where symmetric: the same for all states that are one.
+    canonical: Option<Vec<u64>>,
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        match &self.canonical {
+            Some(words) => words.hash(hasher),
+            None => (&self.members, &self.votes).hash(hasher),
+        }
+        (self.crashes, self.objection).hash(hasher);
+    }
 }
 
 /// One transition. A replica is named by epoch and seat.
@@ -67,6 +89,8 @@ pub enum Action {
     AskActive(u8, u8, u8),
     /// A node crashes and comes back.
     Crash(u8),
+    /// A replica does, alone.
+    CrashOne(u8, u8),
 }
 
 fn at(number: u8) -> usize {
@@ -85,8 +109,11 @@ impl CheckHandover {
     /// The model within these bounds.
     ///
     /// # Panics
-    /// When the bounds have no views.
+    /// When the bounds have no views, or are symmetric with a node in two.
     pub fn new(bounds: Bounds) -> Self {
+        let nodes = || bounds.views.iter().flatten();
+        let twice = nodes().any(|node| nodes().filter(|other| *other == node).count() > 1);
+        assert!(!(bounds.symmetric && twice), "the seats of a node in two views are not alike");
         let view = |(epoch, nodes): (u32, &[u8; 3])| {
             let members = nodes.map(|node| member(node.into()));
             View::new(Slot(0), Epoch(epoch), &members).expect("three nodes")
@@ -223,6 +250,13 @@ impl CheckHandover {
         changed.then_some(Named(retired.then_some(Event::Retired)))
     }
 
+    /// Writes down who is who no matter where they sit.
+    fn seat(&self, state: &mut State) {
+        if self.bounds.symmetric {
+            state.canonical = Some(canonical(&state.members, &state.votes).0);
+        }
+    }
+
     /// What must hold in every state.
     fn judge(&self, state: &mut State) {
         let mut chosen = 0;
@@ -292,12 +326,15 @@ impl Explore for CheckHandover {
         members[0] = [0, 1, 2].map(genesis);
         let judged = self.views.iter().try_for_each(|view| spec::is_view(&plain(view), 3));
         let votes = self.bounds.accepts.iter().map(|&accepts| vec![0; accepts as usize]);
-        State {
+        let mut state = State {
             members,
             votes: votes.collect(),
             crashes: self.bounds.crashes,
             objection: judged.err(),
-        }
+            canonical: None,
+        };
+        self.seat(&mut state);
+        state
     }
 
     fn offers(&self, state: &State, actions: &mut Vec<Action>) {
@@ -320,15 +357,20 @@ impl Explore for CheckHandover {
                 actions.extend((0..asks).map(|which| Action::AskActive(epoch, seat, which)));
                 let node = self.bounds.views[at(epoch)][at(seat)];
                 for (other, accepts) in (0..).zip(self.bounds.accepts) {
-                    // To this replica, if its node is a member of the accept's view.
-                    if self.bounds.views[at(other)].contains(&node) {
+                    // To this replica, if its node is a member of the accept's view, or by mistake.
+                    if self.bounds.symmetric || self.bounds.views[at(other)].contains(&node) {
                         let accepts = 0..u8::try_from(*accepts).expect("few");
                         actions.extend(accepts.map(|n| Action::Accept(other, n, epoch, seat)));
                     }
                 }
             }
         }
-        if state.crashes > 0 {
+        if state.crashes > 0 && self.bounds.symmetric {
+            for (epoch, members) in (0..).zip(&state.members) {
+                let seats = (0..).zip(members).filter(|(_, seated)| seated.is_some());
+                actions.extend(seats.map(|(seat, _)| Action::CrashOne(epoch, seat)));
+            }
+        } else if state.crashes > 0 {
             let mut nodes: Vec<u8> = self.bounds.views.iter().flatten().copied().collect();
             nodes.sort_unstable();
             nodes.dedup();
@@ -369,8 +411,17 @@ impl Explore for CheckHandover {
                 state.crashes -= 1;
                 Some(Event::Died)
             }
+            Action::CrashOne(epoch, seat) => {
+                state.members[at(epoch)][at(seat)].as_mut()?.crash();
+                if state == *before {
+                    return None;
+                }
+                state.crashes -= 1;
+                Some(Event::Died)
+            }
         };
         self.judge(&mut state);
+        self.seat(&mut state);
         Some((state, event))
     }
 
@@ -392,10 +443,53 @@ impl Explore for CheckHandover {
                 format!("{} asks seat {which} whether it is active", name(epoch, seat))
             }
             Action::Crash(node) => format!("node {node} crashes and comes back"),
+            Action::CrashOne(epoch, seat) => {
+                format!("{} crashes and comes back", name(epoch, seat))
+            }
         }
     }
 
     fn objection(&self, state: &State) -> Option<Objection> {
         state.objection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::symmetry::seated;
+    use super::*;
+
+    const TWO: Bounds =
+        Bounds { views: &[[0, 1, 2], [3, 4, 5]], accepts: &[1, 0], crashes: 0, symmetric: true };
+
+    /// Visits all states that `told` tells apart; what it says of each.
+    fn visit<T>(bounds: Bounds, told: impl Fn(&State) -> (Vec<u64>, T)) -> Vec<T> {
+        let model = CheckHandover::new(bounds);
+        let (mut seen, mut all) = (HashSet::new(), Vec::new());
+        let (mut waiting, mut actions) = (vec![model.start()], Vec::new());
+        while let Some(state) = waiting.pop() {
+            let (words, more) = told(&state);
+            if !seen.insert(words) {
+                continue;
+            }
+            all.push(more);
+            assert_eq!(state.objection, None);
+            model.offers(&state, &mut actions);
+            let follows = actions.drain(..).filter_map(|action| model.follow(&state, action));
+            waiting.extend(follows.map(|(next, _)| next));
+        }
+        all
+    }
+
+    #[test]
+    fn the_seatings_of_all_states_are_the_states_without_symmetry() {
+        let apart = visit(Bounds { symmetric: false, ..TWO }, |state| {
+            (seated(&state.members, &state.votes), ())
+        });
+        let alike = visit(TWO, |state| canonical(&state.members, &state.votes));
+        assert_eq!(alike.iter().sum::<usize>(), apart.len());
+        assert!(alike.len() < apart.len() / 20, "{} of {}", alike.len(), apart.len());
     }
 }

@@ -1,4 +1,5 @@
-//! Spin on `specs/spin/pool.pml`, against the real step machines in [`crate::twin`].
+//! Spin on `specs/spin/pool.pml`, against the real step machines in [`crate::twin`]; and the way to ask
+//! it about any text, for [`registers`](super::registers) too.
 //!
 //! Invariants:
 //! * at each bound both sides find exactly the pinned number of states and of transitions, and no
@@ -16,7 +17,10 @@ use super::{Opinion, Scratch, Trouble, Verdict, ask};
 use crate::twin::{Bounds, Call, Explored};
 use Call::{Allocate, Free};
 
-const MODEL: [(&str, &str); 2] = [
+/// A text: the file to begin with, and those that it includes.
+pub(super) type Text = [(&'static str, &'static str)];
+
+const MODEL: &Text = &[
     ("pool.pml", include_str!("../../../specs/spin/pool.pml")),
     ("state.pml", include_str!("../../../specs/spin/state.pml")),
 ];
@@ -67,7 +71,7 @@ const FAILURES: [(&str, Bounds, &str); 8] = [
 
 /// What a search by Spin ended with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Search {
+pub(super) enum Search {
     /// All states, no violation.
     Whole(Explored),
     /// A violated assertion.
@@ -79,38 +83,59 @@ pub(super) fn opinions(progress: &mut dyn FnMut(&str)) -> Vec<Opinion> {
     for (bounds, pinned) in TWINS {
         let name = format!("pool.pml, {}", describe(bounds));
         progress(&format!("spin: {name}"));
-        let verdict = judge_twin(bounds.explore(), search(bounds, None), pinned);
-        let what = "Spin and the real step machines reach as many states".to_owned();
-        let Explored { states, transitions } = pinned;
-        let by = match &verdict {
-            Verdict::Agrees => "both",
-            Verdict::Disagrees(_) => "expected",
-            Verdict::NotRun(_) => "step machines alone",
-        };
-        let detail = format!("{by}: {states} states, {transitions} transitions");
-        opinions.push(Opinion { tool: "spin", name, what, verdict, detail });
+        let found = search(MODEL, &definitions(bounds), None);
+        let verdict = judge_twin(bounds.explore(), found, pinned);
+        let what = "Spin and the real step machines reach as many states";
+        opinions.push(twin_opinion(name, what, verdict, pinned));
     }
     for (flag, bounds, what) in FAILURES {
         let name = format!("pool.pml, {flag}, {}", describe(bounds));
         progress(&format!("spin: {name}"));
-        let verdict = match search(bounds, Some(flag)) {
-            Ok(Search::Violation) => Verdict::Agrees,
-            Ok(Search::Whole(found)) => {
-                let states = found.states;
-                Verdict::Disagrees(format!("expected a violated assertion, got {states} states"))
-            }
-            Err(trouble) => trouble.into(),
-        };
-        let what = format!("must fail: {what}");
-        let violated = verdict == Verdict::Agrees;
-        let detail = if violated { "an assertion is violated" } else { "" }.to_owned();
-        opinions.push(Opinion { tool: "spin", name, what, verdict, detail });
+        let verdict = judge_failure(search(MODEL, &definitions(bounds), Some(flag)));
+        opinions.push(failure_opinion(name, what, verdict));
     }
     opinions
 }
 
+/// What Spin says of a twin.
+pub(super) fn twin_opinion(
+    name: String,
+    what: &str,
+    verdict: Verdict,
+    pinned: Explored,
+) -> Opinion {
+    let Explored { states, transitions } = pinned;
+    let by = match &verdict {
+        Verdict::Agrees => "both",
+        Verdict::Disagrees(_) => "expected",
+        Verdict::NotRun(_) => "step machines alone",
+    };
+    let detail = format!("{by}: {states} states, {transitions} transitions");
+    Opinion { tool: "spin", name, what: what.to_owned(), verdict, detail }
+}
+
+/// What it says of a mutant or a witness.
+pub(super) fn failure_opinion(name: String, what: &str, verdict: Verdict) -> Opinion {
+    let what = format!("must fail: {what}");
+    let violated = verdict == Verdict::Agrees;
+    let detail = if violated { "an assertion is violated" } else { "" }.to_owned();
+    Opinion { tool: "spin", name, what, verdict, detail }
+}
+
+/// Whether an assertion is violated that must be.
+pub(super) fn judge_failure(found: Result<Search, Trouble>) -> Verdict {
+    match found {
+        Ok(Search::Violation) => Verdict::Agrees,
+        Ok(Search::Whole(found)) => {
+            let states = found.states;
+            Verdict::Disagrees(format!("expected a violated assertion, got {states} states"))
+        }
+        Err(trouble) => trouble.into(),
+    }
+}
+
 /// Both sides against what is pinned. Ours is judged also where Spin is missing.
-fn judge_twin(
+pub(super) fn judge_twin(
     rust: Result<Explored, String>,
     spin: Result<Search, Trouble>,
     pinned: Explored,
@@ -146,15 +171,19 @@ fn describe(bounds: Bounds) -> String {
     format!("N = {size}, {callers} x ({}){crashes}{unknown}", calls.join(", "))
 }
 
-/// Has Spin write a checker for these bounds, compiles it, and runs it.
-fn search(bounds: Bounds, flag: Option<&str>) -> Result<Search, Trouble> {
+/// Has Spin write a checker of a text under these definitions, compiles it, and runs it.
+pub(super) fn search(
+    model: &Text,
+    definitions: &[String],
+    flag: Option<&str>,
+) -> Result<Search, Trouble> {
     let scratch = Scratch::new("spin")?;
-    for (name, text) in MODEL {
+    for (name, text) in model {
         scratch.write(name, text)?;
     }
     let mut spin = Command::new("spin");
-    spin.arg("-a").args(definitions(bounds)).args(flag.map(|flag| format!("-D{flag}")));
-    let written = ask("spin", spin.arg("pool.pml").current_dir(&scratch.0))?;
+    spin.arg("-a").args(definitions).args(flag.map(|flag| format!("-D{flag}")));
+    let written = ask("spin", spin.arg(model[0].0).current_dir(&scratch.0))?;
     if !scratch.0.join("pan.c").exists() {
         let said = String::from_utf8_lossy(&written.stdout);
         return Err(Trouble::Broken(format!("spin: wrote no checker: {said}")));

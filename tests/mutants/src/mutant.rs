@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The families of properties in the register (`specs/README.md`).
-const FAMILIES: [&str; 7] = ["POOL-", "SHARD-", "WIRE-", "KAD-", "LIN-", "SIM-", "REG-"];
+const FAMILIES: [&str; 9] =
+    ["POOL-", "SHARD-", "WIRE-", "KAD-", "LIN-", "SIM-", "REG-", "NODE-", "NET-"];
 
 /// What must come of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -52,6 +52,8 @@ pub struct Figures {
     pub came_back: u64,
     /// Of these, with an empty disk.
     pub came_back_empty: u64,
+    /// Records with fewer than three holders just before the first crash.
+    pub short_before: u64,
     /// Records that nobody holds any more.
     pub lost: u64,
     /// Records that nobody held any more in the moment of the last crash: more lost in the end would be
@@ -85,6 +87,7 @@ struct Crashes {
     down: Option<Time>,
     disk_loss: Chance,
     disks: BTreeMap<Node, Disk>,
+    short_before: u64,
     came_back: u64,
     came_back_empty: u64,
     lost_at_the_last_crash: u64,
@@ -119,6 +122,7 @@ pub fn run(args: &RecordsArgs, progress: Progress<'_>) -> Result<Figures, Scenar
         down: (args.down > 0.0).then(|| minutes(args.down)),
         disk_loss: Chance::of(args.disk_loss.0),
         disks: BTreeMap::new(),
+        short_before: 0,
         came_back: 0,
         came_back_empty: 0,
         lost_at_the_last_crash: 0,
@@ -179,6 +183,10 @@ impl Crashes {
 
     /// Somebody crashes.
     fn crash(&mut self, world: &mut World<Resident>) {
+        if self.gone == 0 {
+            let holders = self.holders(world);
+            self.short_before = holders.iter().filter(|&&count| count < 3).count() as u64;
+        }
         if let Some(node) = self.people.anybody(&mut self.calls) {
             let disk = self.people.go(node, world);
             self.gone += 1;
@@ -239,6 +247,7 @@ impl Crashes {
             disk_loss: args.disk_loss.0,
             came_back: self.came_back,
             came_back_empty: self.came_back_empty,
+            short_before: self.short_before,
             lost,
             lost_at_the_last_crash: self.lost_at_the_last_crash,
             lost_in_theory_at_once: at_once.max(0.0) * to_f64(records),
@@ -297,7 +306,7 @@ impl Figures {
             ),
         };
         format!(
-            "records           {} on three of {} nodes each\n\
+            "records           {} on three of {} nodes each, {} on fewer before the first crash\n\
              crashes           {} ({how}; {back})\n\
              lost              {} held by nobody ({} in the moment of the last crash), {} not found by their read\n\
              theory            {:.0} lost if all crash at once\n\
@@ -306,6 +315,7 @@ impl Figures {
              run               trace {}\n",
             self.records,
             self.nodes,
+            self.short_before,
             self.crashed,
             self.lost,
             self.lost_at_the_last_crash,

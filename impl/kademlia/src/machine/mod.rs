@@ -128,6 +128,12 @@ impl Kademlia {
         self.reachable = reachable;
     }
 
+    /// Asks a contact whether it lives, beside the machine's own questions: for whoever depends on it.
+    pub fn probe_contact(&mut self, now: Moment, contact: Contact) {
+        self.at(now);
+        self.ping(contact, Why::Probe);
+    }
+
     /// A message has come in.
     pub fn handle_message(&mut self, now: Moment, from: Peer, message: &Message<'_>) {
         self.at(now);

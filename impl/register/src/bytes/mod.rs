@@ -11,6 +11,7 @@
 //!
 //! What it does not do: frames, connections, who sent what.
 
+pub mod kept;
 mod read;
 mod write;
 

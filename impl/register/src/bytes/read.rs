@@ -116,18 +116,18 @@ fn collect(from: &mut Fixed<'_>) -> Read<Collect> {
     })
 }
 
-fn option<T>(
+pub(super) fn option<T>(
     from: &mut Fixed<'_>,
     read: impl FnOnce(&mut Fixed<'_>) -> Read<T>,
 ) -> Read<Option<T>> {
     if from.choice(1)? == 0 { Ok(None) } else { read(from).map(Some) }
 }
 
-fn key(from: &mut Fixed<'_>) -> Read<Key> {
+pub(super) fn key(from: &mut Fixed<'_>) -> Read<Key> {
     from.short().map(Key::from)
 }
 
-fn ballot(from: &mut Fixed<'_>) -> Read<Ballot> {
+pub(super) fn ballot(from: &mut Fixed<'_>) -> Read<Ballot> {
     let (epoch, round, at) = (Epoch(from.u32()?), from.u32()?, from.offset());
     let seat = Seat(from.u8()?);
     if usize::from(seat.0) >= MAX_MEMBERS {
@@ -143,7 +143,7 @@ fn state(from: &mut Fixed<'_>) -> Read<State> {
     Ok(State { version, content, operation })
 }
 
-fn accepted(from: &mut Fixed<'_>) -> Read<Accepted> {
+pub(super) fn accepted(from: &mut Fixed<'_>) -> Read<Accepted> {
     Ok(Accepted { ballot: ballot(from)?, state: state(from)? })
 }
 
@@ -152,7 +152,7 @@ fn found(from: &mut Fixed<'_>) -> Read<Found> {
     Ok(Found { accepted: option(from, accepted)?, floor })
 }
 
-fn view(from: &mut Fixed<'_>, slot: Slot) -> Read<View> {
+pub(super) fn view(from: &mut Fixed<'_>, slot: Slot) -> Read<View> {
     let (epoch, at) = (Epoch(from.u32()?), from.offset());
     let count = from.u8()?;
     if usize::from(count) > MAX_MEMBERS {

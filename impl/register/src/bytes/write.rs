@@ -200,7 +200,7 @@ fn collect(to: &mut Vec<u8>, ask: &Collect) -> Result<(), EncodeError> {
     }
 }
 
-fn choose(
+pub(super) fn choose(
     to: &mut Vec<u8>,
     which: u8,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
@@ -209,7 +209,7 @@ fn choose(
     write(to)
 }
 
-fn option<T>(
+pub(super) fn option<T>(
     to: &mut Vec<u8>,
     it: Option<&T>,
     write: impl FnOnce(&mut Vec<u8>, &T) -> Result<(), EncodeError>,
@@ -220,7 +220,7 @@ fn option<T>(
     }
 }
 
-fn key(to: &mut Vec<u8>, key: &Key) -> Result<(), EncodeError> {
+pub(super) fn key(to: &mut Vec<u8>, key: &Key) -> Result<(), EncodeError> {
     put_short(to, &key.0)
 }
 
@@ -230,7 +230,7 @@ fn named(to: &mut Vec<u8>, name: &Key, it: Ballot) -> Result<(), EncodeError> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "so that it stands in line with the others")]
-fn ballot(to: &mut Vec<u8>, ballot: Ballot) -> Result<(), EncodeError> {
+pub(super) fn ballot(to: &mut Vec<u8>, ballot: Ballot) -> Result<(), EncodeError> {
     to.extend_from_slice(&ballot.epoch.0.to_be_bytes());
     to.extend_from_slice(&ballot.round.to_be_bytes());
     to.push(ballot.seat.0);
@@ -244,7 +244,7 @@ fn state(to: &mut Vec<u8>, state: &State) -> Result<(), EncodeError> {
     option(to, state.content.as_ref(), |to, value| put_value(to, &value.0))
 }
 
-fn accepted(to: &mut Vec<u8>, accepted: &Accepted) -> Result<(), EncodeError> {
+pub(super) fn accepted(to: &mut Vec<u8>, accepted: &Accepted) -> Result<(), EncodeError> {
     ballot(to, accepted.ballot)?;
     state(to, &accepted.state)
 }
@@ -254,7 +254,7 @@ fn found(to: &mut Vec<u8>, found: &Found) -> Result<(), EncodeError> {
     option(to, found.accepted.as_ref(), accepted)
 }
 
-fn view(to: &mut Vec<u8>, slot: Slot, view: &View) -> Result<(), EncodeError> {
+pub(super) fn view(to: &mut Vec<u8>, slot: Slot, view: &View) -> Result<(), EncodeError> {
     if view.slot() != slot {
         return Err(EncodeError::Sense { expected: "a view of the message's slot" });
     }

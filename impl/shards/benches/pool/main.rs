@@ -5,6 +5,8 @@
 //!   this thread holds, chosen at random; million pairs a second, median of the rounds;
 //! * ours keeps a tag of 8 bytes with each id, and survives callers that die anywhere. **No rival
 //!   does either**: they are faster because they promise less;
+//! * `ours` is the pool on the map, `dense` on the store that is made for one pool, by children to a
+//!   node and slots to a block;
 //! * one thread is measured by the clock of its own processor time, two by the wall's.
 //!
 //! `FILTER` is a part of a line's name, such as `two levels` or `4x4`.
@@ -18,8 +20,8 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use cloakroom_pool::{FreeOutcome, Id, Policy, Pool, PoolId, Shape, Tag, Tree};
-use cloakroom_shards::{Handle, Shards};
+use cloakroom_pool::{AtomicMap, FreeOutcome, Id, Policy, Pool, PoolId, Shape, Tag, Tree};
+use cloakroom_shards::{Dense, Shards};
 
 use rivals::{ArrayIds, Bitmap, Ids, MutexedBitset, SegIds, SlabIds, TwoLevels};
 
@@ -33,33 +35,48 @@ struct Ours {
 
 impl Ours {
     fn new(fanout: u16, block: u16) -> Self {
-        let shape = Shape::new(fanout, block).expect("a shape");
-        let tree = Tree::new(PoolId(1), SIZE as u64, shape).expect("a tree");
-        Self { map: Shards::new().expect("memory"), tree }
+        Self { map: Shards::new().expect("memory"), tree: tree(fanout, block) }
     }
+}
+
+fn tree(fanout: u16, block: u16) -> Tree {
+    let shape = Shape::new(fanout, block).expect("a shape");
+    Tree::new(PoolId(1), SIZE as u64, shape).expect("a tree")
 }
 
 impl Ids for Ours {
     fn worker(&self, thread: u64) -> impl rivals::Worker {
-        let handle = self.map.handle().expect("memory");
-        let pool = Pool::new(handle, self.tree, Policy::Spread);
-        OursWorker { pool, next: thread << 48, tags: vec![0; SIZE] }
+        OursWorker::new(self.map.handle().expect("memory"), self.tree, thread)
+    }
+}
+
+/// The pool on the store of its own.
+impl Ids for Dense {
+    fn worker(&self, thread: u64) -> impl rivals::Worker {
+        OursWorker::new(self.handle().expect("memory"), *self.tree(), thread)
     }
 }
 
 /// Each allocation has a fresh tag, as the caller's rules want it.
-struct OursWorker<'a> {
-    pool: Pool<Handle<'a>>,
+struct OursWorker<M> {
+    pool: Pool<M>,
     next: u64,
     /// The tag's number, by id.
     tags: Vec<u64>,
+}
+
+impl<M: AtomicMap> OursWorker<M> {
+    fn new(handle: M, tree: Tree, thread: u64) -> Self {
+        let pool = Pool::new(handle, tree, Policy::Spread);
+        Self { pool, next: thread << 48, tags: vec![0; SIZE] }
+    }
 }
 
 fn tag(number: u64) -> Tag {
     Tag::new(number.to_be_bytes()).expect("8 bytes")
 }
 
-impl rivals::Worker for OursWorker<'_> {
+impl<M: AtomicMap> rivals::Worker for OursWorker<M> {
     fn allocate(&mut self) -> Option<u64> {
         self.next += 1;
         let id = self.pool.allocate(&tag(self.next)).ok()?.0;
@@ -173,6 +190,8 @@ fn main() {
     for (fanout, block) in [(256, 1), (64, 1), (16, 1), (32, 4), (16, 16), (64, 16), (64, 64)] {
         let name = format!("ours {fanout}x{block}");
         line(&name, &filter, || Ours::new(fanout, block));
+        let name = format!("dense {fanout}x{block}");
+        line(&name, &filter, || Dense::new(tree(fanout, block)).expect("memory"));
     }
     line("bitmap", &filter, || Bitmap::new(SIZE));
     line("bitmap, two levels", &filter, || TwoLevels::new(SIZE));

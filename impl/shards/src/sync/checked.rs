@@ -1,24 +1,32 @@
-//! What both checkers share: canaries, the quarantine, and exchanges that fail on demand.
+//! What both checkers share: canaries, the quarantine, what was never given back, and exchanges that
+//! fail on demand.
 //!
 //! The atomics in here are std's on purpose: they belong to the check, not to what is checked, and
 //! must not be points where the checker switches threads. Relaxed, all of them: both checkers run
 //! all threads of a scenario on one thread of the system, and nothing is published by them.
 
 use std::alloc::{Layout, dealloc};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::Mode;
 
 /// Tells whether its memory was given back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Canary {
     dead: AtomicBool,
 }
 
+impl Default for Canary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Canary {
     /// Alive.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
+        ALIVE.set(ALIVE.get() + 1);
         Self { dead: AtomicBool::new(false) }
     }
 
@@ -40,6 +48,8 @@ struct Quarantined {
 
 thread_local! {
     static QUARANTINE: RefCell<Vec<Quarantined>> = const { RefCell::new(Vec::new()) };
+    /// Canaries of this execution that are not dead.
+    static ALIVE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Kills the canary and keeps the memory until [`drain`].
@@ -59,11 +69,18 @@ pub unsafe fn release(
     // SAFETY: the canary stands in memory that is still allocated: only `drain` gives it back.
     let canary = unsafe { &*canary };
     assert!(!canary.dead.swap(true, Ordering::Relaxed), "SHARD-4: freed twice");
+    ALIVE.set(ALIVE.get() - 1);
     QUARANTINE.with_borrow_mut(|all| all.push(Quarantined { pointer, layout, drop }));
 }
 
-/// Gives back what is in quarantine: at the end of an execution, when no thread uses the map.
+/// Gives back what is in quarantine: at the end of an execution, when no thread uses the map, and
+/// all that it had was given back.
+///
+/// # Panics
+/// When something was not.
 pub fn drain() {
+    let alive = ALIVE.get();
+    assert!(alive == 0 || std::thread::panicking(), "SHARD-4: {alive} never given back");
     for Quarantined { pointer, layout, drop } in QUARANTINE.take() {
         // SAFETY: the promise made to `release`; it was put here once, as `release` asserts.
         unsafe {
@@ -107,6 +124,7 @@ pub(super) fn enter(mode: Mode) {
 
 /// A new execution begins.
 pub(super) fn begin() {
+    ALIVE.set(0);
     QUARANTINE.take();
 }
 

@@ -25,6 +25,7 @@ mod outer;
 mod scenario;
 mod scenarios;
 mod searches;
+mod via;
 
 use cloakroom_shards::sync::{CHECKER, Checker, Mode, Plan};
 

@@ -13,10 +13,10 @@ use std::fmt::Write as _;
 use cloakroom_pool::Cas;
 use cloakroom_shards::reclaim::{Crossbeam, Epoch, Hasty, Leaking, Reclaim, Still};
 use cloakroom_shards::sync::{Arc, UnsafeCell, Unseen, resume, thread};
-use cloakroom_shards::{Handle, Shards};
 use cloakroom_specs::map::{Answer, Call, Done, Order, explainable};
 
 use crate::deeds::{self, Deed};
+use crate::via::{On, Store, Via};
 
 use Step::{Back, Cas as Swap, Get, Hold, Iterate, Put, Remove};
 
@@ -44,6 +44,7 @@ pub(crate) struct Scenario {
     pub(crate) name: String,
     /// Keys and values on the heap.
     pub(crate) heap: bool,
+    pub(crate) on: On,
     /// Threads register: each has a handle.
     pub(crate) registered: bool,
     /// All threads begin at one seat.
@@ -143,7 +144,7 @@ struct Hidden {
 }
 
 struct World<R: Reclaim> {
-    map: Shards<R>,
+    map: Store<R>,
     cells: Cells,
     hidden: Unseen<Hidden>,
     heap: bool,
@@ -155,35 +156,7 @@ struct World<R: Reclaim> {
 
 type History = Vec<(u8, Done)>;
 
-/// By way of what a thread makes its steps.
-enum Via<'a, R: Reclaim> {
-    Map(&'a Shards<R>),
-    Handle(Handle<'a, R>),
-}
-
-impl<R: Reclaim> Via<'_, R> {
-    fn read<A>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> A) -> A {
-        match self {
-            Self::Map(map) => map.read(key, f),
-            Self::Handle(handle) => handle.read(key, f),
-        }
-        .unwrap()
-    }
-
-    fn set(&self, key: &[u8], expected: Option<&[u8]>, new: Option<&[u8]>) -> Cas {
-        match self {
-            Self::Map(map) => map.compare_and_set(key, expected, new),
-            Self::Handle(handle) => handle.compare_and_set(key, expected, new),
-        }
-        .unwrap()
-    }
-}
-
 impl<R: Reclaim> World<R> {
-    fn via(&self, registered: bool) -> Via<'_, R> {
-        if registered { Via::Handle(self.map.handle().unwrap()) } else { Via::Map(&self.map) }
-    }
-
     /// Numbers that differ by 16 are twins: under a checker one hash, and one first word of a key
     /// that stands in its slot. They differ from the second word on.
     /// From 40 on they are so long that a table of short keys has them by their address.
@@ -294,13 +267,13 @@ impl<R: Reclaim> World<R> {
     fn iterate(&self, caller: usize, history: &mut History) {
         let begin = self.now();
         let mut seen = BTreeMap::new();
-        for entry in &self.map {
-            let (key, value) = entry.unwrap();
-            let (key, value) = (self.number(&key), self.number(&value));
+        let key = |number| self.bytes(number);
+        self.map.for_each(key, |key, value| {
+            let (key, value) = (self.number(key), self.number(value));
             // Under the guard that the iteration holds.
             self.saw(caller, key, Some(value));
             assert_eq!(seen.insert(key, value), None, "SHARD-6: key {key} is seen twice");
-        }
+        });
         let end = self.now();
         for key in &self.lasting {
             assert!(seen.contains_key(key), "SHARD-6: key {key} was there and is not seen");
@@ -384,7 +357,7 @@ impl Scenario {
             self.setup.iter().filter_map(put)
         };
         World {
-            map: Shards::with_reclaimer(1).unwrap(),
+            map: Store::new(self.on),
             cells: Cells::new(),
             hidden: Unseen::default(),
             heap: self.heap,
@@ -397,7 +370,7 @@ impl Scenario {
         let world = Arc::new(self.world::<R>());
         let mut history = History::new();
         for step in &self.setup {
-            world.step(&Via::Map(&world.map), 0, step, &mut history);
+            world.step(&world.map.via(false), 0, step, &mut history);
         }
         let mut started: Vec<_> = (1..)
             .zip(&self.threads)
@@ -406,7 +379,7 @@ impl Scenario {
                 let index = if self.one_seat { 1 } else { caller };
                 let thread = thread::spawn(index, move || {
                     let mut history = History::new();
-                    let via = world.via(self.registered);
+                    let via = world.map.via(self.registered);
                     for step in steps {
                         world.step(&via, caller, step, &mut history);
                     }
@@ -439,15 +412,15 @@ impl Scenario {
         order: Order,
     ) -> BTreeMap<u8, u8> {
         let mut left = BTreeMap::new();
-        for entry in &world.map {
-            let (key, value) = entry.unwrap();
-            let twice = left.insert(world.number(&key), world.number(&value));
+        let key = |number| world.bytes(number);
+        world.map.for_each(key, |key, value| {
+            let twice = left.insert(world.number(key), world.number(value));
             assert_eq!(twice, None, "SHARD-2: key {key:?} has two slots");
-        }
+        });
         assert_eq!(world.map.len(), left.len(), "SHARD-1: the count of entries");
         let keys: BTreeSet<u8> = history.iter().map(|&(key, _)| key).collect();
         for &key in &keys {
-            world.step(&Via::Map(&world.map), 0, &Get(key), history);
+            world.step(&world.map.via(false), 0, &Get(key), history);
             let answer = Answer::Value(left.get(&key).map(|&value| value.into()));
             let (begin, end) = (world.now(), world.now());
             history.push((key, Done { call: Call::Get, answer, caller: 0, begin, end }));

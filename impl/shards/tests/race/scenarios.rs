@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use crate::deeds::Deed;
 use crate::scenario::{Scenario, Step};
+use crate::via::On;
 
 use Deed::{Pass, Read, Unlink, Within};
 use Step::{Back, Cas, Get, Hold, Iterate, Put, Remove};
@@ -21,13 +22,14 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     all.extend(growth_under_pairs());
     all.extend(wide_keys());
     all.extend(handles());
+    all.extend(cells());
     all
 });
 
 fn scenario(name: &str, heap: bool, setup: Vec<Step>, threads: Vec<Vec<Step>>) -> Scenario {
-    let (registered, one_seat) = (false, false);
+    let (on, registered, one_seat) = (On::Map, false, false);
     let (name, deeds) = (name.into(), Vec::new());
-    Scenario { name, heap, registered, one_seat, setup, threads, deeds }
+    Scenario { name, heap, on, registered, one_seat, setup, threads, deeds }
 }
 
 /// Keys and values on the heap.
@@ -237,6 +239,39 @@ fn handles() -> Vec<Scenario> {
     ];
     let all = one_key().into_iter().chain(reclamation()).chain(growth());
     all.filter(|scenario| by_handles.contains(&&*scenario.name)).map(registered).collect()
+}
+
+/// The scenarios of the map that make sense without a table's ways and growth, on cells.
+fn cells() -> Vec<Scenario> {
+    let names = [
+        "put put",
+        "cas cas",
+        "cas remove",
+        "remove put",
+        "churn get",
+        "remove, put neighbour",
+        "iterate, remove",
+        "put, seen by get",
+        "put, seen by put",
+        "cas, seen by cas",
+        "cas, seen by remove",
+        "cas, seen by hold",
+        "remove, seen by get",
+        "remove, seen by iterate",
+        "retire pin",
+        "retire, held",
+        "churn get, by handles",
+        "retire pin, by handles",
+        "retire, held, by handles",
+    ];
+    let all = one_key().into_iter().chain(neighbours()).chain(publication()).chain(reclamation());
+    let on_cells = |scenario: Scenario| Scenario {
+        on: On::Cells,
+        name: format!("cells: {}", scenario.name),
+        ..scenario
+    };
+    let all = all.chain(handles());
+    all.filter(|scenario| names.contains(&&*scenario.name)).map(on_cells).collect()
 }
 
 fn growth() -> Vec<Scenario> {

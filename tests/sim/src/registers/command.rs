@@ -34,7 +34,7 @@ pub struct RegistersArgs {
     #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
     pub timeline: PathBuf,
     /// Go on after a seed that fails
-    #[arg(long)]
+    #[arg(long, env = "CLOAKROOM_KEEP_GOING", hide_env_values = true)]
     pub keep_going: bool,
     /// How to print the figures.
     #[command(flatten)]

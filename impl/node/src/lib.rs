@@ -1,0 +1,30 @@
+//! All protocols of one node as one pure machine: the DHT, the registers, who is in which view.
+//!
+//! [`Node::step`] takes what happens and says what follows: *first* persist, *then* send and answer. It
+//! has no clock, socket, disk, entropy or thread: time and seed are arguments. The simulator and the
+//! server drive this same code.
+//!
+//! | file | what |
+//! |---|---|
+//! | `genesis.rs` | what a cluster begins with: its founders, its slots, the first views |
+//! | `placement.rs` | which members a slot ought to have |
+//! | `node.rs` | [`Node`]: what happens, and what follows |
+//! | `watch.rs` | who is silent for how long, and the views that follow from it |
+//!
+//! The protocols themselves are `impl/kademlia` and `impl/register`; this crate lets them share one
+//! connection to each peer, one disk and one clock.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod genesis;
+mod node;
+mod placement;
+mod watch;
+
+pub use genesis::{Founder, Genesis, GenesisError, MAX_SLOTS, Zone};
+pub use node::{Answer, Effects, Hash, Input, Node, Setup, Timer};
+pub use placement::{Candidate, place};
+pub use watch::Patience;

@@ -1,0 +1,373 @@
+//! One node: what happens, and what follows.
+//!
+//! # Life
+//! 1. [`Node::start`], with the genesis and what the disk has kept.
+//! 2. [`Node::step`] with each message, each call of a client, and each [`Timer`] when it is due.
+//! 3. After each step, in this order: make [`Effects::persist`] durable, then send, then answer. Steps may
+//!    go on meanwhile, and share a sync; what leaves, leaves in the order of its steps.
+//!
+//! # Invariants
+//! * NODE-4: nothing leaves before what was persisted in its step and in all before it;
+//! * the two name spaces never mix: records go through the DHT, registers through their views, and
+//!   routing is only ever a hint for the latter;
+//! * NODE-3: a client is told how its operation ended, or who can run it; never both.
+//!
+//! # What it takes for granted
+//! As Kademlia does: whoever drives it has made sure who sent each message.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use cloakroom_kademlia as kademlia;
+use cloakroom_kademlia::{
+    Busy, Event, Judge, Kademlia, Moment, Parameters, Peer, QueryId, Transmit,
+};
+use cloakroom_register as register;
+use cloakroom_register::{
+    Disk, Host, Member, Operation, OperationId, Outcome, ReplicaError, Save, Slot, View, Waits,
+    Work,
+};
+use cloakroom_wire::{Body, Contact, Message, NodeId, Notice, OwnedRecord, RecordKey};
+
+use crate::genesis::Genesis;
+use crate::placement::Candidate;
+use crate::watch::{Patience, Watch};
+
+/// SHA-256, which a pure crate has not got.
+pub type Hash = fn(&[u8]) -> [u8; 32];
+
+/// What a node is made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What the cluster began with.
+    pub genesis: Genesis,
+    /// Who the node is, and where.
+    pub contact: Contact,
+    /// The numbers of the DHT.
+    pub parameters: Parameters,
+    /// What the DHT cannot judge itself.
+    pub judge: Judge,
+    /// How long registers wait for what.
+    pub waits: Waits,
+    /// How long others may be silent.
+    pub patience: Patience,
+    /// Of keys: which slot they are in.
+    pub hash: Hash,
+    /// No other node's, and secret.
+    pub seed: u64,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    genesis: Genesis,
+    candidates: Vec<Candidate>,
+    contacts: BTreeMap<NodeId, Contact>,
+    hash: Hash,
+    kademlia: Kademlia,
+    host: Host,
+    /// Operations under way for clients, with their slots.
+    calls: BTreeMap<OperationId, Slot>,
+    watch: Watch,
+}
+
+/// What happens to a node.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A message has come.
+    Message {
+        /// From whom, as the connection has proved.
+        from: Peer,
+        /// What.
+        message: &'a Message<'a>,
+    },
+    /// It is time.
+    Timer(Timer),
+    /// A client calls an operation on a register, to be given up at a moment.
+    Call(Operation, Moment),
+}
+
+/// What a node waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// The DHT: requests that may be unanswered, upkeep.
+    Dht,
+    /// Registers: retries, handover, collection.
+    Registers,
+    /// To ask the others whether they live.
+    Watch,
+}
+
+/// What follows from a step, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Effects {
+    /// First, make all of this durable, in this order.
+    pub persist: Vec<Save>,
+    /// Then send this.
+    pub send: Vec<Transmit>,
+    /// And answer this.
+    pub answer: Vec<Answer>,
+}
+
+/// What a client, or whoever began a query, is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An operation has ended.
+    Ended(OperationId, Outcome),
+    /// An operation was not begun: these are who can run it, as far as is known here.
+    Elsewhere(OperationId, View),
+    /// Of the DHT.
+    Dht(Event),
+}
+
+impl Node {
+    /// A node starts with what its disk has.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]: the disk is not this node's.
+    pub fn start(now: Moment, setup: Setup, disk: &Disk) -> Result<(Self, Effects), ReplicaError> {
+        let Setup { genesis, contact, parameters, judge, waits, patience, hash, seed } = setup;
+        if disk.me().node != contact.id {
+            return Err(ReplicaError::NoMember(disk.me()));
+        }
+        let mut kademlia = Kademlia::new(now, contact, parameters, judge, seed);
+        let (host, work) = Host::start(disk, waits, seed, in_ms(now))?;
+        let contacts: BTreeMap<NodeId, Contact> = genesis
+            .founders()
+            .iter()
+            .map(|founder| (founder.contact.id, founder.contact))
+            .collect();
+        let others: Vec<Contact> =
+            contacts.values().copied().filter(|other| other.id != contact.id).collect();
+        if !others.is_empty() {
+            // A new machine has room for a query.
+            let _ = kademlia.join(now, &others);
+        }
+        let mut candidates: Vec<Candidate> = genesis.candidates().collect();
+        // On a later disk than the first, it is its own candidate as far as it knows.
+        for candidate in &mut candidates {
+            if candidate.member.node == contact.id {
+                candidate.member = disk.me();
+            }
+        }
+        let watch = Watch::new(now, patience);
+        let calls = BTreeMap::new();
+        let mut node = Self { genesis, candidates, contacts, hash, kademlia, host, calls, watch };
+        let mut effects = Effects::default();
+        node.follow(work, &mut effects);
+        let slots: Vec<Slot> = node.genesis.slots().collect();
+        for slot in slots {
+            let work = node.host.found(in_ms(now), &node.genesis.view(slot));
+            node.follow(work, &mut effects);
+        }
+        node.drain(&mut effects);
+        Ok((node, effects))
+    }
+
+    /// Something happens.
+    pub fn step(&mut self, now: Moment, input: Input<'_>) -> Effects {
+        let mut effects = Effects::default();
+        match input {
+            Input::Message { from, message } => self.hear(now, from, message, &mut effects),
+            Input::Timer(Timer::Dht) => self.kademlia.handle_timeout(now),
+            Input::Timer(Timer::Registers) => {
+                let work = self.host.tick(in_ms(now));
+                self.follow(work, &mut effects);
+            }
+            Input::Timer(Timer::Watch) => self.look(now, &mut effects),
+            Input::Call(operation, give_up_at) => {
+                self.call(now, operation, give_up_at, &mut effects);
+            }
+        }
+        self.drain(&mut effects);
+        effects
+    }
+
+    /// When to call [`Node::step`] with which timer, at the latest.
+    pub fn timers(&self) -> [(Timer, Moment); 3] {
+        let registers = self.host.due();
+        let registers = if registers == register::Moment::NEVER {
+            Moment::NEVER
+        } else {
+            Moment(registers.0.saturating_mul(1000))
+        };
+        [
+            (Timer::Dht, self.kademlia.poll_timeout()),
+            (Timer::Registers, registers),
+            (Timer::Watch, self.watch.next),
+        ]
+    }
+
+    /// Looks for the nodes closest to a point; ends with an [`Event`].
+    ///
+    /// # Errors
+    /// When too many queries are under way.
+    pub fn find_node(&mut self, now: Moment, point: NodeId) -> Result<(QueryId, Effects), Busy> {
+        let query = self.kademlia.find_node(now, point)?;
+        Ok((query, self.drained()))
+    }
+
+    /// Looks for the records under a key; ends with an [`Event`].
+    ///
+    /// # Errors
+    /// When too many queries are under way.
+    pub fn find_value(&mut self, now: Moment, key: RecordKey) -> Result<(QueryId, Effects), Busy> {
+        let query = self.kademlia.find_value(now, key)?;
+        Ok((query, self.drained()))
+    }
+
+    /// Gives a record to its holders; ends with an [`Event`].
+    ///
+    /// # Errors
+    /// When too many queries are under way.
+    pub fn publish(
+        &mut self,
+        now: Moment,
+        record: OwnedRecord,
+    ) -> Result<(QueryId, Effects), Busy> {
+        let query = self.kademlia.publish(now, record)?;
+        Ok((query, self.drained()))
+    }
+
+    /// Who it is, in this life of its disk.
+    pub fn me(&self) -> Member {
+        self.host.me()
+    }
+
+    /// Its registers.
+    pub fn registers(&self) -> &Host {
+        &self.host
+    }
+
+    /// Its part of the DHT.
+    pub fn dht(&self) -> &Kademlia {
+        &self.kademlia
+    }
+
+    /// The newest view of a key's slot that was heard of.
+    pub fn view_of(&self, key: &register::Key) -> View {
+        let slot = self.genesis.slot_of(&(self.hash)(&key.0));
+        self.host.newest(slot).cloned().unwrap_or_else(|| self.genesis.view(slot))
+    }
+
+    fn hear(&mut self, now: Moment, from: Peer, message: &Message<'_>, effects: &mut Effects) {
+        self.watch.heard(now, from.id);
+        let Body::Notice(Notice::Slots { parts }) = &message.body else {
+            self.kademlia.handle_message(now, from, message);
+            return;
+        };
+        // A notice of which a part is not to be read counts for nothing: whoever sent it asks again, and
+        // a notice gets no answer.
+        for message in register::unpack(*parts).unwrap_or_default() {
+            let work = self.host.handle(in_ms(now), from.id, &message);
+            self.follow(work, effects);
+        }
+    }
+
+    fn call(
+        &mut self,
+        now: Moment,
+        operation: Operation,
+        give_up_at: Moment,
+        effects: &mut Effects,
+    ) {
+        let view = self.view_of(&operation.key);
+        if view.seat_of(self.me()).is_none() {
+            effects.answer.push(Answer::Elsewhere(operation.id, view));
+            return;
+        }
+        self.calls.insert(operation.id, view.slot());
+        let work = self.host.begin(in_ms(now), view.slot(), [operation], in_ms(give_up_at));
+        self.follow(work, effects);
+    }
+
+    /// Asks the others whether they live, and proposes views without those who do not.
+    fn look(&mut self, now: Moment, effects: &mut Effects) {
+        self.watch.look(now);
+        let me = self.me();
+        for candidate in &self.candidates {
+            let contact = self.contacts.get(&candidate.member.node);
+            if let Some(contact) = contact.filter(|contact| contact.id != me.node) {
+                self.kademlia.probe_contact(now, *contact);
+            }
+        }
+        let replicas = self.host.replicas();
+        let newest = replicas.filter(|replica| {
+            let view = replica.view();
+            self.host.newest(view.slot()) == Some(view)
+        });
+        let successors: Vec<View> = newest
+            .filter_map(|replica| {
+                self.watch.successor(now, &self.genesis, replica, &self.candidates)
+            })
+            .collect();
+        for view in successors {
+            let work = self.host.propose(in_ms(now), &view);
+            self.follow(work, effects);
+        }
+    }
+
+    /// What the registers want done, with messages to one node together.
+    fn follow(&mut self, work: Work, effects: &mut Effects) {
+        let Work { persist, send, ended } = work;
+        effects.persist.extend(persist);
+        let mut parts: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
+        for envelope in &send {
+            let parts = parts.entry(envelope.to).or_default();
+            // What no peer would take is not sent: its keys and values are refused where they come in.
+            let _ = envelope.message.encode(parts);
+        }
+        for (to, parts) in &parts {
+            // Whom nobody knows, nobody reaches: as lost.
+            let Some(address) = self.contact_of(*to).map(|contact| contact.address) else {
+                continue;
+            };
+            let to = Peer { id: *to, address };
+            let notices = register::pack(parts);
+            effects.send.extend(notices.map(|notice| Transmit { to, message: notice.to_owned() }));
+        }
+        let answers = ended.into_iter().map(|(id, outcome)| self.answer(id, outcome));
+        effects.answer.extend(answers.collect::<Vec<Answer>>());
+    }
+
+    /// An operation has ended, perhaps only here: never begun, since this node has no seat any more.
+    fn answer(&mut self, id: OperationId, outcome: Outcome) -> Answer {
+        let view = self.calls.remove(&id).and_then(|slot| self.host.newest(slot));
+        match (&outcome, view) {
+            (Outcome::Unavailable, Some(view)) if view.seat_of(self.host.me()).is_none() => {
+                Answer::Elsewhere(id, view.clone())
+            }
+            _ => Answer::Ended(id, outcome),
+        }
+    }
+
+    fn contact_of(&self, node: NodeId) -> Option<Contact> {
+        let known = self.contacts.get(&node).copied();
+        known.or_else(|| self.kademlia.table().entry(node).map(|entry| entry.contact))
+    }
+
+    fn drained(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        self.drain(&mut effects);
+        effects
+    }
+
+    fn drain(&mut self, effects: &mut Effects) {
+        while let Some(transmit) = self.kademlia.poll_transmit() {
+            effects.send.push(transmit);
+        }
+        while let Some(event) = self.kademlia.poll_event() {
+            effects.answer.push(Answer::Dht(event));
+        }
+    }
+}
+
+/// Registers count in milliseconds.
+fn in_ms(moment: kademlia::Moment) -> register::Moment {
+    if moment == Moment::NEVER {
+        register::Moment::NEVER
+    } else {
+        register::Moment(moment.0 / 1000)
+    }
+}

@@ -1,0 +1,260 @@
+//! QUIC between nodes: a connection to a peer, a stream to a message.
+//!
+//! # Life of a message
+//! 1. [`Transport::send`] puts it into the peer's queue, or sheds it when that is full.
+//! 2. The peer's task connects if there is no connection, opens a stream, writes, and finishes it.
+//! 3. At the other side it arrives with the id that its sender has proved to have.
+//!
+//! # Invariants
+//! * NET-1: a message goes to the node with the id that was named, or to nobody: the other side's id is the
+//!   hash of the key in its certificate;
+//! * NET-3: nobody can make us keep more than [`Limits`] say: streams and bytes under way are limited for
+//!   each peer by QUIC's flow control, connections and arrivals for all;
+//! * a message is lost, doubled by nobody, and overtaken by others: the pure parts expect all three;
+//! * NET-2: a connection ends with the certificate that it began with.
+//!
+//! What it does not do: understand messages, retry, tell whether one has arrived.
+
+mod incoming;
+mod peers;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cloakroom_wire::{MAX_MESSAGE_BYTES, NodeId};
+use quinn::{
+    ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use self::peers::Peers;
+use crate::authority::server_name;
+use crate::credentials::Credentials;
+use crate::error::Error;
+use crate::tls;
+
+/// How much peers may make a node keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Messages on their way from one peer.
+    pub streams_per_peer: u32,
+    /// Bytes on their way from one peer.
+    pub bytes_per_peer: u32,
+    /// Messages that wait for one peer.
+    pub queue_per_peer: usize,
+    /// Messages that are being read, or wait for the node, in all.
+    pub arrivals: usize,
+    /// A connection ends after so long without a packet.
+    pub idle_ms: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            streams_per_peer: 64,
+            bytes_per_peer: 1024 * 1024,
+            queue_per_peer: 256,
+            arrivals: 4096,
+            idle_ms: 30_000,
+        }
+    }
+}
+
+/// A message that has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who has sent it, as its certificate proves.
+    pub from: NodeId,
+    /// Where its packets come from.
+    pub address: SocketAddr,
+    /// The message, not yet decoded, of at most [`MAX_MESSAGE_BYTES`].
+    pub message: Vec<u8>,
+}
+
+/// Why a message is not sent.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The system's, or the caller's who chose the address.
+    #[error("cannot use {address}: {source}")]
+    Socket {
+        /// Ours.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Of the node's key or certificate.
+    #[error(transparent)]
+    Credentials(#[from] Error),
+    /// The peer's, who is slow or away; or ours, who send too much.
+    #[error("{0} messages wait for {1} already: this one is not sent")]
+    Shed(usize, NodeId),
+    /// The caller's.
+    #[error("expected a message of at most {MAX_MESSAGE_BYTES} bytes, got {0}")]
+    TooLarge(usize),
+    /// The transport is closed.
+    #[error("the transport is closed")]
+    Closed,
+}
+
+/// One node's end of all its connections.
+#[derive(Debug)]
+pub struct Transport {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Messages are sent from threads outside of it too.
+    runtime: Handle,
+    endpoint: Endpoint,
+    limits: Limits,
+    outgoing: Mutex<Outgoing>,
+    peers: Mutex<Peers>,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+/// What an outgoing connection needs; replaced by [`Transport::reload`].
+#[derive(Clone, Debug)]
+struct Outgoing {
+    config: ClientConfig,
+    server_name: String,
+}
+
+impl Transport {
+    /// Listens on an address; what arrives comes out of the receiver. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TransportError::Socket`], [`TransportError::Credentials`]
+    pub fn bind(
+        address: SocketAddr,
+        credentials: &Credentials,
+        limits: Limits,
+    ) -> Result<(Self, mpsc::Receiver<Arrival>), TransportError> {
+        let failed = |source| TransportError::Socket { address, source };
+        let socket = std::net::UdpSocket::bind(address).map_err(failed)?;
+        let (server, outgoing) = configs(credentials, &limits)?;
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)
+            .map_err(failed)?;
+        let (arrivals, arrived) = mpsc::channel(limits.arrivals);
+        let (outgoing, peers) = (Mutex::new(outgoing), Mutex::new(Peers::default()));
+        let handle = Handle::current();
+        let shared =
+            Arc::new(Shared { runtime: handle, endpoint, limits, outgoing, peers, arrivals });
+        tokio::spawn(incoming::accept(Arc::clone(&shared)));
+        Ok((Self { shared }, arrived))
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.shared.endpoint.local_addr()
+    }
+
+    /// Sends a message, some time or never. Does not wait.
+    ///
+    /// # Errors
+    /// [`TransportError::Shed`], [`TransportError::TooLarge`], [`TransportError::Closed`]
+    pub fn send(
+        &self,
+        to: NodeId,
+        address: SocketAddr,
+        message: Vec<u8>,
+    ) -> Result<(), TransportError> {
+        if message.len() > MAX_MESSAGE_BYTES {
+            return Err(TransportError::TooLarge(message.len()));
+        }
+        peers::send(&self.shared, to, address, message)
+    }
+
+    /// Uses other credentials from now on. All connections end, with the rights that were checked
+    /// when they began; whoever may still come comes again.
+    ///
+    /// # Errors
+    /// [`TransportError::Credentials`]: then nothing has changed.
+    pub fn reload(&self, credentials: &Credentials) -> Result<(), TransportError> {
+        let (server, outgoing) = configs(credentials, &self.shared.limits)?;
+        self.shared.endpoint.set_server_config(Some(server));
+        *lock(&self.shared.outgoing) = outgoing;
+        // NET-2: also of those who have been revoked meanwhile.
+        lock(&self.shared.peers).close_all(Close::Reloaded);
+        Ok(())
+    }
+
+    /// Peers with a connection.
+    pub fn connected(&self) -> usize {
+        lock(&self.shared.peers).connected()
+    }
+
+    /// Ends all connections, and waits until the peers know, or long enough.
+    pub async fn close(&self) {
+        let (code, reason) = Close::Leaving.frame();
+        lock(&self.shared.peers).forget_queues();
+        self.shared.endpoint.close(code, reason);
+        self.shared.endpoint.wait_idle().await;
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        let (code, reason) = Close::Leaving.frame();
+        lock(&self.shared.peers).forget_queues();
+        self.shared.endpoint.close(code, reason);
+    }
+}
+
+/// Why we end a connection, as the other side and its log are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    Leaving,
+    Reloaded,
+    Expired,
+    NotWhoWasMeant,
+    Superseded,
+}
+
+impl Close {
+    pub(crate) fn frame(self) -> (VarInt, &'static [u8]) {
+        let (code, reason): (u32, &[u8]) = match self {
+            Self::Leaving => (0, b"the node leaves"),
+            Self::Reloaded => (1, b"the node has new credentials"),
+            Self::Expired => (2, b"your certificate has expired"),
+            Self::NotWhoWasMeant => (3, b"your key is not that of the node that was meant"),
+            Self::Superseded => (4, b"you have a newer connection"),
+        };
+        (VarInt::from_u32(code), reason)
+    }
+}
+
+fn configs(
+    credentials: &Credentials,
+    limits: &Limits,
+) -> Result<(ServerConfig, Outgoing), TransportError> {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(limits.streams_per_peer))
+        .receive_window(VarInt::from_u32(limits.bytes_per_peer))
+        .max_idle_timeout(Some(VarInt::from_u32(limits.idle_ms).into()))
+        .datagram_receive_buffer_size(None);
+    let transport = Arc::new(transport);
+    let mut server = ServerConfig::with_crypto(Arc::new(tls::server(credentials)?));
+    server.transport_config(Arc::clone(&transport));
+    let mut config = ClientConfig::new(Arc::new(tls::client(credentials)?));
+    config.transport_config(transport);
+    Ok((server, Outgoing { config, server_name: server_name(credentials.cluster()) }))
+}
+
+/// No code that holds one of these locks can leave what it guards half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

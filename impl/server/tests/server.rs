@@ -1,0 +1,202 @@
+//! Servers on loopback: real sockets, certificates and files.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cloakroom_kademlia::Parameters;
+use cloakroom_node::{Founder, Genesis, Patience, Zone};
+use cloakroom_register::{Call, Expected, Incarnation, Operation, Outcome, Value, Version, Waits};
+use cloakroom_server::{
+    Authority, Credentials, DiskError, Limits, NodeDisk, Reply, Server, ServerConfig, ServerError,
+    TransportError,
+};
+use cloakroom_wire::{Address, Contact, NodeId};
+use tempfile::TempDir;
+
+const DAY: Duration = Duration::from_hours(24);
+
+struct Cluster {
+    folder: TempDir,
+    genesis: Genesis,
+    addresses: Vec<SocketAddr>,
+    /// As far as they are up.
+    servers: Vec<Option<Server>>,
+}
+
+impl Cluster {
+    fn new(size: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(&folder.path().join("authority")).unwrap();
+        // Held together until all are known, so that no port is given twice.
+        let sockets: Vec<UdpSocket> =
+            (0..size).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+        let addresses: Vec<SocketAddr> =
+            sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        let founder = |(number, address): (usize, &SocketAddr)| {
+            let node = folder.path().join(format!("node{number}"));
+            let credentials = Credentials::create(&node, &authority, DAY).unwrap();
+            NodeDisk::create(&node.join("node.redb"), credentials.id()).unwrap();
+            let (id, key) = (credentials.id(), credentials.public());
+            let contact = Contact { id, address: Address::from(*address), key };
+            Founder { contact, zone: Zone(format!("zone {number}").into()) }
+        };
+        let founders: Vec<Founder> = addresses.iter().enumerate().map(founder).collect();
+        let genesis = Genesis::new(&founders, 8, 3).unwrap();
+        let servers = (0..size).map(|_| None).collect();
+        Self { folder, genesis, addresses, servers }
+    }
+
+    fn node(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("node{number}"))
+    }
+
+    /// A socket is given back a moment after its last use.
+    async fn start(&mut self, number: usize) {
+        let begun = Instant::now();
+        loop {
+            match self.try_start(number) {
+                Ok(()) => return,
+                Err(ServerError::Transport(TransportError::Socket { source, .. }))
+                    if source.kind() == ErrorKind::AddrInUse
+                        && begun.elapsed() < Duration::from_secs(30) =>
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn try_start(&mut self, number: usize) -> Result<(), ServerError> {
+        let credentials = Credentials::load(&self.node(number)).unwrap();
+        self.servers[number] = Some(Server::start(ServerConfig {
+            listen: self.addresses[number],
+            credentials,
+            genesis: self.genesis.clone(),
+            data: self.node(number).join("node.redb"),
+            parameters: Parameters { subnets: None, ..Parameters::default() },
+            waits: Waits::default(),
+            patience: Patience::default(),
+            limits: Limits::default(),
+        })?);
+        Ok(())
+    }
+
+    async fn stop(&mut self, number: usize) {
+        self.servers[number].take().unwrap().stop().await;
+    }
+
+    fn number_of(&self, id: NodeId) -> usize {
+        let is_it = |server: &Option<Server>| {
+            server.as_ref().is_some_and(|server| server.contact().id == id)
+        };
+        self.servers.iter().position(is_it).expect("a member that is up")
+    }
+
+    /// Calls at one, and where it says; an attempt whose outcome is not known is tried again, bound.
+    async fn call(&self, number: usize, mut operation: Operation) -> Outcome {
+        let mut at = number;
+        for _ in 0..20 {
+            let server = self.servers[at].as_ref().unwrap();
+            match server.call(operation.clone(), 3000).await.unwrap() {
+                Reply::Ended(Outcome::Unknown(bound)) => operation.bound = Some(bound),
+                Reply::Ended(Outcome::Unavailable) => operation.bound = None,
+                Reply::Ended(outcome) => return outcome,
+                Reply::Elsewhere(view) => at = self.number_of(view.members()[0].node),
+            }
+        }
+        panic!("no outcome of {operation:?} in 20 attempts");
+    }
+
+    async fn put(&self, number: usize, key: &str, value: &str) -> Outcome {
+        let new = Some(Value::from(value.as_bytes()));
+        let call = Call::CompareAndSet { expected: Expected::Absent, new };
+        self.call(number, Server::operation(key.as_bytes(), call).unwrap()).await
+    }
+
+    async fn get(&self, number: usize, key: &str) -> Option<String> {
+        match self.call(number, Server::operation(key.as_bytes(), Call::Get).unwrap()).await {
+            Outcome::Got(held) => {
+                held.map(|held| String::from_utf8(held.value.0.to_vec()).unwrap())
+            }
+            other => panic!("a get of {key} ended with {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_servers_keep_what_they_have_acknowledged_while_one_is_down_and_after_it() {
+    let mut cluster = Cluster::new(3);
+    for number in 0..3 {
+        cluster.start(number).await;
+    }
+    for key in 0..20 {
+        assert!(matches!(
+            cluster.put(key % 3, &format!("key {key}"), "coat").await,
+            Outcome::Set(_)
+        ));
+    }
+    cluster.stop(1).await;
+    for key in 0..20 {
+        let key = format!("key {key}");
+        assert_eq!(cluster.get(0, &key).await.as_deref(), Some("coat"));
+        assert!(matches!(cluster.put(2, &key, "hat").await, Outcome::Mismatch(Some(_))));
+    }
+    assert!(matches!(cluster.put(0, "late", "glove").await, Outcome::Set(_)));
+    cluster.start(1).await;
+    assert_eq!(cluster.get(1, "late").await.as_deref(), Some("glove"));
+    // And through the loss of everybody's memory at once.
+    for number in 0..3 {
+        cluster.stop(number).await;
+    }
+    for number in 0..3 {
+        cluster.start(number).await;
+    }
+    for key in 0..20 {
+        assert_eq!(cluster.get(2, &format!("key {key}")).await.as_deref(), Some("coat"));
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_of_one_keeps_what_it_has_acknowledged() {
+    let mut cluster = Cluster::new(1);
+    cluster.start(0).await;
+    assert!(matches!(cluster.put(0, "key", "coat").await, Outcome::Set(Version(1))));
+    cluster.stop(0).await;
+    cluster.start(0).await;
+    assert_eq!(cluster.get(0, "key").await.as_deref(), Some("coat"));
+}
+
+#[tokio::test]
+async fn a_disk_that_was_lost_is_no_member_any_more() {
+    let mut cluster = Cluster::new(1);
+    cluster.start(0).await;
+    assert!(matches!(cluster.put(0, "key", "coat").await, Outcome::Set(_)));
+    cluster.stop(0).await;
+    let file = cluster.node(0).join("node.redb");
+    std::fs::remove_file(&file).unwrap();
+    cluster.start(0).await;
+    let operation = Server::operation(b"key", Call::Get).unwrap();
+    let reply = cluster.servers[0].as_ref().unwrap().call(operation, 3000).await.unwrap();
+    let Reply::Elsewhere(view) = reply else {
+        panic!("it answers for what it has lost: {reply:?}")
+    };
+    assert_eq!(view.members()[0].incarnation, Incarnation(0));
+}
+
+#[test]
+fn a_disk_of_another_node_or_a_damaged_one_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.redb");
+    let (one, other) = (NodeId([1; 32]), NodeId([2; 32]));
+    drop(NodeDisk::create(&path, one).unwrap());
+    let before = std::fs::read(&path).unwrap();
+    assert!(matches!(NodeDisk::create(&path, one), Err(DiskError::Exists { .. })));
+    assert!(matches!(NodeDisk::open(&path, other), Err(DiskError::Foreign { .. })));
+    let (_, disk) = NodeDisk::open(&path, one).unwrap();
+    assert_eq!(disk.me().incarnation, Incarnation(0));
+    std::fs::write(&path, &before[..before.len() / 2]).unwrap();
+    assert!(matches!(NodeDisk::open(&path, one), Err(DiskError::Open(_))));
+}
