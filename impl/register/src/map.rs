@@ -22,7 +22,9 @@ pub trait Registers {
     /// An id that no operation has had.
     fn operation_id(&self) -> OperationId;
 
-    /// Runs one attempt of an operation. An operation that is bound was tried before.
+    /// Runs one attempt of an operation. An operation that is bound was tried before: it is unavailable
+    /// only if a coordinator says so, who has buried it; whoever reaches none answers that it is unknown,
+    /// and bound as before.
     fn run(&self, operation: &Operation) -> Outcome;
 }
 

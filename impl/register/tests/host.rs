@@ -166,6 +166,31 @@ fn who_was_away_when_the_view_changed_is_told_although_the_others_have_retired()
 }
 
 #[test]
+fn a_view_is_decided_although_the_one_who_knew_is_gone() {
+    let mut nodes = cluster(6);
+    let next = view(1, &[3, 4, 5]);
+    // What node 1 decides is not heard by anybody.
+    nodes.away = vec![3, 4, 5];
+    nodes.act(1, |host, now| host.propose(now, &next));
+    let lost = Disk::new(Member { node: node(1), incarnation: Incarnation(2) });
+    let voted = nodes.disks[&0].replica(SLOT, Epoch(0)).unwrap().vote.accepted.clone();
+    assert_eq!(voted.map(|(_, view)| view), Some(next));
+    // Nor do the others know: their disks are as before the decision was told.
+    for number in [0, 2] {
+        let mut disk = Disk::new(member(number));
+        let mut durable = nodes.disks[&number].replica(SLOT, Epoch(0)).unwrap().clone();
+        durable.life = Life::Active;
+        disk.apply(&Save::Replica(durable));
+        nodes.disks.insert(number, disk);
+    }
+    nodes.disks.insert(1, lost);
+    nodes.away.clear();
+    (0..3).for_each(|number| nodes.start(number));
+    nodes.pass(20_000);
+    assert!([3, 4, 5].iter().all(|&new| nodes.life(new, 1) == Some(&Life::Active)));
+}
+
+#[test]
 fn two_who_propose_at_once_come_to_an_end() {
     let mut nodes = cluster(6);
     nodes.act(0, |host, now| host.propose(now, &view(1, &[0, 1, 3])));

@@ -70,6 +70,12 @@ fn who_is_late_may_be_needed_for_the_view_after() {
     }
 }
 
+/// The only one to know that a view was decided lost its disk; those who had voted for it waited.
+#[test]
+fn a_vote_that_hears_no_more_is_taken_up() {
+    passes(10_321);
+}
+
 /// Members that proposed in step refused each other for ever.
 #[test]
 fn proposals_wait_at_random() {
@@ -82,7 +88,7 @@ fn proposals_wait_at_random() {
 /// more kept each other from collecting it, and so did a pause shorter than the answers took.
 #[test]
 fn tombstones_go_although_a_member_missed_them() {
-    for seed in [16, 44, 50, 1240, 3235] {
+    for seed in [16, 44, 50, 1240, 3235, 14_186] {
         passes(seed);
     }
 }

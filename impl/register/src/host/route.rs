@@ -76,7 +76,8 @@ impl Host {
         let more = if goes_on { replica.pull() } else { Vec::new() };
         work.send.extend(effects.send);
         work.send.extend(more.into_iter().filter(|ask| ask.to == from));
-        let lives = |write: &Write| matches!(write, Write::Life(_) | Write::Retire(_));
+        let lives =
+            |write: &Write| matches!(write, Write::Life(_) | Write::Retire(_) | Write::Vote(_));
         let turns = effects.persist.iter().any(lives);
         let saves = effects.persist.into_iter().map(|write| Save::Write(slot, place.1, write));
         work.persist.extend(saves);
@@ -213,6 +214,7 @@ impl Host {
         let life = self.replicas.get(&place).map(|replica| &replica.durable().life);
         let is_restless = match life {
             Some(Life::Learner { .. } | Life::Sealed { .. }) => true,
+            Some(Life::Active) if self.replicas[&place].durable().vote.accepted.is_some() => true,
             Some(Life::Retired { .. } | Life::Active) => {
                 self.tells_of(place).iter().any(|(_, next)| !self.late(next).is_empty())
             }

@@ -31,6 +31,9 @@ fn tell(previous: &View, next: &View, to: NodeId) -> [Envelope; 2] {
     [decided, asked].map(|message| Envelope { to, message })
 }
 
+/// A key that is removed is removed once more at least in one of so many collections in vain.
+const PATIENT_SWEEPS: u32 = 8;
+
 /// A view that is proposed.
 #[derive(Clone, Debug)]
 pub(super) struct Proposal {
@@ -71,20 +74,24 @@ impl Host {
     /// from.
     pub fn propose(&mut self, now: Moment, candidate: &View) -> Work {
         let mut work = Work::default();
+        self.begin_proposal(now, candidate, &mut work);
+        self.settle(now, work)
+    }
+
+    fn begin_proposal(&mut self, now: Moment, candidate: &View, work: &mut Work) {
         let slot = candidate.slot();
-        let Some(view) = self.known.get(&slot) else { return work };
-        let Some(seat) = view.seat_of(self.me) else { return work };
+        let Some(view) = self.known.get(&slot) else { return };
+        let Some(seat) = view.seat_of(self.me) else { return };
         let follows = view.epoch().next() == Some(candidate.epoch());
         let replica = self.replicas.get(&(slot, view.epoch()));
         let is_active = replica.is_some_and(|replica| replica.durable().life == Life::Active);
         if !follows || !is_active || self.proposals.contains_key(&slot) {
-            return work;
+            return;
         }
         let (decree, change) = Decree::begin(view.clone(), seat, self.boot, candidate.clone());
         work.send.extend(change.send);
         let retry_at = now.plus_ms(self.waits.answers_ms);
         self.proposals.insert(slot, Proposal { decree, retry_at, tries: 0 });
-        self.settle(now, work)
     }
 
     /// Proposals whose time has come. Others may propose as well: each waits longer and longer, at
@@ -102,6 +109,21 @@ impl Host {
         }
     }
 
+    /// A member has voted for a next view and has not heard that it is decided: whoever proposed it may
+    /// be gone, and may have been the only one to know. So it proposes what it has voted for, after a
+    /// while, and not at the same time as others.
+    fn take_up(&mut self, now: Moment, place: (Slot, Epoch), work: &mut Work) {
+        let Some(replica) = self.replicas.get(&place) else { return };
+        let is_active = replica.durable().life == Life::Active;
+        let accepted = replica.durable().vote.accepted.as_ref().filter(|_| is_active);
+        let Some((_, next)) = accepted.map(|(ballot, next)| (*ballot, next.clone())) else {
+            return;
+        };
+        if self.below(4) == 0 {
+            self.begin_proposal(now, &next, work);
+        }
+    }
+
     pub(super) fn keep_up(&mut self, now: Moment, work: &mut Work) {
         let restless: Vec<(Slot, Epoch)> = self.restless.iter().copied().collect();
         for place in restless {
@@ -109,6 +131,7 @@ impl Host {
             self.rest(place, now);
             let Some(replica) = self.replicas.get(&place) else { continue };
             work.send.extend(replica.pull());
+            self.take_up(now, place, work);
             for (previous, next) in self.tells_of(place) {
                 let entered = self.entered.entry((next.slot(), next.epoch())).or_default();
                 entered.rounds += 1;
@@ -153,7 +176,7 @@ impl Host {
                     Some(before) => (collector, before.swept + 1),
                     None => (collector, 0),
                 };
-                if swept.is_power_of_two() {
+                if swept.is_power_of_two() || swept > 0 && swept.is_multiple_of(PATIENT_SWEEPS) {
                     self.rewrite(now, slot, &place.1, work);
                 }
                 self.collections.insert(place, Collection { collector, tombstone, swept });
