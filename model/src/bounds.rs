@@ -346,7 +346,7 @@ const POOLS: &[Check] = &[
         &[Full, Help, Mismatch, LateApplied, TriedAgain, Overtaken],
     ),
     pool(
-        Tier::Push,
+        Tier::Deep,
         "pool-on-registers-tree",
         "N=4 (2,1), depth 2, 2 callers x 2 calls on registers, 1 death; 2 attempts to an operation, 2 lost or stale with their accepts sent",
         pool::Bounds { size: 4, attempts: 2, unknowns: 2, deaths: 1, ..POOL },
