@@ -6,6 +6,7 @@
 //! | `m` | the node (32), the incarnation (8) |
 //! | `b` | the boot counter (4) |
 //! | `v`, slot (2), epoch (4) | the view |
+//! | `p`, slot, epoch | the view before, of a replica that has learned |
 //! | `l`, slot, epoch | the life |
 //! | `f`, slot, epoch | the floor |
 //! | `d`, slot, epoch | the part in the decree of the next view |
@@ -97,6 +98,9 @@ fn replica(durable: &Durable, changes: &mut Vec<Change>) -> Written {
     let Durable { me: _, view, life, floor, records, vote } = durable;
     let (slot, epoch) = (view.slot(), view.epoch());
     put(changes, place(b'v', slot, epoch), |to| write::view(to, slot, view))?;
+    if let Life::Learner { previous, .. } = life {
+        put(changes, place(b'p', slot, epoch), |to| write::view(to, slot, previous))?;
+    }
     put(changes, place(b'l', slot, epoch), |to| write_life(to, slot, life))?;
     put(changes, place(b'f', slot, epoch), |to| write_floor(to, *floor))?;
     put(changes, place(b'd', slot, epoch), |to| write_vote(to, slot, vote))?;
@@ -188,6 +192,7 @@ struct Kept {
     me: Option<Member>,
     boot: Option<Boot>,
     views: BTreeMap<Place, View>,
+    previous: BTreeMap<Place, View>,
     /// Read when the views are known.
     lives: BTreeMap<Place, Vec<u8>>,
     floors: BTreeMap<Place, Floor>,
@@ -228,6 +233,7 @@ impl Kept {
                 }
                 self.views.insert(place, view);
             }
+            b'p' => drop(self.previous.insert(place, read::view(value, slot)?)),
             b'l' => drop(self.lives.insert(place, value.rest().to_vec())),
             b'f' => drop(self.floors.insert(place, read_floor(value)?)),
             b'd' => drop(self.votes.insert(place, read_vote(value, slot)?)),
@@ -235,7 +241,7 @@ impl Kept {
                 let key = Key::from(from.rest());
                 self.records.entry(place).or_default().insert(key, read_record(value)?);
             }
-            _ => return Err(Fault::Sense { expected: "one of m, b, v, l, f, d, r" }.at(0)),
+            _ => return Err(Fault::Sense { expected: "one of m, b, v, p, l, f, d, r" }.at(0)),
         }
         Ok(())
     }
@@ -269,9 +275,20 @@ impl Kept {
                 view,
             };
             disk.apply(&Save::Replica(durable));
+            match self.previous.remove(&place) {
+                Some(previous) => disk.set_previous(place, previous),
+                // Only the first views have nobody to learn from.
+                None if place.1 > Epoch(0) => {
+                    return Err(missing(b'p', "the view before, of each that is not the first"));
+                }
+                None => {}
+            }
         }
         // REG-6: a replica that is not whole has forgotten something.
-        let orphans = !(self.lives.is_empty() && self.floors.is_empty() && self.votes.is_empty());
+        let orphans = !(self.previous.is_empty()
+            && self.lives.is_empty()
+            && self.floors.is_empty()
+            && self.votes.is_empty());
         if orphans || !self.records.is_empty() {
             return Err(missing(b'v', "the view of each replica"));
         }

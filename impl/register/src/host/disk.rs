@@ -62,6 +62,11 @@ impl Disk {
         self.previous.get(&(slot, epoch))
     }
 
+    /// For who reads a disk.
+    pub(crate) fn set_previous(&mut self, place: (Slot, Epoch), previous: View) {
+        self.previous.insert(place, previous);
+    }
+
     /// Of the start that now begins.
     ///
     /// # Panics
