@@ -20,11 +20,6 @@ use super::client::{Book, Entry, PoolCall};
 /// Configurations of one search: about 100 megabytes.
 const LIMIT: Limit = Limit { configurations: 2_000_000 };
 
-/// Calls of a pool without an answer that are tried in every order and number: each may have taken any
-/// free id at any time, so that the work grows exponentially with them. The judge's own limit does
-/// not count these orders.
-const MOST_PENDING: usize = 8;
-
 /// Of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Judged {
@@ -65,11 +60,6 @@ pub(super) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
     if !book.pool.is_empty() {
         judged.histories += 1;
         let history = of_pool(book);
-        let pending = history.operations().iter().filter(|call| call.outcome.is_none()).count();
-        if pending > MOST_PENDING {
-            judged.undecided += 1;
-            return judged;
-        }
         match judge(&Pool { size: usize::try_from(ids).unwrap_or(0) }, &history, LIMIT).verdict {
             Verdict::Linearizable(_) => {}
             Verdict::Undecided => judged.undecided += 1,
