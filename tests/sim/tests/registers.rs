@@ -108,6 +108,16 @@ fn a_lost_disk_does_not_bring_back_ids_of_operations() {
     passes(2853);
 }
 
+/// The simulator took the disks of a majority of a first view before any of them knew that view: its own
+/// fault, after which nothing could be demanded.
+#[test]
+fn a_first_view_counts_before_a_disk_knows_it() {
+    for seed in [149_921_920_803_213, 149_921_920_815_737, 149_921_920_823_318, 240_842_618_250_918]
+    {
+        passes(seed);
+    }
+}
+
 /// A client of the simulator made two attempts of one call at once.
 #[test]
 fn a_call_has_one_attempt_at_a_time() {
