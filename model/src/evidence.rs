@@ -87,7 +87,9 @@ pub fn rewrite(
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mutants = mutants(&root.join("tests/mutants"))?;
     let shards = shards::sections(&root)?;
-    let text = claims(ran, opinions, &shards, &mutants);
+    let runs = root.join("specs/runs.md");
+    let runs = fs::read_to_string(&runs).map_err(|error| format!("{}: {error}", runs.display()))?;
+    let text = claims(ran, opinions, &shards, &runs, &mutants);
     let mut files = vec![(root.join("specs/CLAIMS.md"), text)];
     for fault in FAULTS {
         let path = root.join("model/traces").join(fault.name).with_extension("trace");
@@ -146,6 +148,7 @@ fn claims(
     ran: &[(&Check, Outcome)],
     opinions: &[Opinion],
     shards: &str,
+    runs: &str,
     mutants: &BTreeMap<String, Vec<String>>,
 ) -> String {
     let mut text = String::from(
@@ -206,6 +209,8 @@ fn claims(
     }
     second_opinions(&mut text, opinions);
     text.push_str(shards);
+    text.push('\n');
+    text.push_str(runs);
     text.push_str(
         "\n## Mutants that must fail\n\n\
          Each is a small plausible bug in the code that ships; its header names the check that must \
