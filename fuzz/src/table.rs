@@ -85,9 +85,7 @@ fn step(choices: &mut Choices<'_>, now: Moment, table: &mut Table, model: &mut M
             model.heard(now.0, id, subnet);
         }
         12 => {
-            if let Some(entry) = table.entry_mut(node(id)) {
-                entry.unanswered = entry.unanswered.saturating_add(1);
-            }
+            table.missed(node(id), false);
             if let Some(at) = model.placed(id) {
                 model.known[at].silent = true;
             }

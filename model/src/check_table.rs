@@ -191,9 +191,7 @@ impl Explore for CheckTable {
                 greet.then_some(Event::Greeted)
             }
             Action::Silent(number) => {
-                if let Some(entry) = table.entry_mut(id(number)) {
-                    entry.unanswered += 1;
-                }
+                table.missed(id(number), false);
                 None
             }
             Action::Dies(number) => {

@@ -285,12 +285,11 @@ impl Kademlia {
         let id = pending.to.id;
         // KAD-8: when nobody answers, it is we who are cut off.
         let counts = self.last_answer > pending.sent;
-        let Some(entry) = self.table.entry_mut(id) else { return };
-        if entry.contact.address != pending.to.address {
+        let there = self.table.entry(id).map(|entry| entry.contact.address);
+        if there != Some(pending.to.address) {
             return;
         }
-        entry.unanswered = entry.unanswered.saturating_add(1);
-        entry.evidence = entry.evidence.saturating_add(u8::from(counts));
+        let Some(entry) = self.table.missed(id, counts) else { return };
         let (unanswered, evidence) = (entry.unanswered, entry.evidence);
         match self.losses.verdict(unanswered, evidence, self.parameters.dead_bits) {
             Verdict::Alive => {}

@@ -1,7 +1,7 @@
 //! One bucket: contacts in the order in which they were last heard from, and who waits for room.
 //!
 //! Entries stay where they are; what is searched and moved, at nearly every message, is their order: the
-//! first bytes of each id and its place.
+//! first bytes of each id, its place, and whether it owes us an answer.
 //!
 //! Invariants:
 //! * entries and replacements come in the order in which they were last heard from, the least recent
@@ -63,6 +63,8 @@ pub(super) struct Rank {
     /// The first bytes of its id: few, so that a table stays as small as is stated.
     pub(super) head: u32,
     place: u8,
+    /// It has left a request unanswered: here too, since most lookups ask only that of most entries.
+    pub(super) owes: bool,
 }
 
 /// A bucket of the routing table.
@@ -121,9 +123,9 @@ impl Bucket {
         (&self.replacements, self.used, self.probing)
     }
 
-    /// Where the entries stand, least recently seen first.
-    pub(super) fn order(&self) -> &[Rank] {
-        &self.order
+    /// Where the entries stand, least recently seen first; those that owe us an answer if `owing`.
+    pub(super) fn ranks(&self, owing: bool) -> impl Iterator<Item = &Rank> {
+        self.order.iter().filter(move |rank| owing || !rank.owes)
     }
 
     pub(super) fn entry(&self, rank: Rank) -> &Entry {
@@ -134,8 +136,22 @@ impl Bucket {
         self.entry(self.order[at])
     }
 
-    pub(super) fn at_mut(&mut self, at: usize) -> &mut Entry {
+    fn at_mut(&mut self, at: usize) -> &mut Entry {
         &mut self.entries[usize::from(self.order[at].place)]
+    }
+
+    /// An entry has moved: its id is elsewhere.
+    pub(super) fn moves(&mut self, at: usize, contact: Contact) {
+        self.at_mut(at).contact = contact;
+    }
+
+    /// An entry has left a request unanswered; whether that is evidence against it.
+    pub(super) fn missed(&mut self, at: usize, counts: bool) -> &Entry {
+        self.order[at].owes = true;
+        let entry = self.at_mut(at);
+        entry.unanswered = entry.unanswered.saturating_add(1);
+        entry.evidence = entry.evidence.saturating_add(u8::from(counts));
+        entry
     }
 
     /// Who waits for room, least recently seen first.
@@ -155,6 +171,7 @@ impl Bucket {
             self.probing = false;
         }
         self.at_mut(at).answers(now, rtt_us);
+        self.order[at].owes = false;
         self.order[at..].rotate_left(1);
     }
 
@@ -169,7 +186,8 @@ impl Bucket {
         grow(&mut self.order, most);
         // Parameters allow 64 contacts at most.
         let place = u8::try_from(self.entries.len()).expect("at most k entries");
-        self.order.push(Rank { head: short_head(entry.contact.id), place });
+        let (head, owes) = (short_head(entry.contact.id), entry.unanswered > 0);
+        self.order.push(Rank { head, place, owes });
         self.entries.push(entry);
     }
 

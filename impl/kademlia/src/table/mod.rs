@@ -21,6 +21,7 @@ use core::ops::Range;
 
 use cloakroom_wire::{Contact, NodeId};
 
+use self::bucket::Rank;
 pub(crate) use self::bucket::smoothed;
 pub use self::bucket::{Bucket, Entry};
 use crate::head::{head, short_head};
@@ -98,7 +99,7 @@ impl Table {
                 if !self.has_subnet_room(at, &contact) {
                     return Placed::Crowded;
                 }
-                self.buckets[at].at_mut(position).contact = contact;
+                self.buckets[at].moves(position, contact);
                 self.buckets[at].touch(position, now, rtt_us);
                 self.promote_all();
                 return Placed::Known;
@@ -208,11 +209,12 @@ impl Table {
             && !bucket.replacements.iter().any(|waiting| waiting.contact.id == contact.id)
     }
 
-    /// What we know of a contact, to note a missed answer in.
-    pub fn entry_mut(&mut self, id: NodeId) -> Option<&mut Entry> {
+    /// A contact has left a request unanswered; whether that counts as evidence against it. What we know
+    /// of it then.
+    pub fn missed(&mut self, id: NodeId, counts: bool) -> Option<&Entry> {
         let at = self.index(id);
         let position = self.buckets.get(at)?.position(id)?;
-        Some(self.buckets[at].at_mut(position))
+        Some(self.buckets[at].missed(position, counts))
     }
 
     /// What we know of a contact.
@@ -247,65 +249,59 @@ impl Table {
     /// The `count` contacts closest to a target, in no order. Those that owe us an answer are left
     /// out: nobody is sent to them.
     pub fn closest(&self, target: NodeId, count: usize, found: &mut Vec<Contact>) {
-        self.gather(target, count, |entry| entry.unanswered == 0, found);
+        self.gather(target, count, false, found);
     }
 
     /// The `count` contacts closest to a target, the closest first, also those that owe us an answer.
     pub fn nearest(&self, target: NodeId, count: usize) -> Vec<Contact> {
         let mut found = Vec::with_capacity(count);
-        self.gather(target, count, |_| true, &mut found);
+        self.gather(target, count, true, &mut found);
         found.sort_unstable_by_key(|contact| contact.id.distance(target));
         found
     }
 
-    fn gather(
-        &self,
-        target: NodeId,
-        count: usize,
-        may: impl Fn(&Entry) -> bool + Copy,
-        found: &mut Vec<Contact>,
-    ) {
+    fn gather(&self, target: NodeId, count: usize, owing: bool, found: &mut Vec<Contact>) {
         let mut wanted = count;
         let at = self.index(target);
         let deeper = self.buckets.len().min(at + 1)..self.buckets.len();
         // Who shares more bits with the target than we do; then who shares as many; then fewer.
         let nearer = at..self.buckets.len().min(at + 1);
-        wanted -= self.take(nearer, target, wanted, may, found);
-        wanted -= self.take(deeper, target, wanted, may, found);
+        wanted -= self.take(nearer, target, wanted, owing, found);
+        wanted -= self.take(deeper, target, wanted, owing, found);
         for farther in (0..at).rev() {
             if wanted == 0 {
                 return;
             }
-            wanted -= self.take(farther..farther + 1, target, wanted, may, found);
+            wanted -= self.take(farther..farther + 1, target, wanted, owing, found);
         }
     }
 
-    /// Takes the closest of these buckets' contacts; how many.
+    /// Takes the closest of these buckets' contacts, also those that owe us an answer if `owing`; how many.
     fn take(
         &self,
         buckets: Range<usize>,
         target: NodeId,
         wanted: usize,
-        may: impl Fn(&Entry) -> bool + Copy,
+        owing: bool,
         found: &mut Vec<Contact>,
     ) -> usize {
         if wanted == 0 {
             return 0;
         }
         let buckets = &self.buckets[buckets];
-        let entries = || buckets.iter().flat_map(Bucket::entries).filter(|e| may(e));
         let most: usize = buckets.iter().map(Bucket::len).sum();
         if most <= wanted {
             let before = found.len();
-            found.extend(entries().map(|entry| entry.contact));
+            for bucket in buckets {
+                found.extend(bucket.ranks(owing).map(|rank| bucket.entry(*rank).contact));
+            }
             return found.len() - before;
         }
         let mut sorted: Vec<(u32, &Contact)> = Vec::with_capacity(most);
         let near = short_head(target);
         for bucket in buckets {
-            let ranks = bucket.order().iter().map(|rank| (rank.head ^ near, bucket.entry(*rank)));
-            let may = ranks.filter(|(_, entry)| may(entry));
-            sorted.extend(may.map(|(distance, entry)| (distance, &entry.contact)));
+            let contact = |rank: &Rank| (rank.head ^ near, &bucket.entry(*rank).contact);
+            sorted.extend(bucket.ranks(owing).map(contact));
         }
         if sorted.len() > wanted {
             sorted.select_nth_unstable_by(wanted, |one, other| {

@@ -110,9 +110,7 @@ proptest! {
                     prop_assert_eq!(length, table.len());
                 }
                 Step::Silent(first) => {
-                    if let Some(entry) = table.entry_mut(id(first)) {
-                        entry.unanswered += 1;
-                    }
+                    table.missed(id(first), false);
                 }
                 Step::Dies(first) => {
                     dead = Some(u64::from(first));
