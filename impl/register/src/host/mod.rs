@@ -31,6 +31,7 @@ use upkeep::{Collection, Entered, Proposal};
 
 use crate::coordinator::Coordinator;
 use crate::durable::Life;
+use crate::forward::Start;
 use crate::id::{Boot, Epoch, Key, Member, OperationId, Slot};
 use crate::message::Envelope;
 use crate::operation::Outcome;
@@ -195,6 +196,19 @@ impl Host {
     /// Whose registers they are.
     pub fn me(&self) -> Member {
         self.me
+    }
+
+    /// Of which start it is the host.
+    pub fn start_of(&self) -> Start {
+        Start { incarnation: self.me.incarnation, boot: self.boot }
+    }
+
+    /// Somebody tells of a view: operations are tried in the newest that was heard of. Routing's word, and
+    /// no more (REG-14): it makes nobody a member.
+    pub fn hear_of(&mut self, now: Moment, view: &View) -> Work {
+        let mut work = Work::default();
+        self.learn(now, view, &mut work);
+        self.settle(now, work)
     }
 
     /// The replicas, by slot and epoch.
