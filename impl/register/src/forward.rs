@@ -1,7 +1,7 @@
 //! An operation that a node has another run, which has a seat in the slot's view.
 //!
 //! Invariants:
-//! * which start of which node is asked stands in the request, and the asking start counts its
+//! * NODE-8: which start of which node is asked stands in the request, and the asking start counts its
 //!   requests to it: so whoever is asked can run each at most once, however often it arrives;
 //! * an answer names the start and the number of what it answers.
 //!
