@@ -2,16 +2,20 @@
 //!
 //! 1. Every member is asked whether it has exactly this tombstone, by its ballot. One that does raises
 //!    its slot's floor to the tombstone's version and to the promise that stands with it, durably, and
-//!    agrees. So does one that has nothing, below a floor that is not below the tombstone.
+//!    agrees.
 //! 2. When *all* agree, each drops it that still has it.
 //!
 //! Invariants:
 //! * REG-11: at the drop no member has an older state of the key, and none will accept one: floors
 //!   stand where promises stood;
 //! * REG-6, REG-10: promise and version outlive the record, in the floor;
-//! * a majority is not enough: the one that lags has an older state, and would bring it back.
+//! * a majority is not enough: the one that lags has an older state, and would bring it back;
+//! * nor is one that has nothing, however high its floor: it may have told an older tombstone, before
+//!   it dropped that one, to a coordinator whose ballot is above this tombstone's. What a member with
+//!   exactly this tombstone told earlier, it told to ballots below it, or to the one that wrote it.
 //!
-//! What it does not do: wait; whoever has not agreed is asked again in another collection.
+//! What it does not do: wait; whoever has not agreed is asked again in another collection. Where some
+//! have dropped it and others have not, the key must be removed once more.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -55,13 +59,10 @@ impl Replica {
         effects: &mut Effects,
     ) -> bool {
         let Record { promise, accepted } = self.durable.record(key);
-        let agrees = match &accepted {
-            Some(accepted) => has(accepted, tombstone),
-            None => self.durable.floor.ballot >= tombstone,
-        };
+        let agrees = accepted.is_some_and(|accepted| has(&accepted, tombstone));
         if agrees {
             // REG-6, REG-10, REG-11: the floor is at the promise, which is at or above the tombstone.
-            self.raise(Floor { ballot: promise.max(tombstone), version }, effects);
+            self.raise(Floor { ballot: promise, version }, effects);
         }
         agrees
     }

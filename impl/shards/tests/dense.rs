@@ -77,6 +77,7 @@ fn callers_meet<R: Reclaim>() {
                         && let Ok(id) = pool.allocate(&tag)
                     {
                         // SeqCst: whoever else held it has been seen.
+                        // SeqCst, all: an observer should not be weaker than what it observes.
                         let before =
                             holders[usize::try_from(id.0).unwrap()].swap(thread, Ordering::SeqCst);
                         assert_eq!(before, 0, "POOL-1: {id} is held twice");

@@ -179,7 +179,7 @@ pub(super) const CHECKS: &[Check] = &[
             collections: 1,
             ..REGISTER
         },
-        (32_650, 38),
+        (30_882, 38),
         &[Set, Got, Collected],
     ),
     collection(
@@ -206,7 +206,7 @@ pub(super) const CHECKS: &[Check] = &[
             crashes: 1,
             ..REGISTER
         },
-        (286_281, 30),
+        (245_491, 30),
         &[Set, Collected, Died],
     ),
     decree(

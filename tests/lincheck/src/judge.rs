@@ -14,8 +14,8 @@ use crate::specification::Specification;
 /// How much a search may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// How many configurations one search may look at. Each takes 40 to 60 bytes with up to 64
-    /// operations under way at once and as many pending ones.
+    /// How many configurations one search may look at, those that open calls lead to included. Each
+    /// takes 40 to 60 bytes with up to 64 operations under way at once and as many pending ones.
     pub configurations: u64,
 }
 

@@ -40,6 +40,7 @@ mod entries;
 pub mod format;
 mod history;
 mod judge;
+mod marks;
 mod memo;
 mod pending;
 pub mod pool;

@@ -87,31 +87,24 @@ impl Reached {
         Self { elements: vec![start], sets: used.to_vec(), memo, expanded: 0, end }
     }
 
-    /// The state of an element; none when there are no more.
-    pub(crate) fn state<S: Specification>(
-        &mut self,
-        element: usize,
-        pending: &Pending,
-        specification: &S,
-        all: &[Operation<S::Call, S::Answer>],
-        states: &mut States<S::State>,
-    ) -> Option<u32> {
-        while element >= self.elements.len() && self.expanded < self.elements.len() {
-            self.expand(pending, specification, all, states);
-        }
+    /// The state of an element, if it is reached yet.
+    pub(crate) fn state(&self, element: usize) -> Option<u32> {
         Some(self.elements.get(element)?.state)
     }
 
-    fn expand<S: Specification>(
+    /// Goes one operation further from the first element that was not expanded, and says how many new
+    /// ones that gave; none when all are expanded.
+    pub(crate) fn expand<S: Specification>(
         &mut self,
         pending: &Pending,
         specification: &S,
         all: &[Operation<S::Call, S::Answer>],
         states: &mut States<S::State>,
-    ) {
+    ) -> Option<u64> {
         let from = self.expanded;
+        let known = self.elements.len();
+        let before = self.elements.get(from)?.state;
         self.expanded += 1;
-        let before = self.elements[from].state;
         let mut used = self.set(from, pending.words()).to_vec();
         let mut next = Vec::new();
         let candidates: Vec<_> = pending.candidates(all, self.end, &used).collect();
@@ -127,6 +120,7 @@ impl Reached {
             }
             used[at / WORD] &= !(1 << (at % WORD));
         }
+        Some((self.elements.len() - known) as u64)
     }
 
     /// Which pending operations are used at an element.

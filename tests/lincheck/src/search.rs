@@ -30,6 +30,7 @@ use std::collections::BTreeSet;
 
 use crate::entries::{END, Entries, Entry, Node};
 use crate::history::{History, Operation};
+use crate::marks::Marks;
 use crate::memo::{Memo, States};
 use crate::pending::{Pending, Reached};
 use crate::specification::Specification;
@@ -165,21 +166,27 @@ impl<'a, S: Specification> Search<'a, S> {
 
     /// Searches; `progress` is told now and then how many configurations and returns were seen.
     pub(crate) fn run(&mut self, progress: &mut dyn FnMut(u64, usize)) -> Found {
+        let mut told = 0;
         loop {
             match self.arrive() {
                 Arrival::End => return Found::Order(std::mem::take(&mut self.order)),
                 Arrival::Seen => {}
                 Arrival::New(first) => {
                     self.configurations += 1;
-                    if self.configurations >= self.most {
+                    if self.is_spent() {
                         return Found::TooMany;
                     }
-                    if self.configurations.is_multiple_of(1 << 14) {
-                        progress(self.configurations, self.furthest);
+                    if self.configurations >= told + (1 << 14) {
+                        told = self.configurations;
+                        progress(told, self.furthest);
                     }
                     self.frames.push(Frame::new(self.state, first, Stage::First));
                     if self.go_on() {
                         continue;
+                    }
+                    // Choices end early once the limit is reached: that there is none says nothing.
+                    if self.is_spent() {
+                        return Found::TooMany;
                     }
                     self.frames.pop();
                 }
@@ -189,12 +196,19 @@ impl<'a, S: Specification> Search<'a, S> {
                 if self.go_on() {
                     break;
                 }
+                if self.is_spent() {
+                    return Found::TooMany;
+                }
                 self.frames.pop();
             }
             if self.frames.is_empty() {
                 return Found::Nothing;
             }
         }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.configurations >= self.most
     }
 
     /// Takes all that can only observe; then tells whether the configuration is new.
@@ -334,7 +348,8 @@ impl<'a, S: Specification> Search<'a, S> {
         }
     }
 
-    /// The state of a frame's element.
+    /// The state of a frame's element; none if there are no more, or the limit is reached first. What
+    /// pending operations lead to is looked at too, and counts.
     fn state_at(&mut self, frame: &mut Frame, element: usize) -> Option<u32> {
         if element == 0 {
             return Some(frame.state);
@@ -343,7 +358,20 @@ impl<'a, S: Specification> Search<'a, S> {
         let reached = frame
             .reached
             .get_or_insert_with(|| Box::new(Reached::new(frame.state, &self.used, end)));
-        reached.state(element, &self.pending, self.specification, self.operations, &mut self.states)
+        loop {
+            if let Some(state) = reached.state(element) {
+                return Some(state);
+            }
+            if self.is_spent() {
+                return None;
+            }
+            self.configurations += reached.expand(
+                &self.pending,
+                self.specification,
+                self.operations,
+                &mut self.states,
+            )?;
+        }
     }
 
     /// The next call in the list, not the first return's; `near`: only those after which that one is
@@ -436,43 +464,4 @@ enum Arrival {
     Seen,
     /// No return is left.
     End,
-}
-
-/// What is known of each operation before the search.
-struct Marks {
-    /// Its place among the returns.
-    rank: Vec<usize>,
-    /// A bit that no other has that is under way at one of its moments.
-    bit: Vec<usize>,
-    /// How many bits there are.
-    open: usize,
-}
-
-impl Marks {
-    fn new<C, A>(history: &History<C, A>) -> Self {
-        let operations = history.operations();
-        let count = operations.len();
-        let mut marks = Self { rank: vec![0; count], bit: vec![0; count], open: 0 };
-        let returns = history.returns();
-        for (rank, &operation) in returns.iter().enumerate() {
-            marks.rank[operation] = rank;
-        }
-        // Bits are given at calls and taken back at returns, the lowest first.
-        let mut ends = returns.into_iter().peekable();
-        let mut free = BTreeSet::new();
-        for (at, operation) in operations.iter().enumerate() {
-            while let Some(ended) =
-                ends.next_if(|&other| operations[other].end() < Some(operation.begin))
-            {
-                free.insert(marks.bit[ended]);
-            }
-            if operation.outcome.is_some() {
-                marks.bit[at] = free.pop_first().unwrap_or_else(|| {
-                    marks.open += 1;
-                    marks.open - 1
-                });
-            }
-        }
-        marks
-    }
 }

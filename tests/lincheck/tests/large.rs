@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use cloakroom_lincheck::pool::{self, Pool};
 use cloakroom_lincheck::register::{Answer, Call, Register};
 use cloakroom_lincheck::sample::{Histories, Sample};
 use cloakroom_lincheck::{History, Limit, Verdict, judge};
@@ -61,6 +62,24 @@ fn one_key_with_many_operations_needs_no_stack() {
     let thread = std::thread::Builder::new().stack_size(256 * 1024);
     let judged = thread.spawn(move || judge_all(&sample.run())).unwrap();
     assert_eq!(judged.join().unwrap(), 0);
+}
+
+/// Twenty allocations without an answer lead to some 7,000 states of three ids, one configuration that
+/// was chosen or not.
+#[test]
+fn what_open_calls_lead_to_counts_against_the_limit() {
+    let mut history = History::default();
+    for tag in 0..20 {
+        history.invoke(tag, pool::Call::Allocate { tag });
+    }
+    let free = history.invoke(20, pool::Call::Clear { id: 0, tag: 20, free: 20 });
+    history.answer(free, pool::Answer::Freed);
+    let pool = Pool { size: 3 };
+    let few = judge(&pool, &history, Limit { configurations: 1_000 });
+    assert_eq!(few.verdict, Verdict::Undecided);
+    assert!(few.configurations < 1_100, "{}", few.configurations);
+    let enough = judge(&pool, &history, Limit { configurations: 100_000 });
+    assert!(matches!(enough.verdict, Verdict::Violated(_)), "nobody held it under tag 20");
 }
 
 /// More than 64 operations under way at once, and more than 64 pending ones: wider than one word.

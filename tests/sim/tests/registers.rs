@@ -108,6 +108,36 @@ fn a_lost_disk_does_not_bring_back_ids_of_operations() {
     passes(2853);
 }
 
+/// The simulator took the disks of a majority of a first view before any of them knew that view: its own
+/// fault, after which nothing could be demanded.
+#[test]
+fn a_first_view_counts_before_a_disk_knows_it() {
+    for seed in [149_921_920_803_213, 149_921_920_815_737, 149_921_920_823_318, 240_842_618_250_918]
+    {
+        passes(seed);
+    }
+}
+
+/// A member with nothing agreed to a collection: a version came twice (REG-7, REG-10).
+#[test]
+fn who_has_nothing_does_not_agree_to_a_collection() {
+    for seed in [1_079_391, 1_082_787] {
+        passes(seed);
+    }
+}
+
+/// Chance kept the only member with a tombstone from removing its key once more.
+#[test]
+fn a_tombstone_that_one_member_has_goes() {
+    passes(1_055_751);
+}
+
+/// Members that had voted for a view and then heard of it waited for being told that it was decided.
+#[test]
+fn a_hint_ends_no_proposal() {
+    passes(1_029_528);
+}
+
 /// A client of the simulator made two attempts of one call at once.
 #[test]
 fn a_call_has_one_attempt_at_a_time() {

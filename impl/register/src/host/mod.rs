@@ -102,7 +102,8 @@ pub struct Host {
     /// In the newest view that was heard of, of each slot in which this member has a seat.
     coordinators: BTreeMap<Slot, Coordinator>,
     running: BTreeMap<OperationId, Running>,
-    proposals: BTreeMap<Slot, Proposal>,
+    /// By the view that they would end.
+    proposals: BTreeMap<(Slot, Epoch), Proposal>,
     collections: BTreeMap<(Slot, Key), Collection>,
     /// Operations of this host itself, and how many there were.
     own: BTreeSet<OperationId>,

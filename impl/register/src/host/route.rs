@@ -95,7 +95,8 @@ impl Host {
                 self.follow(now, steps, work);
             }
             Body::Decreed(_) | Body::Newer(_) => {
-                let Some(proposal) = self.proposals.get_mut(&slot) else { return };
+                let place = (slot, message.epoch);
+                let Some(proposal) = self.proposals.get_mut(&place) else { return };
                 let change = proposal.decree.handle(from, message);
                 work.send.extend(change.send);
                 if let Some(next) = change.decided {
@@ -198,7 +199,6 @@ impl Host {
             return;
         }
         self.known.insert(slot, view.clone());
-        self.proposals.remove(&slot);
         self.collections.retain(|(of, _), _| *of != slot);
         let before = self.coordinators.remove(&slot);
         let running = before.map(|old| old.operations().cloned().collect::<Vec<Operation>>());

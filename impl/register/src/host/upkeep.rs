@@ -31,8 +31,11 @@ fn tell(previous: &View, next: &View, to: NodeId) -> [Envelope; 2] {
     [decided, asked].map(|message| Envelope { to, message })
 }
 
-/// A key that is removed is removed once more at least in one of so many collections in vain.
-const PATIENT_SWEEPS: u32 = 8;
+/// A key whose tombstone does not go is removed once more in one of so many collections, at first;
+const EAGER_SWEEPS: u32 = 2;
+
+/// then in one of twice as many each time, up to these.
+const PATIENT_SWEEPS: u32 = 64;
 
 /// A view that is proposed.
 #[derive(Clone, Debug)]
@@ -47,8 +50,10 @@ pub(super) struct Proposal {
 pub(super) struct Collection {
     pub(super) collector: Collector,
     tombstone: Ballot,
-    /// How often its key was asked about before, under this ballot or another.
-    swept: u32,
+    /// How often it is asked about until its key is removed once more.
+    patience: u32,
+    /// In one of so many collections.
+    between: u32,
 }
 
 /// So many rounds it tells who is late in each of them.
@@ -74,35 +79,51 @@ impl Host {
     /// from.
     pub fn propose(&mut self, now: Moment, candidate: &View) -> Work {
         let mut work = Work::default();
-        self.begin_proposal(now, candidate, &mut work);
+        let slot = candidate.slot();
+        if let Some(view) = self.known.get(&slot).filter(|view| view.seat_of(self.me).is_some()) {
+            self.begin_proposal(now, (slot, view.epoch()), candidate, &mut work);
+        }
         self.settle(now, work)
     }
 
-    fn begin_proposal(&mut self, now: Moment, candidate: &View, work: &mut Work) {
-        let slot = candidate.slot();
-        let Some(view) = self.known.get(&slot) else { return };
-        let Some(seat) = view.seat_of(self.me) else { return };
-        let follows = view.epoch().next() == Some(candidate.epoch());
-        let replica = self.replicas.get(&(slot, view.epoch()));
-        let is_active = replica.is_some_and(|replica| replica.durable().life == Life::Active);
-        if !follows || !is_active || self.proposals.contains_key(&slot) {
+    fn begin_proposal(
+        &mut self,
+        now: Moment,
+        place: (Slot, Epoch),
+        candidate: &View,
+        work: &mut Work,
+    ) {
+        let follows = place.1.next() == Some(candidate.epoch());
+        if !follows || !self.is_active(place) || self.proposals.contains_key(&place) {
             return;
         }
-        let (decree, change) = Decree::begin(view.clone(), seat, self.boot, candidate.clone());
+        let Some(replica) = self.replicas.get(&place) else { return };
+        let (view, seat) = (replica.view().clone(), replica.seat());
+        let (decree, change) = Decree::begin(view, seat, self.boot, candidate.clone());
         work.send.extend(change.send);
         let retry_at = now.plus_ms(self.waits.answers_ms);
-        self.proposals.insert(slot, Proposal { decree, retry_at, tries: 0 });
+        self.proposals.insert(place, Proposal { decree, retry_at, tries: 0 });
+    }
+
+    fn is_active(&self, place: (Slot, Epoch)) -> bool {
+        let replica = self.replicas.get(&place);
+        replica.is_some_and(|replica| replica.durable().life == Life::Active)
     }
 
     /// Proposals whose time has come. Others may propose as well: each waits longer and longer, at
     /// random, so that one of them has the time for its two rounds.
     pub(super) fn propose_again(&mut self, now: Moment, work: &mut Work) {
         let due = self.proposals.iter().filter(|(_, proposal)| proposal.retry_at <= now);
-        let due: Vec<Slot> = due.map(|(slot, _)| *slot).collect();
-        for slot in due {
-            let tries = self.proposals.get(&slot).map_or(0, |proposal| proposal.tries);
+        let due: Vec<(Slot, Epoch)> = due.map(|(place, _)| *place).collect();
+        for place in due {
+            // A hint of a newer view ends no proposal: nobody may ever come to tell that it is decided.
+            if !self.is_active(place) {
+                self.proposals.remove(&place);
+                continue;
+            }
+            let tries = self.proposals.get(&place).map_or(0, |proposal| proposal.tries);
             let more = self.below(self.waits.answers_ms << tries.min(MOST_DOUBLINGS));
-            let Some(proposal) = self.proposals.get_mut(&slot) else { continue };
+            let Some(proposal) = self.proposals.get_mut(&place) else { continue };
             proposal.tries += 1;
             proposal.retry_at = now.plus_ms(self.waits.answers_ms + more);
             work.send.extend(proposal.decree.retry().send);
@@ -120,7 +141,7 @@ impl Host {
             return;
         };
         if self.below(4) == 0 {
-            self.begin_proposal(now, &next, work);
+            self.begin_proposal(now, place, &next, work);
         }
     }
 
@@ -155,12 +176,8 @@ impl Host {
         let wait = self.waits.collect_ms + self.below(self.waits.collect_ms / 4);
         self.collect_at = now.plus_ms(wait);
         let mut before = core::mem::take(&mut self.collections);
-        let is_active = |place: &(Slot, Epoch)| {
-            let replica = self.replicas.get(place);
-            replica.is_some_and(|replica| replica.durable().life == Life::Active)
-        };
         let places = self.known.values().map(|view| (view.slot(), view.epoch()));
-        let places: Vec<(Slot, Epoch)> = places.filter(is_active).collect();
+        let places: Vec<(Slot, Epoch)> = places.filter(|place| self.is_active(*place)).collect();
         for (slot, epoch) in places {
             for (key, accepted) in self.tombstones(slot, epoch) {
                 let Some(view) = self.known.get(&slot).cloned() else { continue };
@@ -168,20 +185,31 @@ impl Host {
                 let Some((collector, send)) = begun else { continue };
                 work.send.extend(send);
                 let (tombstone, place) = (accepted.ballot, (slot, key));
-                let (collector, swept) = match before.remove(&place) {
+                let mut collection = match before.remove(&place) {
                     // Who has agreed need not agree again: answers may take longer than this pause.
-                    Some(before) if before.tombstone == tombstone => {
-                        (before.collector, before.swept + 1)
-                    }
-                    Some(before) => (collector, before.swept + 1),
-                    None => (collector, 0),
+                    Some(before) if before.tombstone == tombstone => before,
+                    // Somebody has removed it once more, and has its turn.
+                    Some(before) => self.collection(collector, tombstone, before.between),
+                    None => self.collection(collector, tombstone, EAGER_SWEEPS),
                 };
-                if swept.is_power_of_two() || swept > 0 && swept.is_multiple_of(PATIENT_SWEEPS) {
+                if collection.patience == 0 {
                     self.rewrite(now, slot, &place.1, work);
+                    collection.between = PATIENT_SWEEPS.min(collection.between * 2);
+                    collection.patience = self.patience(collection.between);
                 }
-                self.collections.insert(place, Collection { collector, tombstone, swept });
+                collection.patience -= 1;
+                self.collections.insert(place, collection);
             }
         }
+    }
+
+    fn collection(&mut self, collector: Collector, tombstone: Ballot, between: u32) -> Collection {
+        Collection { collector, tombstone, patience: self.patience(between), between }
+    }
+
+    /// One at least, and not in step with others.
+    fn patience(&mut self, between: u32) -> u32 {
+        1 + u32::try_from(self.below(between.into())).unwrap_or(0)
     }
 
     fn tombstones(&self, slot: Slot, epoch: Epoch) -> Vec<(Key, Accepted)> {
@@ -193,13 +221,10 @@ impl Host {
         removed.take(SWEPT).collect()
     }
 
-    /// A member has missed the tombstone, and nothing would ever bring it there: whoever reads finds a
-    /// majority that agrees. To remove once more what is removed tells everybody. More seldom each
-    /// time, since perhaps the member is away for long; and not all members at once.
+    /// A member has missed the tombstone, or has dropped it, and nothing would ever bring it there: whoever
+    /// reads finds a majority that agrees. To remove once more what is removed tells everybody. More
+    /// seldom each time, since perhaps the member is away for long.
     fn rewrite(&mut self, now: Moment, slot: Slot, key: &Key, work: &mut Work) {
-        if self.below(2) > 0 {
-            return;
-        }
         let id = self.own_id();
         let call = Call::CompareAndSet { expected: Expected::Absent, new: None };
         let operation = Operation { id, key: key.clone(), call, bound: None };

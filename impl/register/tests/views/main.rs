@@ -338,6 +338,33 @@ fn a_tombstone_stays_while_a_member_lags_or_has_gone_on() {
     }
 }
 
+/// The third member tells a coordinator of the first removal, under a ballot above that of the second, and
+/// drops it. Were the second dropped by the others, the coordinator would bring back the first.
+#[test]
+fn who_has_nothing_does_not_agree_to_a_collection() {
+    let mut slot = with([1, 1, 1].map(|round| Some(removed(round))));
+    let prepare = Ask::Prepare { key: key(0), ballot: ballot(0, 8, 1) };
+    let prepare = message(0, Body::Ask(vec![prepare]));
+    let found = |effects: &Effects| match &replies(effects)[0] {
+        Reply::Promised { found, .. } => found.ballot(),
+        other => panic!("expected a promise, got {other:?}"),
+    };
+    assert_eq!(found(&slot.tell(0, 2, 1, &prepare)), Some(ballot(0, 1, 0)));
+    let Accepted { ballot: second, state } = tombstone(ballot(0, 3, 0), 6);
+    let ask = Ask::Accept { key: key(0), ballot: second, state, next: None };
+    for member in [0, 1] {
+        let effects = slot.tell(0, member, 0, &message(0, Body::Ask(vec![ask.clone()])));
+        assert!(matches!(replies(&effects)[0], Reply::Accepted { .. }));
+    }
+    // All had agreed to the first collection before.
+    let drop = Collect::Drop { key: key(0), tombstone: ballot(0, 1, 0) };
+    let _ = slot.tell(0, 2, 0, &message(0, Body::Collect(vec![drop])));
+    assert_eq!(holds(&slot, 0, 2), None);
+    assert!(slot.replica(0, 2).durable().floor.ballot > second);
+    assert_eq!(collect(&mut slot, &[0, 1, 2]), 2);
+    assert_eq!(found(&slot.tell(0, 1, 1, &prepare)), Some(second));
+}
+
 #[test]
 fn promise_and_version_outlive_the_record() {
     let mut slot = with([1, 1, 1].map(|round| Some(removed(round))));
@@ -365,8 +392,6 @@ fn a_floor_counts_also_for_a_key_of_which_only_a_promise_is_remembered() {
         durable.records.insert(key(0), promised.clone());
         durable.floor = Floor { ballot: ballot(0, 4, 0), version: Version(9) };
     });
-    assert_eq!(collect(&mut slot, &[0, 1, 2]), 3);
-    assert_eq!(holds(&slot, 0, 0), None);
     assert!(matches!(replies(&slot.tell(0, 2, 0, &accept(2)))[0], Reply::Refused { .. }));
 }
 

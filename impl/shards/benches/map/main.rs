@@ -57,6 +57,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // Relaxed: as above.
         if COUNTS.load(Ordering::Relaxed) {
             ASKED.fetch_sub(layout.size(), Ordering::Relaxed);
         }
@@ -199,6 +200,7 @@ fn rounds<K: Key, M: Map<K> + 'static>(load: Load, threads: u64) -> Box<dyn FnMu
 }
 
 fn bytes<K: Key, M: Map<K>>() -> f64 {
+    // Relaxed, all: nobody else runs here.
     ASKED.store(0, Ordering::Relaxed);
     COUNTS.store(true, Ordering::Relaxed);
     let map = M::empty();

@@ -38,6 +38,9 @@ impl Ids for Bitmap {
 }
 
 /// Takes the lowest free bit of a word.
+///
+/// Relaxed looks: the exchange tests what they saw. The exchange acquires what the last holder of the id did
+/// before it let go, as users of ids expect.
 fn take(word: &AtomicU64) -> Option<u64> {
     let mut seen = word.load(Ordering::Relaxed);
     while seen != u64::MAX {
@@ -65,6 +68,7 @@ impl Worker for BitmapWorker<'_> {
 
     fn free(&mut self, id: u64) {
         let at = usize::try_from(id / 64).expect("small");
+        // Releases what the holder did.
         self.map.0[at].fetch_and(!(1 << (id % 64)), Ordering::AcqRel);
     }
 }
@@ -109,8 +113,9 @@ impl Worker for TwoLevelsWorker<'_> {
                 if let Some(bit) = take(&bits.0[word]) {
                     return Some(word as u64 * 64 + bit);
                 }
+                // Somebody may have freed one meanwhile, and cleared the hint before it was set: then this
+                // acquires that clearing, and the look below sees what was freed before it.
                 full[self.at].fetch_or(1 << (word % 64), Ordering::AcqRel);
-                // Somebody may have freed one meanwhile, and cleared the hint before it was set.
                 if bits.0[word].load(Ordering::Acquire) != u64::MAX {
                     full[self.at].fetch_and(!(1 << (word % 64)), Ordering::AcqRel);
                 }
@@ -122,6 +127,7 @@ impl Worker for TwoLevelsWorker<'_> {
 
     fn free(&mut self, id: u64) {
         let word = usize::try_from(id / 64).expect("small");
+        // The bit first, then the hint, which releases it to whoever sets the hint next.
         self.map.bits.0[word].fetch_and(!(1 << (id % 64)), Ordering::AcqRel);
         self.map.full[word / 64].fetch_and(!(1 << (word % 64)), Ordering::AcqRel);
     }

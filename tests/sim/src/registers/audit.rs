@@ -99,6 +99,14 @@ impl Auditor {
         Self { members, ..Self::default() }
     }
 
+    /// REG-1: a first view, which the cluster's genesis decides: it counts before any disk knows it.
+    ///
+    /// # Errors
+    /// The predicate that does not hold.
+    pub(super) fn found(&mut self, view: &View) -> Judged {
+        self.decided(view)
+    }
+
     /// The newest view of a slot that was decided.
     pub(super) fn newest(&self, slot: Slot) -> Option<&View> {
         let epoch = self.newest.get(&slot)?;

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! * a crash keeps some first part of what was on its way to the disk;
-//! * no view that may still count, proposed ones included, loses the disks of a majority.
+//! * SIM-2: no view that may still count, proposed ones and first ones that no disk knows yet included,
+//!   loses the disks of a majority.
 //!
 //! What it does not do: decide when.
 

@@ -156,6 +156,7 @@ impl Chaos {
         for slot in 0..chaos.plan.slots {
             let members = chaos.draw_members();
             let view = View::new(Slot(slot), Epoch(0), &members).expect("different nodes");
+            chaos.auditor.found(&view).expect("as many members as the auditor expects");
             chaos.genesis.push(view);
         }
         for node in 0..chaos.disks.len() {
