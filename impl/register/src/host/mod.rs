@@ -227,6 +227,11 @@ impl Host {
         self.known.get(&slot)
     }
 
+    /// The views that it proposes, as long as nobody has voted for anything else.
+    pub fn proposed(&self) -> impl Iterator<Item = &View> {
+        self.proposals.values().map(|proposal| proposal.decree.candidate())
+    }
+
     /// When it wants to be told the time; [`Moment::NEVER`] if nothing waits.
     pub fn due(&self) -> Moment {
         let running = self.running.values().map(Running::due).min();
