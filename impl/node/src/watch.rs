@@ -194,3 +194,50 @@ impl Watch {
         Some(view.members().iter().map(replaced).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::genesis::{Founder, Zone};
+    use cloakroom_wire::{Address, Contact, NodeKey};
+
+    const PATIENCE: Patience = Patience { ask_ms: 1_000, silent_ms: 10_000 };
+
+    fn genesis() -> Genesis {
+        let founder = |id: u8| Founder {
+            contact: Contact {
+                id: NodeId([id; 32]),
+                address: Address::v4([10, 0, 0, id], 1),
+                key: NodeKey([id; 32]),
+            },
+            zone: Zone(alloc::format!("zone {id}").into()),
+        };
+        Genesis::new(&[1, 2, 3, 4, 5].map(founder), 1, 3).unwrap()
+    }
+
+    /// What the member at the first seat proposes when these were last heard at these times.
+    fn proposed(heard: &[(u8, u64)], now_ms: u64) -> Option<View> {
+        let genesis = genesis();
+        let view = genesis.slots().map(|slot| genesis.view(slot)).next().unwrap();
+        let me = view.members()[0];
+        let mut watch = Watch::new(Moment(0), PATIENCE);
+        for (id, at_ms) in heard {
+            watch.heard(Moment(at_ms * 1000), NodeId([*id; 32]));
+        }
+        let replica = Replica::genesis(me, view).unwrap();
+        watch.successor(Moment(now_ms * 1000), &genesis, &replica, &Roster::of(&genesis))
+    }
+
+    #[test]
+    fn who_hears_no_majority_of_a_view_proposes_nothing_whoever_else_is_there() {
+        let others = [(4, 19_000), (5, 19_000)];
+        let silent = [&others[..], &[(2, 5_000), (3, 5_000)]].concat();
+        assert_eq!(proposed(&silent, 20_000), None, "NODE-2: it may be cut off from them");
+        let one = [&others[..], &[(2, 19_000), (3, 5_000)]].concat();
+        let next = proposed(&one, 20_000).expect("one is replaced");
+        assert_eq!(next.seat_at(NodeId([3; 32])), None);
+        assert_eq!(next.members().len(), 3);
+        let nobody = [(2, 19_000), (3, 19_000), (4, 19_000), (5, 19_000)];
+        assert_eq!(proposed(&nobody, 20_000), None, "NODE-7: all are there, and the closest");
+    }
+}

@@ -449,22 +449,24 @@ impl Chaos {
         let Some(at) = self.somebody(world) else { return };
         let Some(resident) = world.machine(Node(number(at))) else { return };
         let (roster, _) = resident.node.roster();
-        let mut wanted: Vec<Change> = Vec::new();
+        let mut wanted: Vec<(usize, Change)> = Vec::new();
         for node in 0..self.disks.len() {
             let contact = contact_of(number(node));
             let place = roster.place(contact.id);
             if self.left.contains(&node) {
-                wanted.extend(place.map(|_| Change::Remove(contact.id)));
+                wanted.extend(place.map(|_| (at, Change::Remove(contact.id))));
             } else if place.is_none() {
                 let zone = Zone(format!("zone {}", node % 4).into());
-                wanted.push(Change::Join { member: self.disks[node].me(), contact, zone });
+                // It says so itself, of the disk that it has: said by others, it could come too late.
+                let member = self.disks[node].me();
+                wanted.push((node, Change::Join { member, contact, zone }));
             } else if self.drains.contains(&node)
                 && place.is_some_and(|place| place.standing == Standing::Active)
             {
-                wanted.push(Change::Drain(contact.id));
+                wanted.push((at, Change::Drain(contact.id)));
             }
         }
-        for change in wanted {
+        for (at, change) in wanted {
             self.changes += 1;
             let id = OperationId((self.changes | 1 << 127).to_be_bytes());
             self.say(world.now(), || format!("at n{at}: {change:?}"));

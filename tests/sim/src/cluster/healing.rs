@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use cloakroom_node::{Roster, place};
-use cloakroom_register::{Call, Expected, Member, Value, Version};
+use cloakroom_register::{Call, Durable, Expected, Life, Member, Value, Version, View};
 
 use super::chaos::{Chaos, Nodes};
 use super::resident::contact_of;
@@ -83,13 +83,31 @@ impl Chaos {
                 None => self.left.contains(&node),
             };
             if !is_there {
-                return Some(format!("NODE-6: n{node} is not in the list as it ought to be"));
+                let place = roster.place(contact_of(number).id).map(|place| place.member);
+                let (me, left) = (disk.me(), self.left.contains(&node));
+                return Some(format!(
+                    "NODE-6: n{node} is {me} and has left {left}, in the list is {place:?}"
+                ));
             }
         }
-        if let Some(node) = self.drains.first() {
-            return Some(format!("NODE-7: n{node} has not drained"));
-        }
-        self.misplaced(roster)
+        self.misplaced(roster).or_else(|| self.undrained())
+    }
+
+    /// Who drains has nothing left that others need: but for what it was to learn in a view that is over,
+    /// which nobody tells it any more.
+    fn undrained(&self) -> Option<String> {
+        self.drains.iter().find_map(|node| {
+            let is_left = |durable: &&Durable| match durable.life {
+                Life::Retired { .. } => false,
+                Life::Learner { .. } => {
+                    let newest = self.auditor.newest(durable.view.slot()).map(View::epoch);
+                    newest == Some(durable.view.epoch())
+                }
+                Life::Active | Life::Sealed { .. } => true,
+            };
+            let left = self.disks[*node].replicas().find(is_left)?;
+            Some(format!("NODE-7: n{node} drains and is {:?} in {}", left.life, left.view))
+        })
     }
 
     fn misplaced(&self, roster: &Roster) -> Option<String> {
