@@ -191,7 +191,9 @@ impl Node {
             *node != self.me().node && !tried.contains(node) && self.contact_of(*node).is_some()
         };
         let length = view.members().len();
-        let first = usize::from(id.0[15]) % length;
+        // All ask the same one for the list of members: coordinators of one key are in each other's way.
+        let is_list = self.slot_of(&roster_key()) == view.slot();
+        let first = if is_list { 0 } else { usize::from(id.0[15]) % length };
         let members = (0..length).map(|at| view.members()[(first + at) % length].node);
         let members: Vec<NodeId> = members.filter(can_be_asked).collect();
         let is_silent = |node: &&NodeId| self.watch.is_gone(now, **node);
@@ -212,10 +214,12 @@ impl Node {
         *number += 1;
         let named = self.calls.starts.get(&peer).copied();
         let again_at = now.plus_ms(self.calls.again_ms);
+        let bound = call.operation.bound;
         call.place = Place::With { peer, number: *number, named, again_at };
         if !self.ask(now, id, effects) {
             // What no peer would take was not sent, and never will be.
-            self.end(now, id, &End::Ended(Outcome::Unavailable), effects);
+            let outcome = bound.map_or(Outcome::Unavailable, Outcome::Unknown);
+            self.end(now, id, &End::Ended(outcome), effects);
         }
     }
 
@@ -268,7 +272,8 @@ impl Node {
             return;
         }
         if self.calls.under_way.len() >= MOST_FOR_PEERS {
-            let told = Told::Ended(Outcome::Unavailable);
+            let bound = operation.bound;
+            let told = Told::Ended(bound.map_or(Outcome::Unavailable, Outcome::Unknown));
             self.tell(now, slot, (from, *start, *number), told, effects);
             return;
         }
@@ -357,8 +362,12 @@ impl Node {
 
     fn give_up(&mut self, now: Moment, id: OperationId, effects: &mut Effects) {
         let Some(call) = self.calls.under_way.get(&id) else { return };
-        let end =
-            if call.may_have_begun() { End::Lost } else { End::Elsewhere(self.view_in(call.slot)) };
+        let end = match call.operation.bound {
+            _ if call.may_have_begun() => End::Lost,
+            // REG-8: it was not begun this time, but before, perhaps here while there was a seat.
+            Some(bound) => End::Ended(Outcome::Unknown(bound)),
+            None => End::Elsewhere(self.view_in(call.slot)),
+        };
         self.end(now, id, &end, effects);
     }
 
@@ -374,7 +383,11 @@ impl Node {
         let view = self.host.newest(call.slot);
         let has_seat = view.is_some_and(|view| view.seat_of(self.host.me()).is_some());
         let has_moved = match outcome {
-            Outcome::Unavailable => true,
+            // What it was bound to is buried.
+            Outcome::Unavailable => {
+                call.operation.bound = None;
+                true
+            }
             // Its coordinator is gone from here; a retry goes on from the version that it is bound to.
             Outcome::Unknown(bound) => {
                 call.operation.bound = Some(bound);

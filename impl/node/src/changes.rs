@@ -66,10 +66,13 @@ struct Changing {
 }
 
 impl Changes {
-    pub(crate) fn new(now: Moment, roster: Roster, read_every_ms: u64) -> Self {
+    /// The first reading comes at some time within the first pause: nodes that start together are not to
+    /// read in step.
+    pub(crate) fn new(now: Moment, roster: Roster, read_every_ms: u64, first_ms: u64) -> Self {
         let known = Known { roster, version: Version(0) };
         let under_way = BTreeMap::new();
-        Self { known, under_way, is_reading: false, read_at: now, read_every_ms, count: 0 }
+        let read_at = now.plus_ms(first_ms % read_every_ms.max(1));
+        Self { known, under_way, is_reading: false, read_at, read_every_ms, count: 0 }
     }
 
     /// When something is to be done.

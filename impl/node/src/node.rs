@@ -168,7 +168,7 @@ impl Node {
         let watch = Watch::new(now, patience);
         // A request takes a round trip and those of its coordinator.
         let calls = Calls::new(waits.answers_ms.saturating_mul(2));
-        let changes = Changes::new(now, Roster::of(&genesis), patience.silent_ms / 4);
+        let changes = Changes::new(now, Roster::of(&genesis), patience.silent_ms / 2, seed);
         let mut node = Self { genesis, contacts, hash, kademlia, host, calls, changes, watch };
         let mut effects = Effects::default();
         node.follow(now, work, &mut effects);

@@ -471,7 +471,7 @@ impl Chaos {
             let id = OperationId((self.changes | 1 << 127).to_be_bytes());
             self.say(world.now(), || format!("at n{at}: {change:?}"));
             world.command(Node(number(at)), number(at).into(), |resident, now| {
-                resident.step(now, Input::Change(id, change, Moment(now.0).plus_ms(3_000)));
+                resident.step(now, Input::Change(id, change, Moment(now.0).plus_ms(6_000)));
             });
         }
     }
@@ -512,7 +512,7 @@ impl Director<Resident> for Chaos {
             Deed::Move => self.shift(world),
             Deed::Tend => {
                 self.tend(world);
-                self.at(world, world.now().plus_us(2_000_000), Deed::Tend);
+                self.at(world, world.now().plus_us(5_000_000), Deed::Tend);
             }
         }
         if again > 0 {

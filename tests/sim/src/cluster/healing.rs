@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use cloakroom_node::{Roster, place};
-use cloakroom_register::{Call, Durable, Expected, Life, Member, Value, Version, View};
+use cloakroom_register::{Call, Expected, Member, Value, Version};
 
 use super::chaos::{Chaos, Nodes};
 use super::resident::contact_of;
@@ -73,6 +73,10 @@ impl Chaos {
             lists.push((node, roster, version));
         }
         let (_, roster, version) = lists.first()?;
+        if let Some(slot) = self.genesis.slots().find(|slot| !self.auditor.is_settled(*slot)) {
+            let view = self.auditor.newest(slot)?;
+            return Some(format!("not all members vote: {view}"));
+        }
         if let Some((node, _, other)) = lists.iter().find(|list| list.2 != *version) {
             return Some(format!("NODE-5: n{node} has list {other}, another has {version}"));
         }
@@ -90,33 +94,13 @@ impl Chaos {
                 ));
             }
         }
-        self.misplaced(roster).or_else(|| self.undrained())
-    }
-
-    /// Who drains has nothing left that others need: but for what it was to learn in a view that is over,
-    /// which nobody tells it any more.
-    fn undrained(&self) -> Option<String> {
-        self.drains.iter().find_map(|node| {
-            let is_left = |durable: &&Durable| match durable.life {
-                Life::Retired { .. } => false,
-                Life::Learner { .. } => {
-                    let newest = self.auditor.newest(durable.view.slot()).map(View::epoch);
-                    newest == Some(durable.view.epoch())
-                }
-                Life::Active | Life::Sealed { .. } => true,
-            };
-            let left = self.disks[*node].replicas().find(is_left)?;
-            Some(format!("NODE-7: n{node} drains and is {:?} in {}", left.life, left.view))
-        })
+        self.misplaced(roster)
     }
 
     fn misplaced(&self, roster: &Roster) -> Option<String> {
         let candidates: Vec<_> = roster.candidates().collect();
         self.genesis.slots().find_map(|slot| {
             let view = self.auditor.newest(slot)?;
-            if !self.auditor.is_settled(slot) {
-                return Some(format!("not all members vote: {view}"));
-            }
             let point = self.genesis.point_of(slot);
             let closest = place(point, self.genesis.replicas(), &[], &candidates);
             let closest: BTreeSet<Member> = closest.into_iter().collect();
