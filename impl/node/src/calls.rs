@@ -28,6 +28,9 @@ use crate::roster::roster_key;
 /// After nobody of all that are known could run an operation.
 const PAUSE_MS: u64 = 200;
 
+/// So often a node is asked for what it cannot have begun, or what only reads.
+const MOST_ASKED: u32 = 4;
+
 /// For no peer an operation runs longer.
 const MOST_PATIENCE_MS: u32 = 60_000;
 
@@ -75,7 +78,7 @@ enum Place {
     /// With this node's coordinator, which gives it up itself.
     Here,
     /// With a peer, which may have begun it if a start of it was named.
-    With { peer: NodeId, number: u64, named: Option<Start>, again_at: Moment },
+    With { peer: NodeId, number: u64, named: Option<Start>, again_at: Moment, asked: u32 },
     /// With nobody, until then.
     Nowhere(Moment),
 }
@@ -137,6 +140,20 @@ impl Node {
         if is_reserved && origin == Origin::Client {
             effects.answer.push(Answer::Ended(id, Outcome::Unavailable));
             return;
+        }
+        // Nobody needs the very newest list: one reading of it at a time, since those who ask for one key at once
+        // are in each other's way.
+        let is_reading = operation.key == roster_key() && operation.call == Call::Get;
+        if is_reading && origin != Origin::Client {
+            let same = |other: &&mut UnderWay| {
+                (&other.operation.key, &other.operation.call) == (&operation.key, &Call::Get)
+            };
+            if let Some(reading) = self.calls.under_way.values_mut().find(same) {
+                if !reading.origins.contains(&origin) {
+                    reading.origins.push(origin);
+                }
+                return;
+            }
         }
         if let Some(under_way) = self.calls.under_way.get_mut(&id) {
             if !under_way.origins.contains(&origin) {
@@ -215,7 +232,7 @@ impl Node {
         let named = self.calls.starts.get(&peer).copied();
         let again_at = now.plus_ms(self.calls.again_ms);
         let bound = call.operation.bound;
-        call.place = Place::With { peer, number: *number, named, again_at };
+        call.place = Place::With { peer, number: *number, named, again_at, asked: 1 };
         if !self.ask(now, id, effects) {
             // What no peer would take was not sent, and never will be.
             let outcome = bound.map_or(Outcome::Unavailable, Outcome::Unknown);
@@ -346,9 +363,13 @@ impl Node {
             let may_have_begun = call.may_have_begun();
             match &mut call.place {
                 _ if call.give_up_at <= now => self.give_up(now, id, effects),
-                Place::With { again_at: at, .. } if may_have_begun => {
-                    // The same request, which is let in at most once.
+                Place::With { again_at: at, asked, peer, .. }
+                    if may_have_begun || *asked < MOST_ASKED && !self.watch.is_gone(now, *peer) =>
+                {
+                    // The same request, which is let in at most once. A second node that works on it is in
+                    // the way of the first.
                     *at = again_at;
+                    *asked += 1;
                     let _ = self.ask(now, id, effects);
                 }
                 Place::With { peer, .. } => {

@@ -25,7 +25,7 @@ use crate::roster::{Change, ChangeFault, Known, Roster, Standing, roster_key};
 const PAUSE_MS: u64 = 500;
 
 /// How long a reading of the list may take.
-const READ_MS: u64 = 5_000;
+const READ_MS: u64 = 30_000;
 
 /// How long a node's own change may take: who has a new disk says so.
 const OWN_MS: u64 = 30_000;
@@ -61,6 +61,8 @@ struct Changing {
     in_doubt: bool,
     /// When it is tried again; never while it is being tried.
     again_at: Moment,
+    /// An attempt is under way. It ends by itself, and not later than the change.
+    is_writing: bool,
     /// Whether somebody waits for it.
     is_asked: bool,
 }
@@ -84,12 +86,8 @@ impl Changes {
 }
 
 impl Changing {
-    /// Never while it is being tried: that ends by itself, and not later.
     fn due(&self) -> Moment {
-        if self.again_at == Moment::NEVER {
-            return Moment::NEVER;
-        }
-        self.again_at.min(self.give_up_at)
+        if self.is_writing { Moment::NEVER } else { self.again_at.min(self.give_up_at) }
     }
 }
 
@@ -105,7 +103,8 @@ impl Node {
         effects: &mut Effects,
     ) {
         let again_at = Moment::NEVER;
-        let changing = Changing { change, give_up_at, in_doubt: false, again_at, is_asked };
+        let (in_doubt, is_writing) = (false, false);
+        let changing = Changing { change, give_up_at, in_doubt, again_at, is_writing, is_asked };
         if self.changes.under_way.contains_key(&id) {
             return;
         }
@@ -207,6 +206,7 @@ impl Node {
     fn pause(&mut self, now: Moment, id: OperationId, in_doubt: bool) {
         if let Some(changing) = self.changes.under_way.get_mut(&id) {
             changing.in_doubt |= in_doubt;
+            changing.is_writing = false;
             changing.again_at = now.plus_ms(PAUSE_MS);
         }
     }
@@ -223,8 +223,9 @@ impl Node {
             self.changed(id, Err(ChangeFault::Newer), effects);
             return;
         };
-        let Some(changing) = self.changes.under_way.get(&id) else { return };
+        let Some(changing) = self.changes.under_way.get_mut(&id) else { return };
         let give_up_at = changing.give_up_at;
+        changing.is_writing = false;
         match roster.after(&changing.change) {
             Ok(None) => self.changed(id, Ok(version), effects),
             // What is in doubt may have been made, and undone since.
@@ -240,6 +241,7 @@ impl Node {
                     Expected::Version(version)
                 };
                 let call = Call::CompareAndSet { expected, new: Some(Value::from(&bytes[..])) };
+                changing.is_writing = true;
                 let purpose = Purpose::Write(id, after);
                 self.run_own(now, call, give_up_at, purpose, effects);
             }
