@@ -103,6 +103,7 @@ impl Reader<'_> {
             12 => self.all(|it| it.key().and_then(|_| it.ballot())),
             13 => self.call(),
             14 => self.called(),
+            15 => self.skip(12),
             _ => return Some(false),
         };
         known.filter(|()| self.0.is_empty()).map(|()| true)

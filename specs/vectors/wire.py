@@ -412,6 +412,7 @@ SAYS = [
     ("agreed", lambda told: b"".join(short(one["key"]) + lay_ballot(one["ballot"]) for one in told)),
     ("call", lambda told: lay_call(told)),
     ("called", lambda told: lay_called(told)),
+    ("start", lambda told: lay_start(told)),
 ]
 parts, no_parts = [], []
 
@@ -488,7 +489,8 @@ for name, it in ends:
     part("called-" + name, "called", dict(called_of, told={"ended": dict(it, one=one)}))
 part("called-elsewhere", "called", dict(called_of, told={"elsewhere": NEXT}))
 part("called-start", "called", dict(called_of, told={"start": AGAIN}))
-newest = number(7, 2) + number(3, 4) + b"\x0f" + b"whatever"
+part("start", "start", BEGAN)
+newest = number(7, 2) + number(3, 4) + b"\x10" + b"whatever"
 parts.append({"name": "of-a-newer-node", "hex": newest.hex(), "told": None})
 
 no_part("part-empty", b"", 0, "short")

@@ -25,8 +25,8 @@ use cloakroom_kademlia::{
 };
 use cloakroom_register as register;
 use cloakroom_register::{
-    Disk, Host, Member, Operation, OperationId, Outcome, Replica, ReplicaError, Save, Slot,
-    Version, View, Waits, Work,
+    Disk, Envelope, Epoch, Host, Member, Operation, OperationId, Outcome, Replica, ReplicaError,
+    Save, Slot, Version, View, Waits, Work,
 };
 use cloakroom_wire::{Body, Contact, Message, NodeId, Notice, OwnedRecord, RecordKey};
 
@@ -299,6 +299,7 @@ impl Node {
                     self.asked(now, from.id, message.slot, asked, effects);
                 }
                 register::Body::Called(told) => self.told(now, from.id, told, effects),
+                register::Body::Start(start) => self.watch.lives(from.id, start.incarnation),
                 _ => {
                     let work = self.host.handle(in_ms(now), from.id, &message);
                     self.follow(now, work, effects);
@@ -310,11 +311,16 @@ impl Node {
     /// Asks the others whether they live, and proposes the views that ought to follow.
     fn look(&mut self, now: Moment, effects: &mut Effects) {
         self.watch.look(now);
+        let body = register::Body::Start(self.host.start_of());
+        let message = register::Message { slot: Slot(0), epoch: Epoch(0), body };
+        let mut send = Vec::new();
         for node in self.watched() {
             if let Some(contact) = self.contact_of(node) {
                 self.kademlia.probe_contact(now, contact);
+                send.push(Envelope { to: node, message: message.clone() });
             }
         }
+        self.follow(now, Work { send, ..Work::default() }, effects);
         let roster = &self.changes.known.roster;
         let replicas = self.host.replicas();
         let newest = replicas.filter(|replica| {

@@ -4,6 +4,8 @@
 //! * what stands here decides only which views are *proposed*. That a proposal is harmless is the
 //!   registers' affair, and that one is decided needs a majority of the view;
 //! * NODE-2: a node that hears nobody takes nobody for gone: it is cut off itself, and proposes nothing;
+//! * a node that says that it has another disk is not there in the life that the list has, also before
+//!   the list says so;
 //! * one member proposes at a time, as long as the others are not much slower: each further seat waits
 //!   as long again;
 //! * NODE-7: a slot whose members all live moves only if its closest candidates are others than its
@@ -18,7 +20,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use cloakroom_kademlia::Moment;
-use cloakroom_register::{Life, Member, Replica, View};
+use cloakroom_register::{Incarnation, Life, Member, Replica, View};
 use cloakroom_wire::NodeId;
 
 use crate::genesis::Genesis;
@@ -50,6 +52,8 @@ pub(crate) struct Watch {
     patience: Patience,
     began: Moment,
     heard: BTreeMap<NodeId, Heard>,
+    /// In which life of its disk a node was last heard, if it has said so.
+    lives: BTreeMap<NodeId, Incarnation>,
     pub(crate) next: Moment,
 }
 
@@ -74,7 +78,7 @@ struct Seen {
 
 impl Watch {
     pub(crate) fn new(now: Moment, patience: Patience) -> Self {
-        Self { patience, began: now, heard: BTreeMap::new(), next: now }
+        Self { patience, began: now, heard: BTreeMap::new(), lives: BTreeMap::new(), next: now }
     }
 
     /// A node has sent something.
@@ -85,6 +89,17 @@ impl Watch {
             heard.since = now;
         }
         heard.last = now;
+    }
+
+    /// A node says in which life of its disk it is.
+    pub(crate) fn lives(&mut self, node: NodeId, incarnation: Incarnation) {
+        self.lives.insert(node, incarnation);
+    }
+
+    /// Whether a node is heard, and not in another life of its disk.
+    fn is_up(&self, now: Moment, member: Member) -> bool {
+        let lives = self.lives.get(&member.node);
+        !self.is_gone(now, member.node) && lives.is_none_or(|life| *life == member.incarnation)
     }
 
     /// It is time to look around again.
@@ -136,9 +151,8 @@ impl Watch {
             None if seen.stay.is_empty() => view.seat_of(me)?.0.into(),
             None => return None,
         };
-        let lives = |candidate: &Candidate| {
-            candidate.member == me || !self.is_gone(now, candidate.member.node)
-        };
+        let lives =
+            |candidate: &Candidate| candidate.member == me || self.is_up(now, candidate.member);
         let candidates: Vec<Candidate> = roster.candidates().filter(lives).collect();
         let point = genesis.point_of(view.slot());
         let members = if seen.is_whole && view.members().len() >= genesis.replicas() {
@@ -162,12 +176,13 @@ impl Watch {
     }
 
     fn look_at(&self, now: Moment, view: &View, me: Member, roster: &Roster) -> Seen {
-        let is_heard = |member: &Member| *member == me || !self.is_gone(now, member.node);
+        let is_heard = |member: &Member| *member == me || self.is_up(now, *member);
         let members = view.members().iter().copied();
         let stays = |member: &Member| is_heard(member) && roster.standing(*member).is_some();
         let stay: Vec<Member> = members.clone().filter(stays).collect();
         let heard = members.clone().filter(is_heard).count();
-        let silent = members.filter(|member| !is_heard(member));
+        // Who says that it has another disk need not be waited for.
+        let silent = members.filter(|member| *member != me && self.is_gone(now, member.node));
         let silent = silent.map(|member| self.patience_lost(now, member.node)).min();
         let is_whole = stay.len() == view.members().len();
         Seen { stay, heard, silent, is_whole }

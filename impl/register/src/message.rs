@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::ballot::Ballot;
-use crate::forward::{Called, Forwarded};
+use crate::forward::{Called, Forwarded, Start};
 use crate::id::{Epoch, Key, NodeId, Slot, Version};
 use crate::record::{Accepted, Floor, State};
 use crate::view::View;
@@ -83,6 +83,8 @@ pub enum Body {
     Call(Box<Forwarded>),
     /// What became of it.
     Called(Box<Called>),
+    /// Which start of a node sends this. For nodes, not for replicas.
+    Start(Start),
 }
 
 /// What is asked in a decree. Its ballots are ordered like those of keys and have nothing else to do

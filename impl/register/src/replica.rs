@@ -170,7 +170,8 @@ impl Replica {
                 | Body::IsActive
                 | Body::Agreed(_)
                 | Body::Call(_)
-                | Body::Called(_),
+                | Body::Called(_)
+                | Body::Start(_),
             ) => {}
         }
         effects

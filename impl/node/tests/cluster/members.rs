@@ -156,6 +156,7 @@ fn who_drains_gives_up_its_seats_and_may_go() {
     world.crash(2);
     rest(&mut world);
     is_all_there(&mut world);
+    world.pass_ms(10_000);
     assert_eq!(world.nodes[&0].roster().0.places().count(), 4);
 }
 

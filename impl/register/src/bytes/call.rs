@@ -69,7 +69,7 @@ fn fits(to: &mut Vec<u8>, begin: usize, most: usize) -> Written {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "so that it stands in line with the others")]
-fn start(to: &mut Vec<u8>, it: Start) -> Written {
+pub(super) fn start(to: &mut Vec<u8>, it: Start) -> Written {
     to.extend_from_slice(&it.incarnation.0.to_be_bytes());
     to.extend_from_slice(&it.boot.0.to_be_bytes());
     Ok(())
@@ -127,7 +127,7 @@ pub(super) fn read_called(from: &mut Fixed<'_>, slot: Slot) -> Read<Body> {
     Ok(Body::Called(Box::new(Called { to, number, told })))
 }
 
-fn read_start(from: &mut Fixed<'_>) -> Read<Start> {
+pub(super) fn read_start(from: &mut Fixed<'_>) -> Read<Start> {
     Ok(Start { incarnation: Incarnation(from.u64()?), boot: Boot(from.u32()?) })
 }
 

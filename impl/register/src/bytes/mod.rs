@@ -48,6 +48,7 @@ mod says {
     pub(super) const AGREED: u8 = 12;
     pub(super) const CALL: u8 = 13;
     pub(super) const CALLED: u8 = 14;
+    pub(super) const START: u8 = 15;
 }
 
 impl Message {

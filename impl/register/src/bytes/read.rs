@@ -41,6 +41,7 @@ pub(super) fn message(part: &[u8]) -> Read<Option<Message>> {
         says::AGREED => Body::Agreed(list(from, |from| Ok((key(from)?, ballot(from)?)))?),
         says::CALL => call::read_call(from)?,
         says::CALLED => call::read_called(from, slot)?,
+        says::START => Body::Start(call::read_start(from)?),
         // WIRE-3: of a newer node.
         _ => return Ok(None),
     };

@@ -93,6 +93,7 @@ fn said(body: &Body) -> u8 {
         Body::Agreed(_) => says::AGREED,
         Body::Call(_) => says::CALL,
         Body::Called(_) => says::CALLED,
+        Body::Start(_) => says::START,
     }
 }
 
@@ -128,6 +129,7 @@ fn body(parts: &mut Parts<'_>, slot: Slot, body: &Body) -> Result<(), EncodeErro
         }),
         Body::Call(it) => call::write_call(to, most, it),
         Body::Called(it) => call::write_called(to, most, slot, it),
+        Body::Start(it) => call::start(to, *it),
     }
 }
 

@@ -247,6 +247,7 @@ fn is_question(body: &Body) -> bool {
         | Body::Agreed(_)
         // The node's: a host never sees them.
         | Body::Call(_)
-        | Body::Called(_) => false,
+        | Body::Called(_)
+        | Body::Start(_) => false,
     }
 }
