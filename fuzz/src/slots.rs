@@ -101,9 +101,55 @@ impl Reader<'_> {
                 }
             }),
             12 => self.all(|it| it.key().and_then(|_| it.ballot())),
+            13 => self.call(),
+            14 => self.called(),
+            15 => self.skip(12),
             _ => return Some(false),
         };
         known.filter(|()| self.0.is_empty()).map(|()| true)
+    }
+
+    fn call(&mut self) -> Option<()> {
+        self.maybe(|it| it.skip(12))?;
+        self.skip(12 + 8 + 4 + 16)?;
+        self.key()?;
+        self.maybe(|it| it.skip(8))?;
+        match self.byte()? {
+            0 => Some(()),
+            1 => {
+                match self.byte()? {
+                    0 => {}
+                    1 => self.value()?,
+                    2 => self.skip(8)?,
+                    _ => return None,
+                }
+                self.maybe(Self::value)
+            }
+            _ => None,
+        }
+    }
+
+    fn called(&mut self) -> Option<()> {
+        self.skip(12 + 8)?;
+        match self.byte()? {
+            0 => match self.byte()? {
+                0 | 2 => self.maybe(|it| it.skip(8).and_then(|()| it.value())),
+                1 | 4 => self.skip(8),
+                3 => Some(()),
+                _ => None,
+            },
+            1 => self.view(),
+            2 => self.skip(12),
+            _ => None,
+        }
+    }
+
+    fn value(&mut self) -> Option<()> {
+        let length = self.0.get(..3)?;
+        let length = u32::from_be_bytes([0, length[0], length[1], length[2]]);
+        self.skip(3)?;
+        (length <= 65_536).then_some(())?;
+        self.skip(usize::try_from(length).ok()?)
     }
 
     fn page(&mut self) -> Option<()> {
@@ -170,13 +216,7 @@ impl Reader<'_> {
 
     fn state(&mut self) -> Option<()> {
         self.skip(8 + 16)?;
-        self.maybe(|it| {
-            let length = it.0.get(..3)?;
-            let length = u32::from_be_bytes([0, length[0], length[1], length[2]]);
-            it.skip(3)?;
-            (length <= 65_536).then_some(())?;
-            it.skip(usize::try_from(length).ok()?)
-        })
+        self.maybe(Self::value)
     }
 
     fn accepted(&mut self) -> Option<()> {

@@ -354,6 +354,48 @@ def lay_list(told):
     return b"".join(lay_one(one) for one in told)
 
 
+def lay_start(told):
+    return number(told["incarnation"], 8) + number(told["boot"], 4)
+
+
+def lay_value(told):
+    return item(bytes.fromhex(told))
+
+
+def lay_expected(told):
+    if told == "absent":
+        return b"\0"
+    return b"\1" + lay_value(told["value"]) if "value" in told else b"\2" + number(told["version"], 8)
+
+
+def lay_call(told):
+    whole = maybe(told["to"], lay_start) + lay_start(told["from"]) + number(told["number"], 8)
+    whole += number(told["patience_ms"], 4) + bytes.fromhex(told["operation"]) + short(told["key"])
+    whole += maybe(told["bound"], lambda it: number(it, 8))
+    if told["one"] == "get":
+        return whole + b"\0"
+    return whole + b"\1" + lay_expected(told["expected"]) + maybe(told["new"], lay_value)
+
+
+def lay_held(told):
+    return number(told["version"], 8) + lay_value(told["value"])
+
+
+def lay_outcome(told):
+    which = ["got", "set", "mismatch", "unavailable", "unknown"].index(told["one"])
+    whole = number(which, 1)
+    if "held" in told:
+        whole += maybe(told["held"], lay_held)
+    return whole + (number(told["version"], 8) if "version" in told else b"")
+
+
+def lay_called(told):
+    whole, what = lay_start(told["to"]) + number(told["number"], 8), told["told"]
+    if "ended" in what:
+        return whole + b"\0" + lay_outcome(what["ended"])
+    return whole + (b"\1" + lay_view(what["elsewhere"]) if "elsewhere" in what else b"\2" + lay_start(what["start"]))
+
+
 SAYS = [
     ("ask", lay_list),
     ("reply", lay_list),
@@ -368,6 +410,9 @@ SAYS = [
     ("is-active", lambda told: b""),
     ("collect", lay_list),
     ("agreed", lambda told: b"".join(short(one["key"]) + lay_ballot(one["ballot"]) for one in told)),
+    ("call", lambda told: lay_call(told)),
+    ("called", lambda told: lay_called(told)),
+    ("start", lambda told: lay_start(told)),
 ]
 parts, no_parts = [], []
 
@@ -420,7 +465,32 @@ part("is-active", "is-active", None)
 check = {"one": "collect-check", "key": COAT, "ballot": BALLOT, "version": "6"}
 part("collect", "collect", [check, {"one": "collect-drop", "key": COAT, "ballot": BALLOT}])
 part("agreed", "agreed", [{"key": COAT, "ballot": BALLOT}, {"key": "", "ballot": ZERO}])
-newest = number(7, 2) + number(3, 4) + b"\x0d" + b"whatever"
+BEGAN = {"incarnation": str(2**64 - 1), "boot": 9}
+AGAIN = {"incarnation": "0", "boot": 2}
+get = {"to": None, "from": BEGAN, "number": "1", "patience_ms": 5000, "operation": "0d" * 16, "key": COAT}
+get = dict(get, bound=None, one="get")
+put = dict(get, to=AGAIN, number="2", one="compare-and-set", expected="absent", new=b"7".hex())
+call_get = part("call-get-of-an-unknown-start", "call", get)
+call = part("call", "call", put)
+part("call-again-bound", "call", dict(put, bound="5", expected={"value": ""}, new=None))
+part("call-by-version", "call", dict(put, expected={"version": "5"}))
+HELD = {"version": "5", "value": b"7".hex()}
+called_of = {"to": BEGAN, "number": "2"}
+ends = [
+    ("got", {"held": HELD}),
+    ("got-nothing", {"held": None}),
+    ("set", {"version": "6"}),
+    ("mismatch", {"held": HELD}),
+    ("unavailable", {}),
+    ("unknown", {"version": "5"}),
+]
+for name, it in ends:
+    one = name.split("-")[0]
+    part("called-" + name, "called", dict(called_of, told={"ended": dict(it, one=one)}))
+part("called-elsewhere", "called", dict(called_of, told={"elsewhere": NEXT}))
+part("called-start", "called", dict(called_of, told={"start": AGAIN}))
+part("start", "start", BEGAN)
+newest = number(7, 2) + number(3, 4) + b"\x10" + b"whatever"
 parts.append({"name": "of-a-newer-node", "hex": newest.hex(), "told": None})
 
 no_part("part-empty", b"", 0, "short")
@@ -443,6 +513,9 @@ no_part("page-that-begins-too-early", behind + twice, len(behind), "sense")
 too_long = ask_read[:7] + b"\2" + ask_read[8:] + number(1, 8) + bytes(16) + b"\1" + number(65537, 3)
 no_part("value-of-65537", too_long, len(too_long), "too_much")
 
+no_part("call-of-a-third-kind", call_get[:-1] + b"\2", len(call_get) - 1, "choice")
+no_part("call-cut", call[:-1], len(call) - 1, "short")
+no_part("call-with-bytes-behind", call + b"\0", len(call), "length")
 message("slots", "SLOTS", 0x40, 0, field(1, item(ask_read) + item(newer)), {"parts": [ask_read.hex(), newer.hex()]})
 message("slots-none", "SLOTS", 0x40, 0, field(1, b""), {"parts": []})
 refuse("slots-without-parts", header(0x40, 0), 10, "field")

@@ -107,6 +107,7 @@ const LAYERS: &[Layer] = &[
         may: &[
             "cloakroom-kademlia",
             "cloakroom-lincheck",
+            "cloakroom-node",
             "cloakroom-pool",
             "cloakroom-register",
             "cloakroom-specs",

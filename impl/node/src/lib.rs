@@ -8,6 +8,10 @@
 //! |---|---|
 //! | `genesis.rs` | what a cluster begins with: its founders, its slots, the first views |
 //! | `placement.rs` | which members a slot ought to have |
+//! | `roster.rs` | the list of members, and its rules |
+//! | `changes.rs` | how it is changed, and how every node comes to have it |
+//! | `calls.rs` | operations under way: here, or handed to a node that can run them |
+//! | `doors.rs` | what other nodes hand here is run once |
 //! | `node.rs` | [`Node`]: what happens, and what follows |
 //! | `watch.rs` | who is silent for how long, and the views that follow from it |
 //!
@@ -19,12 +23,17 @@
 
 extern crate alloc;
 
+mod calls;
+mod changes;
+mod doors;
 mod genesis;
 mod node;
 mod placement;
+mod roster;
 mod watch;
 
 pub use genesis::{Founder, Genesis, GenesisError, MAX_SLOTS, Zone};
 pub use node::{Answer, Effects, Hash, Input, Node, Setup, Timer};
 pub use placement::{Candidate, place};
+pub use roster::{Change, ChangeFault, Place, Roster, Standing, roster_key};
 pub use watch::Patience;

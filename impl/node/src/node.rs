@@ -10,12 +10,13 @@
 //! * NODE-4: nothing leaves before what was persisted in its step and in all before it;
 //! * the two name spaces never mix: records go through the DHT, registers through their views, and
 //!   routing is only ever a hint for the latter;
-//! * NODE-3: a client is told how its operation ended, or who can run it; never both.
+//! * NODE-3: a client is told how its operation ended, or who can run it, or that nobody will say;
+//!   one of them, once.
 //!
 //! # What it takes for granted
 //! As Kademlia does: whoever drives it has made sure who sent each message.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use cloakroom_kademlia as kademlia;
@@ -24,14 +25,22 @@ use cloakroom_kademlia::{
 };
 use cloakroom_register as register;
 use cloakroom_register::{
-    Disk, Host, Member, Operation, OperationId, Outcome, ReplicaError, Save, Slot, View, Waits,
-    Work,
+    Disk, Envelope, Epoch, Host, Member, Operation, OperationId, Outcome, Replica, ReplicaError,
+    Save, Slot, Version, View, Waits, Work,
 };
 use cloakroom_wire::{Body, Contact, Message, NodeId, Notice, OwnedRecord, RecordKey};
 
+use crate::calls::{Calls, Origin};
+use crate::changes::Changes;
 use crate::genesis::Genesis;
-use crate::placement::Candidate;
+use crate::roster::{Change, ChangeFault, Roster};
 use crate::watch::{Patience, Watch};
+
+/// So many members at most are all asked whether they live.
+const MOST_WATCHED: usize = 64;
+
+/// So many views are proposed at a time: what moves is copied, and that is not to be all that is done.
+const MOST_PROPOSALS: usize = 16;
 
 /// SHA-256, which a pure crate has not got.
 pub type Hash = fn(&[u8]) -> [u8; 32];
@@ -60,15 +69,15 @@ pub struct Setup {
 /// A node.
 #[derive(Debug)]
 pub struct Node {
-    genesis: Genesis,
-    candidates: Vec<Candidate>,
-    contacts: BTreeMap<NodeId, Contact>,
-    hash: Hash,
+    pub(crate) genesis: Genesis,
+    /// Founders, members, and who was named; also those who were members.
+    pub(crate) contacts: BTreeMap<NodeId, Contact>,
+    pub(crate) hash: Hash,
     kademlia: Kademlia,
-    host: Host,
-    /// Operations under way for clients, with their slots.
-    calls: BTreeMap<OperationId, Slot>,
-    watch: Watch,
+    pub(crate) host: Host,
+    pub(crate) calls: Calls,
+    pub(crate) changes: Changes,
+    pub(crate) watch: Watch,
 }
 
 /// What happens to a node.
@@ -83,8 +92,13 @@ pub enum Input<'a> {
     },
     /// It is time.
     Timer(Timer),
-    /// A client calls an operation on a register, to be given up at a moment.
+    /// A client calls an operation on a register, to be given up at a moment. Any node takes it, and
+    /// has it run where that can be.
     Call(Operation, Moment),
+    /// The list of members is to be changed, to be given up at a moment. The id is new.
+    Change(OperationId, Change, Moment),
+    /// Nodes beside the founders and members that may know more: for one that comes new.
+    Meet(Vec<Contact>),
 }
 
 /// What a node waits for.
@@ -96,6 +110,8 @@ pub enum Timer {
     Registers,
     /// To ask the others whether they live.
     Watch,
+    /// Operations that other nodes run, and the list of members.
+    Calls,
 }
 
 /// What follows from a step, in this order.
@@ -117,6 +133,11 @@ pub enum Answer {
     Ended(OperationId, Outcome),
     /// An operation was not begun: these are who can run it, as far as is known here.
     Elsewhere(OperationId, View),
+    /// An operation was handed to a node that has not answered: nobody will say how it ended, and it must
+    /// not be tried again.
+    Lost(OperationId),
+    /// A change of the list of members has ended, in this version of the list.
+    Changed(OperationId, Result<Version, ChangeFault>),
     /// Of the DHT.
     Dht(Event),
 }
@@ -144,22 +165,17 @@ impl Node {
             // A new machine has room for a query.
             let _ = kademlia.join(now, &others);
         }
-        let mut candidates: Vec<Candidate> = genesis.candidates().collect();
-        // On a later disk than the first, it is its own candidate as far as it knows.
-        for candidate in &mut candidates {
-            if candidate.member.node == contact.id {
-                candidate.member = disk.me();
-            }
-        }
         let watch = Watch::new(now, patience);
-        let calls = BTreeMap::new();
-        let mut node = Self { genesis, candidates, contacts, hash, kademlia, host, calls, watch };
+        // A request takes a round trip and those of its coordinator.
+        let calls = Calls::new(waits.answers_ms.saturating_mul(2));
+        let changes = Changes::new(now, Roster::of(&genesis), patience.silent_ms / 2, seed);
+        let mut node = Self { genesis, contacts, hash, kademlia, host, calls, changes, watch };
         let mut effects = Effects::default();
-        node.follow(work, &mut effects);
+        node.follow(now, work, &mut effects);
         let slots: Vec<Slot> = node.genesis.slots().collect();
         for slot in slots {
             let work = node.host.found(in_ms(now), &node.genesis.view(slot));
-            node.follow(work, &mut effects);
+            node.follow(now, work, &mut effects);
         }
         node.drain(&mut effects);
         Ok((node, effects))
@@ -173,11 +189,23 @@ impl Node {
             Input::Timer(Timer::Dht) => self.kademlia.handle_timeout(now),
             Input::Timer(Timer::Registers) => {
                 let work = self.host.tick(in_ms(now));
-                self.follow(work, &mut effects);
+                self.follow(now, work, &mut effects);
             }
             Input::Timer(Timer::Watch) => self.look(now, &mut effects),
             Input::Call(operation, give_up_at) => {
-                self.call(now, operation, give_up_at, &mut effects);
+                self.call(now, operation, give_up_at, Origin::Client, &mut effects);
+            }
+            Input::Timer(Timer::Calls) => {
+                self.ask_again(now, &mut effects);
+                self.keep_list(now, &mut effects);
+            }
+            Input::Change(id, change, give_up_at) => {
+                self.change(now, id, change, give_up_at, true, &mut effects);
+            }
+            Input::Meet(contacts) => {
+                self.contacts.extend(contacts.iter().map(|contact| (contact.id, *contact)));
+                // Who has no room for a query has begun others.
+                let _ = self.kademlia.join(now, &contacts);
             }
         }
         self.drain(&mut effects);
@@ -185,7 +213,7 @@ impl Node {
     }
 
     /// When to call [`Node::step`] with which timer, at the latest.
-    pub fn timers(&self) -> [(Timer, Moment); 3] {
+    pub fn timers(&self) -> [(Timer, Moment); 4] {
         let registers = self.host.due();
         let registers = if registers == register::Moment::NEVER {
             Moment::NEVER
@@ -196,6 +224,7 @@ impl Node {
             (Timer::Dht, self.kademlia.poll_timeout()),
             (Timer::Registers, registers),
             (Timer::Watch, self.watch.next),
+            (Timer::Calls, self.calls.due().min(self.changes.due())),
         ]
     }
 
@@ -247,8 +276,13 @@ impl Node {
 
     /// The newest view of a key's slot that was heard of.
     pub fn view_of(&self, key: &register::Key) -> View {
-        let slot = self.genesis.slot_of(&(self.hash)(&key.0));
-        self.host.newest(slot).cloned().unwrap_or_else(|| self.genesis.view(slot))
+        self.view_in(self.slot_of(key))
+    }
+
+    /// The list of members, as far as this node knows it, and its version: zero is the genesis's.
+    pub fn roster(&self) -> (&Roster, Version) {
+        let known = &self.changes.known;
+        (&known.roster, known.version)
     }
 
     fn hear(&mut self, now: Moment, from: Peer, message: &Message<'_>, effects: &mut Effects) {
@@ -260,56 +294,74 @@ impl Node {
         // A notice of which a part is not to be read counts for nothing: whoever sent it asks again, and
         // a notice gets no answer.
         for message in register::unpack(*parts).unwrap_or_default() {
-            let work = self.host.handle(in_ms(now), from.id, &message);
-            self.follow(work, effects);
-        }
-    }
-
-    fn call(
-        &mut self,
-        now: Moment,
-        operation: Operation,
-        give_up_at: Moment,
-        effects: &mut Effects,
-    ) {
-        let view = self.view_of(&operation.key);
-        if view.seat_of(self.me()).is_none() {
-            effects.answer.push(Answer::Elsewhere(operation.id, view));
-            return;
-        }
-        self.calls.insert(operation.id, view.slot());
-        let work = self.host.begin(in_ms(now), view.slot(), [operation], in_ms(give_up_at));
-        self.follow(work, effects);
-    }
-
-    /// Asks the others whether they live, and proposes views without those who do not.
-    fn look(&mut self, now: Moment, effects: &mut Effects) {
-        self.watch.look(now);
-        let me = self.me();
-        for candidate in &self.candidates {
-            let contact = self.contacts.get(&candidate.member.node);
-            if let Some(contact) = contact.filter(|contact| contact.id != me.node) {
-                self.kademlia.probe_contact(now, *contact);
+            match &message.body {
+                register::Body::Call(asked) => {
+                    self.asked(now, from.id, message.slot, asked, effects);
+                }
+                register::Body::Called(told) => self.told(now, from.id, told, effects),
+                register::Body::Start(start) => self.watch.lives(from.id, start.incarnation),
+                _ => {
+                    let work = self.host.handle(in_ms(now), from.id, &message);
+                    self.follow(now, work, effects);
+                }
             }
         }
+    }
+
+    /// Asks the others whether they live, and proposes the views that ought to follow.
+    fn look(&mut self, now: Moment, effects: &mut Effects) {
+        self.watch.look(now);
+        let body = register::Body::Start(self.host.start_of());
+        let message = register::Message { slot: Slot(0), epoch: Epoch(0), body };
+        let mut send = Vec::new();
+        for node in self.watched() {
+            if let Some(contact) = self.contact_of(node) {
+                self.kademlia.probe_contact(now, contact);
+                send.push(Envelope { to: node, message: message.clone() });
+            }
+        }
+        self.follow(now, Work { send, ..Work::default() }, effects);
+        let roster = &self.changes.known.roster;
         let replicas = self.host.replicas();
         let newest = replicas.filter(|replica| {
             let view = replica.view();
             self.host.newest(view.slot()) == Some(view)
         });
         let successors: Vec<View> = newest
-            .filter_map(|replica| {
-                self.watch.successor(now, &self.genesis, replica, &self.candidates)
-            })
+            .filter_map(|replica| self.watch.successor(now, &self.genesis, replica, roster))
+            .take(MOST_PROPOSALS)
             .collect();
         for view in successors {
             let work = self.host.propose(in_ms(now), &view);
-            self.follow(work, effects);
+            self.follow(now, work, effects);
         }
     }
 
+    /// Whom this node asks whether it lives: all members of the list, if they are few; else those who have
+    /// seats beside it, and those who could get them.
+    fn watched(&self) -> BTreeSet<NodeId> {
+        let roster = &self.changes.known.roster;
+        let mut watched: BTreeSet<NodeId> = BTreeSet::new();
+        let views = self.host.replicas().map(Replica::view);
+        let views: Vec<&View> =
+            views.filter(|view| self.host.newest(view.slot()) == Some(view)).collect();
+        watched.extend(views.iter().flat_map(|view| view.members()).map(|member| member.node));
+        let mut nodes: Vec<NodeId> = roster.places().map(|place| place.member.node).collect();
+        if nodes.len() <= MOST_WATCHED {
+            watched.extend(nodes);
+        } else {
+            for view in views {
+                let point = self.genesis.point_of(view.slot());
+                nodes.sort_by_key(|node| node.distance(point));
+                watched.extend(nodes.iter().take(4 * self.genesis.replicas()));
+            }
+        }
+        watched.remove(&self.me().node);
+        watched
+    }
+
     /// What the registers want done, with messages to one node together.
-    fn follow(&mut self, work: Work, effects: &mut Effects) {
+    pub(crate) fn follow(&mut self, now: Moment, work: Work, effects: &mut Effects) {
         let Work { persist, send, ended } = work;
         effects.persist.extend(persist);
         let mut parts: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
@@ -327,24 +379,23 @@ impl Node {
             let notices = register::pack(parts);
             effects.send.extend(notices.map(|notice| Transmit { to, message: notice.to_owned() }));
         }
-        let answers = ended.into_iter().map(|(id, outcome)| self.answer(id, outcome));
-        effects.answer.extend(answers.collect::<Vec<Answer>>());
-    }
-
-    /// An operation has ended, perhaps only here: never begun, since this node has no seat any more.
-    fn answer(&mut self, id: OperationId, outcome: Outcome) -> Answer {
-        let view = self.calls.remove(&id).and_then(|slot| self.host.newest(slot));
-        match (&outcome, view) {
-            (Outcome::Unavailable, Some(view)) if view.seat_of(self.host.me()).is_none() => {
-                Answer::Elsewhere(id, view.clone())
-            }
-            _ => Answer::Ended(id, outcome),
+        for (id, outcome) in ended {
+            self.ended_here(now, id, outcome, effects);
         }
     }
 
-    fn contact_of(&self, node: NodeId) -> Option<Contact> {
+    pub(crate) fn contact_of(&self, node: NodeId) -> Option<Contact> {
         let known = self.contacts.get(&node).copied();
         known.or_else(|| self.kademlia.table().entry(node).map(|entry| entry.contact))
+    }
+
+    pub(crate) fn slot_of(&self, key: &register::Key) -> Slot {
+        self.genesis.slot_of(&(self.hash)(&key.0))
+    }
+
+    /// The newest view of a slot that was heard of.
+    pub(crate) fn view_in(&self, slot: Slot) -> View {
+        self.host.newest(slot).cloned().unwrap_or_else(|| self.genesis.view(slot))
     }
 
     fn drained(&mut self) -> Effects {
@@ -364,7 +415,7 @@ impl Node {
 }
 
 /// Registers count in milliseconds.
-fn in_ms(moment: kademlia::Moment) -> register::Moment {
+pub(crate) fn in_ms(moment: kademlia::Moment) -> register::Moment {
     if moment == Moment::NEVER {
         register::Moment::NEVER
     } else {

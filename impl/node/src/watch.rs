@@ -4,21 +4,28 @@
 //! * what stands here decides only which views are *proposed*. That a proposal is harmless is the
 //!   registers' affair, and that one is decided needs a majority of the view;
 //! * NODE-2: a node that hears nobody takes nobody for gone: it is cut off itself, and proposes nothing;
+//! * a node that says that it has another disk is not there in the life that the list has, also before
+//!   the list says so;
 //! * one member proposes at a time, as long as the others are not much slower: each further seat waits
-//!   as long again.
+//!   as long again;
+//! * NODE-7: a slot whose members all live moves only if its closest candidates are others than its
+//!   members, and then one member at a time. So a change of the list moves only the slots whose closest
+//!   candidates it changes.
 //!
 //! What it does not do: judge who is faulty. Silence for a stated time is all it knows; loss of single
-//! answers does not make silence, since everybody is asked many times within it.
+//! answers does not make silence, since everybody is asked many times within it. Nor see what others see:
+//! two members may take different nodes for silent, and move a slot to and fro until they agree.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use cloakroom_kademlia::Moment;
-use cloakroom_register::{Life, Member, Replica, View};
+use cloakroom_register::{Incarnation, Life, Member, Replica, View};
 use cloakroom_wire::NodeId;
 
 use crate::genesis::Genesis;
 use crate::placement::{Candidate, place};
+use crate::roster::{Roster, Standing};
 
 /// How long a node waits before it takes another for gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,23 +42,64 @@ impl Default for Patience {
     }
 }
 
+/// Nobody gets a seat for being closer who has not been heard for so many times the patience with
+/// the silent: who comes and goes is not to move slots each time.
+const SETTLED: u64 = 3;
+
 /// When each of the others was last heard.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     patience: Patience,
     began: Moment,
-    heard: BTreeMap<NodeId, Moment>,
+    heard: BTreeMap<NodeId, Heard>,
+    /// In which life of its disk a node was last heard, if it has said so.
+    lives: BTreeMap<NodeId, Incarnation>,
     pub(crate) next: Moment,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    last: Moment,
+    /// Since then without a silence that is too long.
+    since: Moment,
+}
+
+/// The members of a view, as they are seen from here.
+struct Seen {
+    /// Have their place in the list, and are heard.
+    stay: Vec<Member>,
+    /// Are heard.
+    heard: usize,
+    /// Of those that are silent, how often over at least.
+    silent: Option<u64>,
+    /// As many members as there were.
+    is_whole: bool,
 }
 
 impl Watch {
     pub(crate) fn new(now: Moment, patience: Patience) -> Self {
-        Self { patience, began: now, heard: BTreeMap::new(), next: now }
+        Self { patience, began: now, heard: BTreeMap::new(), lives: BTreeMap::new(), next: now }
     }
 
     /// A node has sent something.
     pub(crate) fn heard(&mut self, now: Moment, node: NodeId) {
-        self.heard.insert(node, now);
+        let silent_ms = self.patience.silent_ms;
+        let heard = self.heard.entry(node).or_insert(Heard { last: now, since: now });
+        if now.since_ms(heard.last) >= silent_ms {
+            heard.since = now;
+        }
+        heard.last = now;
+    }
+
+    /// A node says in which life of its disk it is.
+    pub(crate) fn lives(&mut self, node: NodeId, incarnation: Incarnation) {
+        self.lives.insert(node, incarnation);
+    }
+
+    /// Whether a node is heard, and not in another life of its disk.
+    fn is_up(&self, now: Moment, member: Member) -> bool {
+        let lives = self.lives.get(&member.node);
+        !self.is_gone(now, member.node) && lives.is_none_or(|life| *life == member.incarnation)
     }
 
     /// It is time to look around again.
@@ -61,12 +109,20 @@ impl Watch {
 
     /// How often over a node has been silent for as long as it may.
     fn patience_lost(&self, now: Moment, node: NodeId) -> u64 {
-        let last = self.heard.get(&node).copied().unwrap_or(self.began);
+        let last = self.heard.get(&node).map_or(self.began, |heard| heard.last);
         now.since_ms(last) / self.patience.silent_ms.max(1)
     }
 
-    fn is_gone(&self, now: Moment, node: NodeId) -> bool {
+    /// Whether a node has been silent for too long.
+    pub(crate) fn is_gone(&self, now: Moment, node: NodeId) -> bool {
         self.patience_lost(now, node) > 0
+    }
+
+    /// Whether a node has been heard for long enough to be given seats that others have.
+    fn is_settled(&self, now: Moment, node: NodeId) -> bool {
+        let since = self.heard.get(&node).map(|heard| heard.since);
+        let long = SETTLED * self.patience.silent_ms;
+        !self.is_gone(now, node) && since.is_some_and(|since| now.since_ms(since) >= long)
     }
 
     /// The view that ought to follow that of an active replica of ours, if another ought to and it is
@@ -76,33 +132,128 @@ impl Watch {
         now: Moment,
         genesis: &Genesis,
         replica: &Replica,
-        candidates: &[Candidate],
+        roster: &Roster,
     ) -> Option<View> {
         let view = replica.view();
         let me = replica.durable().me;
         if replica.durable().life != Life::Active {
             return None;
         }
-        let lives = |member: &Member| *member == me || !self.is_gone(now, member.node);
-        let stay: Vec<Member> = view.members().iter().copied().filter(lives).collect();
-        let gone = view.members().iter().filter(|member| !lives(member));
-        // As often over as there are members before us that may propose it themselves.
-        let turn = stay.iter().position(|member| *member == me)?;
-        let waited = gone.map(|member| self.patience_lost(now, member.node)).min();
-        let is_short = view.members().len() < genesis.replicas();
-        let is_due = waited.map_or(is_short && turn == 0, |waited| waited > turn as u64);
+        let seen = self.look_at(now, view, me, roster);
         // NODE-2: a node that is cut off is not to speak.
-        if !is_due || stay.len() <= view.members().len() / 2 {
+        if seen.heard <= view.members().len() / 2 {
             return None;
         }
-        let candidates: Vec<Candidate> =
-            candidates.iter().filter(|candidate| lives(&candidate.member)).cloned().collect();
+        // As often over as there are members before us that may propose it themselves. Who has no place in
+        // the list any more speaks only when nobody else is left.
+        let turn = match seen.stay.iter().position(|member| *member == me) {
+            Some(turn) => turn,
+            None if seen.stay.is_empty() => view.seat_of(me)?.0.into(),
+            None => return None,
+        };
+        let lives =
+            |candidate: &Candidate| candidate.member == me || self.is_up(now, candidate.member);
+        let candidates: Vec<Candidate> = roster.candidates().filter(lives).collect();
         let point = genesis.point_of(view.slot());
-        let members = place(point, genesis.replicas(), &stay, &candidates);
+        let members = if seen.is_whole && view.members().len() >= genesis.replicas() {
+            // Who drains asks for it itself, too: it may be the only one that has not heard of a later view.
+            if turn > 0 && roster.standing(me) != Some(Standing::Draining) {
+                return None;
+            }
+            self.moved(now, view, me, roster, &place(point, genesis.replicas(), &[], &candidates))?
+        } else {
+            // Whose silence it is waits for its turn; who was removed, or is not there yet, is nobody's.
+            if seen.silent.map_or(turn > 0, |silent| silent <= turn as u64) {
+                return None;
+            }
+            place(point, genesis.replicas(), &seen.stay, &candidates)
+        };
         // A view that only lost members would be easier to lose altogether.
         if members.len() < view.members().len() || members == view.members() {
             return None;
         }
         View::new(view.slot(), view.epoch().next()?, &members).ok()
+    }
+
+    fn look_at(&self, now: Moment, view: &View, me: Member, roster: &Roster) -> Seen {
+        let is_heard = |member: &Member| *member == me || self.is_up(now, *member);
+        let members = view.members().iter().copied();
+        let stays = |member: &Member| is_heard(member) && roster.standing(*member).is_some();
+        let stay: Vec<Member> = members.clone().filter(stays).collect();
+        let heard = members.clone().filter(is_heard).count();
+        // Who says that it has another disk need not be waited for.
+        let silent = members.filter(|member| *member != me && self.is_gone(now, member.node));
+        let silent = silent.map(|member| self.patience_lost(now, member.node)).min();
+        let is_whole = stay.len() == view.members().len();
+        Seen { stay, heard, silent, is_whole }
+    }
+
+    /// NODE-7: one member of a whole view is replaced: one that drains; else the one that is not among
+    /// the closest, once all of these have settled.
+    fn moved(
+        &self,
+        now: Moment,
+        view: &View,
+        me: Member,
+        roster: &Roster,
+        target: &[Member],
+    ) -> Option<Vec<Member>> {
+        let drains = |member: &&Member| roster.standing(**member) == Some(Standing::Draining);
+        let is_settled = |member: &Member| *member == me || self.is_settled(now, member.node);
+        let leaver = match view.members().iter().find(drains) {
+            Some(drains) => drains,
+            None if !target.iter().all(is_settled) => return None,
+            None => view.members().iter().rfind(|member| !target.contains(member))?,
+        };
+        let joins = target.iter().find(|member| view.seat_at(member.node).is_none())?;
+        let replaced = |member: &Member| if member == leaver { *joins } else { *member };
+        Some(view.members().iter().map(replaced).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::genesis::{Founder, Zone};
+    use cloakroom_wire::{Address, Contact, NodeKey};
+
+    const PATIENCE: Patience = Patience { ask_ms: 1_000, silent_ms: 10_000 };
+
+    fn genesis() -> Genesis {
+        let founder = |id: u8| Founder {
+            contact: Contact {
+                id: NodeId([id; 32]),
+                address: Address::v4([10, 0, 0, id], 1),
+                key: NodeKey([id; 32]),
+            },
+            zone: Zone(alloc::format!("zone {id}").into()),
+        };
+        Genesis::new(&[1, 2, 3, 4, 5].map(founder), 1, 3).unwrap()
+    }
+
+    /// What the member at the first seat proposes when these were last heard at these times.
+    fn proposed(heard: &[(u8, u64)], now_ms: u64) -> Option<View> {
+        let genesis = genesis();
+        let view = genesis.slots().map(|slot| genesis.view(slot)).next().unwrap();
+        let me = view.members()[0];
+        let mut watch = Watch::new(Moment(0), PATIENCE);
+        for (id, at_ms) in heard {
+            watch.heard(Moment(at_ms * 1000), NodeId([*id; 32]));
+        }
+        let replica = Replica::genesis(me, view).unwrap();
+        watch.successor(Moment(now_ms * 1000), &genesis, &replica, &Roster::of(&genesis))
+    }
+
+    #[test]
+    fn who_hears_no_majority_of_a_view_proposes_nothing_whoever_else_is_there() {
+        let others = [(4, 19_000), (5, 19_000)];
+        let silent = [&others[..], &[(2, 5_000), (3, 5_000)]].concat();
+        assert_eq!(proposed(&silent, 20_000), None, "NODE-2: it may be cut off from them");
+        let one = [&others[..], &[(2, 19_000), (3, 5_000)]].concat();
+        let next = proposed(&one, 20_000).expect("one is replaced");
+        assert_eq!(next.seat_at(NodeId([3; 32])), None);
+        assert_eq!(next.members().len(), 3);
+        let nobody = [(2, 19_000), (3, 19_000), (4, 19_000), (5, 19_000)];
+        assert_eq!(proposed(&nobody, 20_000), None, "NODE-7: all are there, and the closest");
     }
 }

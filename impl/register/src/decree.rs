@@ -102,6 +102,11 @@ impl Decree {
         (decree, change)
     }
 
+    /// What it proposes, as long as nobody has voted for anything else.
+    pub fn candidate(&self) -> &View {
+        &self.candidate
+    }
+
     /// It has waited long enough: tries again, under a higher ballot.
     pub fn retry(&mut self) -> Change {
         if self.phase == Phase::Decided { Change::default() } else { self.prepare() }

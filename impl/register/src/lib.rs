@@ -14,6 +14,7 @@
 //! | `durable.rs` | what survives |
 //! | `replica.rs`, `acceptor.rs` | a member's part in one view |
 //! | `operation.rs`, `coordinator.rs` | get and compare-and-set |
+//! | `forward.rs` | an operation that another node runs |
 //! | `decree.rs` | the next view |
 //! | `handover.rs` | from one view to the next: pull, seal, merge, activate, retire |
 //! | `collection.rs` | tombstones go |
@@ -67,6 +68,7 @@ mod collection;
 mod coordinator;
 mod decree;
 mod durable;
+mod forward;
 mod handover;
 mod host;
 mod id;
@@ -83,6 +85,7 @@ pub use collection::Collector;
 pub use coordinator::{Coordinator, MAX_KEPT, Steps};
 pub use decree::{Change, Decree};
 pub use durable::{Durable, Life, Pulled, Vote, Write};
+pub use forward::{Called, Forwarded, Start, Told};
 pub use host::{Disk, Host, Moment, Save, Waits, Work};
 pub use id::{Boot, Epoch, Incarnation, Key, Member, NodeId, OperationId, Slot, Value, Version};
 pub use map::{Attempts, RegisterMap, Registers};

@@ -8,9 +8,11 @@
 //!
 //! What it does not do: bytes.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::ballot::Ballot;
+use crate::forward::{Called, Forwarded, Start};
 use crate::id::{Epoch, Key, NodeId, Slot, Version};
 use crate::record::{Accepted, Floor, State};
 use crate::view::View;
@@ -77,6 +79,12 @@ pub enum Body {
     Collect(Vec<Collect>),
     /// The member agrees that these tombstones, by key, are what it has.
     Agreed(Vec<(Key, Ballot)>),
+    /// A node asks another to run an operation. For nodes, not for replicas.
+    Call(Box<Forwarded>),
+    /// What became of it.
+    Called(Box<Called>),
+    /// Which start of a node sends this. For nodes, not for replicas.
+    Start(Start),
 }
 
 /// What is asked in a decree. Its ballots are ordered like those of keys and have nothing else to do

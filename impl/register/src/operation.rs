@@ -16,7 +16,7 @@ use crate::message::Found;
 use crate::record::{Accepted, State};
 
 /// What a client calls.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// What does the key hold?
     Get,
@@ -31,7 +31,7 @@ pub enum Call {
 }
 
 /// What a compare-and-set must find.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expected {
     /// No value.
     Absent,
@@ -42,7 +42,7 @@ pub enum Expected {
 }
 
 /// A value with its version.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Held {
     /// Which state of the key.
     pub version: Version,
@@ -51,7 +51,7 @@ pub struct Held {
 }
 
 /// How an operation ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// A get: this, or nothing.
     Got(Option<Held>),
@@ -67,7 +67,7 @@ pub enum Outcome {
 }
 
 /// An operation under way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Operation {
     /// Which.
     pub id: OperationId,

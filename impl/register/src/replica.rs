@@ -159,7 +159,7 @@ impl Replica {
                 let newer = Body::Newer(next.clone());
                 self.answer(from, *epoch, newer, &mut effects);
             }
-            // For a coordinator, or too late.
+            // For a coordinator, for the node, or too late.
             (
                 _,
                 Body::Reply(_)
@@ -168,7 +168,10 @@ impl Replica {
                 | Body::Decided { .. }
                 | Body::Page(_)
                 | Body::IsActive
-                | Body::Agreed(_),
+                | Body::Agreed(_)
+                | Body::Call(_)
+                | Body::Called(_)
+                | Body::Start(_),
             ) => {}
         }
         effects

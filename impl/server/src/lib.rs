@@ -29,5 +29,5 @@ pub use credentials::Credentials;
 pub use disk::{DiskError, NodeDisk};
 pub use error::Error;
 pub use key::Key;
-pub use server::{Reply, Server, ServerConfig, ServerError};
+pub use server::{Members, Reply, Server, ServerConfig, ServerError};
 pub use transport::{Arrival, Limits, Transport, TransportError};

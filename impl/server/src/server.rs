@@ -20,8 +20,12 @@ use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use cloakroom_kademlia::{Judge, Moment, Parameters, Peer};
-use cloakroom_node::{Answer, Effects, Genesis, Input, Node, Patience, Setup};
-use cloakroom_register::{Call, Key, Operation, OperationId, Outcome, ReplicaError, View, Waits};
+use cloakroom_node::{
+    Answer, Change, ChangeFault, Effects, Genesis, Input, Node, Patience, Roster, Setup, Zone,
+};
+use cloakroom_register::{
+    Call, Key, Member, Operation, OperationId, Outcome, ReplicaError, Version, View, Waits,
+};
 use cloakroom_wire::{Address, Contact, Header, Message};
 use thiserror::Error;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -85,25 +89,49 @@ pub enum Reply {
     Ended(Outcome),
     /// It was not begun: these can run it.
     Elsewhere(View),
+    /// Another node ran it, and nobody will say how it ended: it must not be tried again.
+    Lost,
+}
+
+/// The cluster's members, as far as a node knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// This node, in this life of its disk.
+    pub me: Member,
+    /// The list.
+    pub roster: Roster,
+    /// Its version; zero is the genesis's.
+    pub version: Version,
+    /// Whether this node has drained: it may go.
+    pub is_drained: bool,
 }
 
 /// A node at work.
 #[derive(Debug)]
 pub struct Server {
     contact: Contact,
-    calls: Sender<Called>,
+    asks: Sender<Asked>,
     transport: Arc<Transport>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// What the node's task is asked.
 #[derive(Debug)]
-struct Called {
-    operation: Operation,
-    patience_ms: u64,
-    reply: oneshot::Sender<Reply>,
+enum Asked {
+    Call(Operation, u64, oneshot::Sender<Reply>),
+    Change(OperationId, Change, u64, oneshot::Sender<Result<Version, ChangeFault>>),
+    Meet(Vec<Contact>),
+    Members(oneshot::Sender<Members>),
 }
 
-type Waiting = Arc<Mutex<HashMap<OperationId, oneshot::Sender<Reply>>>>;
+/// Who waits for an answer.
+#[derive(Debug)]
+enum Waiter {
+    Call(oneshot::Sender<Reply>),
+    Change(oneshot::Sender<Result<Version, ChangeFault>>),
+}
+
+type Waiting = Arc<Mutex<HashMap<OperationId, Waiter>>>;
 
 impl Server {
     /// Opens the disk and the socket, and goes to work. Within a tokio runtime.
@@ -133,7 +161,7 @@ impl Server {
         };
         let clock = Clock(Instant::now());
         let (node, effects) = Node::start(clock.now(), setup, &disk)?;
-        let (calls, called) = channel(MOST_WAITING);
+        let (asks, asked) = channel(MOST_WAITING);
         let (done, to_do) = channel(MOST_WAITING);
         let waiting = Waiting::default();
         let thread = {
@@ -143,8 +171,8 @@ impl Server {
                 .spawn(move || carry_out(&file, &transport, &waiting, to_do))
                 .map_err(|source| TransportError::Socket { address: listen, source })?
         };
-        tokio::spawn(work(node, clock, effects, arrived, called, done, waiting));
-        Ok(Self { contact, calls, transport, thread: Some(thread) })
+        tokio::spawn(work(node, clock, effects, arrived, asked, done, waiting));
+        Ok(Self { contact, asks, transport, thread: Some(thread) })
     }
 
     /// Who it is, and where it listens.
@@ -159,8 +187,50 @@ impl Server {
     /// [`ServerError::Stopped`]
     pub async fn call(&self, operation: Operation, patience_ms: u64) -> Result<Reply, ServerError> {
         let (reply, answered) = oneshot::channel();
-        let called = Called { operation, patience_ms, reply };
-        self.calls.send(called).await.map_err(|_| ServerError::Stopped)?;
+        let asked = Asked::Call(operation, patience_ms, reply);
+        self.asks.send(asked).await.map_err(|_| ServerError::Stopped)?;
+        answered.await.map_err(|_| ServerError::Stopped)
+    }
+
+    /// Changes the list of members, by whichever node has it.
+    ///
+    /// # Errors
+    /// [`ServerError::Stopped`]: then it may have been made. And within: why it was not.
+    pub async fn change(
+        &self,
+        change: Change,
+        patience_ms: u64,
+    ) -> Result<Result<Version, ChangeFault>, ServerError> {
+        let id = Self::operation(b"", Call::Get)?.id;
+        let (reply, answered) = oneshot::channel();
+        let asked = Asked::Change(id, change, patience_ms, reply);
+        self.asks.send(asked).await.map_err(|_| ServerError::Stopped)?;
+        answered.await.map_err(|_| ServerError::Stopped)
+    }
+
+    /// This node becomes a member, on the disk that it has, in a zone, where it listens. `others` are
+    /// members that it can ask, beside the founders.
+    ///
+    /// # Errors
+    /// As [`Server::change`].
+    pub async fn join(
+        &self,
+        zone: Zone,
+        others: Vec<Contact>,
+        patience_ms: u64,
+    ) -> Result<Result<Version, ChangeFault>, ServerError> {
+        self.asks.send(Asked::Meet(others)).await.map_err(|_| ServerError::Stopped)?;
+        let member = self.members().await?.me;
+        self.change(Change::Join { member, contact: self.contact, zone }, patience_ms).await
+    }
+
+    /// The members, as far as this node knows.
+    ///
+    /// # Errors
+    /// [`ServerError::Stopped`]
+    pub async fn members(&self) -> Result<Members, ServerError> {
+        let (reply, answered) = oneshot::channel();
+        self.asks.send(Asked::Members(reply)).await.map_err(|_| ServerError::Stopped)?;
         answered.await.map_err(|_| ServerError::Stopped)
     }
 
@@ -176,9 +246,9 @@ impl Server {
 
     /// Ends all connections and closes the disk.
     pub async fn stop(mut self) {
-        let (calls, _) = channel(1);
+        let (asks, _) = channel(1);
         // The node's task ends with its callers, and the disk's thread with the node.
-        self.calls = calls;
+        self.asks = asks;
         self.transport.close().await;
         if let Some(thread) = self.thread.take() {
             // A panic there has been told by the thread itself.
@@ -209,7 +279,7 @@ async fn work(
     clock: Clock,
     first: Effects,
     mut arrived: Receiver<Arrival>,
-    mut called: Receiver<Called>,
+    mut asked: Receiver<Asked>,
     done: Sender<Effects>,
     waiting: Waiting,
 ) {
@@ -218,18 +288,14 @@ async fn work(
         if effects != Effects::default() && done.send(effects).await.is_err() {
             break;
         }
-        let (timer, at) = node.timers().into_iter().min_by_key(|(_, at)| *at).expect("three");
+        let (timer, at) = node.timers().into_iter().min_by_key(|(_, at)| *at).expect("four");
         tokio::select! {
             arrival = arrived.recv() => match arrival {
                 Some(arrival) => effects = hear(&mut node, clock.now(), &arrival),
                 None => break,
             },
-            call = called.recv() => match call {
-                Some(Called { operation, patience_ms, reply }) => {
-                    lock(&waiting).insert(operation.id, reply);
-                    let now = clock.now();
-                    effects = node.step(now, Input::Call(operation, now.plus_ms(patience_ms)));
-                }
+            asked = asked.recv() => match asked {
+                Some(asked) => effects = ask(&mut node, clock.now(), asked, &waiting),
                 None => break,
             },
             () = tokio::time::sleep_until(clock.at(at)) => {
@@ -239,6 +305,28 @@ async fn work(
     }
     // Whoever still waits learns that nobody will answer.
     lock(&waiting).clear();
+}
+
+/// Whoever runs this server asks the node for something.
+fn ask(node: &mut Node, now: Moment, asked: Asked, waiting: &Waiting) -> Effects {
+    match asked {
+        Asked::Call(operation, patience_ms, reply) => {
+            lock(waiting).insert(operation.id, Waiter::Call(reply));
+            node.step(now, Input::Call(operation, now.plus_ms(patience_ms)))
+        }
+        Asked::Change(id, change, patience_ms, reply) => {
+            lock(waiting).insert(id, Waiter::Change(reply));
+            node.step(now, Input::Change(id, change, now.plus_ms(patience_ms)))
+        }
+        Asked::Meet(others) => node.step(now, Input::Meet(others)),
+        Asked::Members(reply) => {
+            let (me, is_drained) = (node.me(), node.is_drained());
+            let (roster, version) = node.roster();
+            // Who has gone is no longer interested.
+            let _ = reply.send(Members { me, roster: roster.clone(), version, is_drained });
+            Effects::default()
+        }
+    }
 }
 
 fn hear(node: &mut Node, now: Moment, arrival: &Arrival) -> Effects {
@@ -298,13 +386,20 @@ fn release(transport: &Transport, waiting: &Waiting, effects: Effects) {
         let (id, reply) = match answer {
             Answer::Ended(id, outcome) => (id, Reply::Ended(outcome)),
             Answer::Elsewhere(id, view) => (id, Reply::Elsewhere(view)),
+            Answer::Lost(id) => (id, Reply::Lost),
+            Answer::Changed(id, result) => {
+                if let Some(Waiter::Change(caller)) = lock(waiting).remove(&id) {
+                    // A caller that has gone is no longer interested.
+                    let _ = caller.send(result);
+                }
+                continue;
+            }
             Answer::Dht(event) => {
                 debug!(?event, "of the DHT");
                 continue;
             }
         };
-        if let Some(caller) = lock(waiting).remove(&id) {
-            // A caller that has gone is no longer interested.
+        if let Some(Waiter::Call(caller)) = lock(waiting).remove(&id) {
             let _ = caller.send(reply);
         }
     }

@@ -105,6 +105,7 @@ impl Cluster {
                 Reply::Ended(Outcome::Unavailable) => operation.bound = None,
                 Reply::Ended(outcome) => return outcome,
                 Reply::Elsewhere(view) => at = self.number_of(view.members()[0].node),
+                Reply::Lost => panic!("nobody says how {operation:?} ended"),
             }
         }
         panic!("no outcome of {operation:?} in 20 attempts");
@@ -157,6 +158,25 @@ async fn three_servers_keep_what_they_have_acknowledged_while_one_is_down_and_af
     for key in 0..20 {
         assert_eq!(cluster.get(2, &format!("key {key}")).await.as_deref(), Some("coat"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_a_certificate_joins_and_takes_calls_for_all_keys() {
+    let mut cluster = Cluster::new(3);
+    let authority = Authority::open(&cluster.folder.path().join("authority")).unwrap();
+    drop(Credentials::create(&cluster.node(3), &authority, DAY).unwrap());
+    cluster.addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    cluster.servers.push(None);
+    for number in 0..4 {
+        cluster.start(number).await;
+    }
+    // Before it is a member, by those that are.
+    assert!(matches!(cluster.put(3, "key", "coat").await, Outcome::Set(_)));
+    let server = cluster.servers[3].as_ref().unwrap();
+    let joined = server.join(Zone("zone 3".into()), Vec::new(), 20_000).await.unwrap();
+    assert_eq!(joined, Ok(Version(1)));
+    assert_eq!(server.members().await.unwrap().roster.places().count(), 4);
+    assert_eq!(cluster.get(3, "key").await.as_deref(), Some("coat"));
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ Examples:
   cloakroom sim hostile --nodes 10000 --malicious 20%
   cloakroom sim records --nodes 1000 --records 100000
   cloakroom sim registers --seeds 1..10000
+  cloakroom sim cluster --seeds 1..1000
   cloakroom sim balance";
 
 /// `sim`.
@@ -56,6 +57,8 @@ pub enum Experiment {
     Records(RecordsArgs),
     /// Run clusters of registers, a seed each: crashes, cuts, changes of view, lost disks; then judge
     Registers(crate::registers::command::RegistersArgs),
+    /// Run clusters of whole nodes, a seed each: the same, and joins, drains, removals; calls at any node
+    Cluster(crate::registers::command::RegistersArgs),
     /// Compare eight ways to choose among a record's holders, under skewed load with a slow node
     Balance(BalanceArgs),
 }

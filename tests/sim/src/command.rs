@@ -67,6 +67,11 @@ pub fn carry_out(args: &SimArgs) -> Result<(), Error> {
             print(&figures, &figures.table(), args.output)?;
             failed.map_or(Ok(()), |failed| Err(Error::Registers(failed)))
         }
+        Some(Experiment::Cluster(args)) => {
+            let (figures, failed) = crate::cluster::carry_out(args);
+            print(&figures, &figures.table(), args.output)?;
+            failed.map_or(Ok(()), |failed| Err(Error::Registers(failed)))
+        }
         Some(Experiment::Balance(args)) => {
             let figures = crate::balance::run(args);
             print(&figures, &figures.table(), args.output)

@@ -10,6 +10,8 @@
 //! | `scenario.rs`, `churn.rs` | every knob, from TOML |
 //! | `random.rs`, `stats.rs` | chance from one seed, exact percentiles |
 //! | `html.rs` | the page |
+//! | `cluster/` | whole nodes: the list of members, calls at any node, views that follow from both |
+//! | `sync.rs` | a disk that takes its time |
 //! | `args.rs`, `command.rs` | the command line |
 //!
 //! Invariants:
@@ -23,6 +25,7 @@
 pub mod args;
 pub mod balance;
 pub mod churn;
+pub mod cluster;
 pub mod command;
 pub mod engine;
 pub mod hostile;
@@ -34,6 +37,7 @@ pub mod registers;
 pub mod run;
 pub mod scenario;
 pub mod stats;
+mod sync;
 
 pub use args::SimArgs;
 pub use command::{Error, carry_out};

@@ -11,6 +11,7 @@
 //!
 //! What it does not do: frames, connections, who sent what.
 
+mod call;
 pub mod kept;
 mod read;
 mod write;
@@ -45,6 +46,9 @@ mod says {
     pub(super) const IS_ACTIVE: u8 = 10;
     pub(super) const COLLECT: u8 = 11;
     pub(super) const AGREED: u8 = 12;
+    pub(super) const CALL: u8 = 13;
+    pub(super) const CALLED: u8 = 14;
+    pub(super) const START: u8 = 15;
 }
 
 impl Message {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use cloakroom_wire::{DecodeError, Fault, Fixed, NodeId};
 
-use super::says;
+use super::{call, says};
 use crate::ballot::Ballot;
 use crate::id::{Boot, Epoch, Incarnation, Key, Member, OperationId, Slot, Value, Version};
 use crate::message::{Ask, Body, Collect, DecreeAsk, DecreeReply, Found, Message, Page, Reply};
@@ -39,6 +39,9 @@ pub(super) fn message(part: &[u8]) -> Read<Option<Message>> {
         says::IS_ACTIVE => Body::IsActive,
         says::COLLECT => Body::Collect(list(from, collect)?),
         says::AGREED => Body::Agreed(list(from, |from| Ok((key(from)?, ballot(from)?)))?),
+        says::CALL => call::read_call(from)?,
+        says::CALLED => call::read_called(from, slot)?,
+        says::START => Body::Start(call::read_start(from)?),
         // WIRE-3: of a newer node.
         _ => return Ok(None),
     };

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use cloakroom_wire::EncodeError;
 use cloakroom_wire::fixed::{put_short, put_value};
 
-use super::says;
+use super::{call, says};
 use crate::ballot::Ballot;
 use crate::id::{Key, Slot};
 use crate::message::{Ask, Body, Collect, DecreeAsk, DecreeReply, Found, Message, Page, Reply};
@@ -91,11 +91,14 @@ fn said(body: &Body) -> u8 {
         Body::IsActive => says::IS_ACTIVE,
         Body::Collect(_) => says::COLLECT,
         Body::Agreed(_) => says::AGREED,
+        Body::Call(_) => says::CALL,
+        Body::Called(_) => says::CALLED,
+        Body::Start(_) => says::START,
     }
 }
 
 fn body(parts: &mut Parts<'_>, slot: Slot, body: &Body) -> Result<(), EncodeError> {
-    let to = &mut parts.open;
+    let (to, most) = (&mut parts.open, parts.most);
     match body {
         Body::Ask(asks) => parts.list(asks, ask),
         Body::Reply(replies) => parts.list(replies, reply),
@@ -124,6 +127,9 @@ fn body(parts: &mut Parts<'_>, slot: Slot, body: &Body) -> Result<(), EncodeErro
             key(to, name)?;
             ballot(to, *tombstone)
         }),
+        Body::Call(it) => call::write_call(to, most, it),
+        Body::Called(it) => call::write_called(to, most, slot, it),
+        Body::Start(it) => call::start(to, *it),
     }
 }
 

@@ -31,6 +31,7 @@ use upkeep::{Collection, Entered, Proposal};
 
 use crate::coordinator::Coordinator;
 use crate::durable::Life;
+use crate::forward::Start;
 use crate::id::{Boot, Epoch, Key, Member, OperationId, Slot};
 use crate::message::Envelope;
 use crate::operation::Outcome;
@@ -198,6 +199,19 @@ impl Host {
         self.me
     }
 
+    /// Of which start it is the host.
+    pub fn start_of(&self) -> Start {
+        Start { incarnation: self.me.incarnation, boot: self.boot }
+    }
+
+    /// Somebody tells of a view: operations are tried in the newest that was heard of. Routing's word, and
+    /// no more (REG-14): it makes nobody a member.
+    pub fn hear_of(&mut self, now: Moment, view: &View) -> Work {
+        let mut work = Work::default();
+        self.learn(now, view, &mut work);
+        self.settle(now, work)
+    }
+
     /// The replicas, by slot and epoch.
     pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
         self.replicas.values()
@@ -211,6 +225,11 @@ impl Host {
     /// The newest view of a slot that was heard of: where a client may try.
     pub fn newest(&self, slot: Slot) -> Option<&View> {
         self.known.get(&slot)
+    }
+
+    /// The views that it proposes, as long as nobody has voted for anything else.
+    pub fn proposed(&self) -> impl Iterator<Item = &View> {
+        self.proposals.values().map(|proposal| proposal.decree.candidate())
     }
 
     /// When it wants to be told the time; [`Moment::NEVER`] if nothing waits.

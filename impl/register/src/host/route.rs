@@ -244,6 +244,10 @@ fn is_question(body: &Body) -> bool {
         | Body::Decided { .. }
         | Body::Page(_)
         | Body::IsActive
-        | Body::Agreed(_) => false,
+        | Body::Agreed(_)
+        // The node's: a host never sees them.
+        | Body::Call(_)
+        | Body::Called(_)
+        | Body::Start(_) => false,
     }
 }

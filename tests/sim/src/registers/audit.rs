@@ -28,7 +28,7 @@ fn order(ballot: Ballot) -> u128 {
 }
 
 /// A value as a number: by its bytes, of which 2^-64 of all pairs share one.
-pub(super) fn plain_value(value: &Value) -> u64 {
+pub(crate) fn plain_value(value: &Value) -> u64 {
     if let Ok(bytes) = <[u8; 8]>::try_from(&*value.0) {
         return u64::from_be_bytes(bytes);
     }
@@ -38,7 +38,7 @@ pub(super) fn plain_value(value: &Value) -> u64 {
 }
 
 /// An operation as a number.
-pub(super) fn plain_operation(operation: cloakroom_register::OperationId) -> u64 {
+pub(crate) fn plain_operation(operation: cloakroom_register::OperationId) -> u64 {
     let (halves, _) = operation.0.as_chunks::<8>();
     u64::from_be_bytes(halves[0]).rotate_left(32) ^ u64::from_be_bytes(halves[1])
 }
@@ -74,7 +74,7 @@ struct Ledger {
 
 /// Sees everything that becomes durable.
 #[derive(Debug, Default)]
-pub(super) struct Auditor {
+pub(crate) struct Auditor {
     views: BTreeMap<(Slot, Epoch), Epochs>,
     newest: BTreeMap<Slot, Epoch>,
     keys: BTreeMap<(Slot, Key), Ledger>,
@@ -82,20 +82,20 @@ pub(super) struct Auditor {
     lost: HashSet<Member>,
     members: usize,
     /// States judged.
-    pub(super) states: u64,
+    pub(crate) states: u64,
     /// States chosen.
-    pub(super) choices: u64,
+    pub(crate) choices: u64,
     /// Tombstones dropped, at one member.
-    pub(super) drops: u64,
+    pub(crate) drops: u64,
     /// Snapshots dropped.
-    pub(super) retired: u64,
+    pub(crate) retired: u64,
 }
 
 type Judged = Result<(), Objection>;
 
 impl Auditor {
     /// Of a cluster whose views have so many members.
-    pub(super) fn new(members: usize) -> Self {
+    pub(crate) fn new(members: usize) -> Self {
         Self { members, ..Self::default() }
     }
 
@@ -103,18 +103,18 @@ impl Auditor {
     ///
     /// # Errors
     /// The predicate that does not hold.
-    pub(super) fn found(&mut self, view: &View) -> Judged {
+    pub(crate) fn found(&mut self, view: &View) -> Judged {
         self.decided(view)
     }
 
     /// The newest view of a slot that was decided.
-    pub(super) fn newest(&self, slot: Slot) -> Option<&View> {
+    pub(crate) fn newest(&self, slot: Slot) -> Option<&View> {
         let epoch = self.newest.get(&slot)?;
         self.views.get(&(slot, *epoch)).map(|epochs| &epochs.view)
     }
 
     /// Views from the last one on that a majority of members with their disks has entered.
-    pub(super) fn living(&self, slot: Slot) -> Vec<&View> {
+    pub(crate) fn living(&self, slot: Slot) -> Vec<&View> {
         let mut views: Vec<&View> = Vec::new();
         for (_, epochs) in self.views.range((slot, Epoch(0))..=(slot, Epoch(u32::MAX))).rev() {
             views.push(&epochs.view);
@@ -132,7 +132,7 @@ impl Auditor {
     }
 
     /// Whether every member of the newest view that has its disk is active in it.
-    pub(super) fn is_settled(&self, slot: Slot) -> bool {
+    pub(crate) fn is_settled(&self, slot: Slot) -> bool {
         let newest = self.newest.get(&slot).and_then(|epoch| self.views.get(&(slot, *epoch)));
         newest.is_some_and(|epochs| {
             let settled = |(seat, member)| epochs.active.has(seat) && !self.lost.contains(&member);
@@ -141,12 +141,12 @@ impl Auditor {
     }
 
     /// A member's disk is gone for ever.
-    pub(super) fn lose(&mut self, member: Member) {
+    pub(crate) fn lose(&mut self, member: Member) {
         self.lost.insert(member);
     }
 
     /// Whether it is.
-    pub(super) fn is_lost(&self, member: Member) -> bool {
+    pub(crate) fn is_lost(&self, member: Member) -> bool {
         self.lost.contains(&member)
     }
 
@@ -154,7 +154,7 @@ impl Auditor {
     ///
     /// # Errors
     /// The predicate that does not hold.
-    pub(super) fn save(&mut self, disks: &mut [Disk], node: usize, save: &Save) -> Judged {
+    pub(crate) fn save(&mut self, disks: &mut [Disk], node: usize, save: &Save) -> Judged {
         self.states += 1;
         let me = disks[node].me();
         match save {
@@ -223,7 +223,8 @@ impl Auditor {
             return spec::one_successor(view.epoch().0, view.members(), other.view.members());
         }
         let plain = |member: &Member| {
-            (u64::from(super::resident::number_of(member.node)), member.incarnation.0)
+            let [name, ..] = member.node.0.as_chunks::<8>().0 else { return (0, 0) };
+            (u64::from_be_bytes(*name), member.incarnation.0)
         };
         let members: Vec<(u64, u64)> = view.members().iter().map(plain).collect();
         spec::is_view(&members, self.members)?;
@@ -390,7 +391,7 @@ impl Auditor {
     ///
     /// # Errors
     /// Its answer is not what is chosen.
-    pub(super) fn ended(
+    pub(crate) fn ended(
         &mut self,
         slot: Slot,
         key: &Key,
@@ -462,7 +463,7 @@ fn holds(disks: &[Disk], view: &View, member: Member, key: &Key) -> u128 {
 ///
 /// # Errors
 /// It is not durable there.
-pub(super) fn told(disk: &Disk, slot: Slot, epoch: Epoch, key: &Key, told: Ballot) -> Judged {
+pub(crate) fn told(disk: &Disk, slot: Slot, epoch: Epoch, key: &Key, told: Ballot) -> Judged {
     let replica = disk.replica(slot, epoch);
     // A retired replica has forgotten by right.
     let replica = replica.filter(|replica| !matches!(replica.life, Life::Retired { .. }));

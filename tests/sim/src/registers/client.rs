@@ -25,39 +25,39 @@ use crate::random::Random;
 
 /// An operation on a register, for the judge.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Who called.
-    pub(super) process: u64,
+    pub(crate) process: u64,
     /// On which key.
-    pub(super) key: Key,
+    pub(crate) key: Key,
     /// What.
-    pub(super) call: JudgeCall<u64>,
+    pub(crate) call: JudgeCall<u64>,
     /// When: events, counted.
-    pub(super) begin: u64,
+    pub(crate) begin: u64,
     /// The answer, and when.
-    pub(super) outcome: Option<(Answer<u64>, u64)>,
+    pub(crate) outcome: Option<(Answer<u64>, u64)>,
     /// Whether it counts: one that did not happen does not.
-    pub(super) counts: bool,
+    pub(crate) counts: bool,
 }
 
 /// A call on the pool, for the judge.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PoolEntry {
+pub(crate) struct PoolEntry {
     /// Who called.
-    pub(super) process: u64,
+    pub(crate) process: u64,
     /// What.
-    pub(super) call: PoolCall,
+    pub(crate) call: PoolCall,
     /// When.
-    pub(super) begin: u64,
+    pub(crate) begin: u64,
     /// The answer, and when.
-    pub(super) outcome: Option<(pool_judge::Answer, u64)>,
+    pub(crate) outcome: Option<(pool_judge::Answer, u64)>,
     /// Whether it counts.
-    pub(super) counts: bool,
+    pub(crate) counts: bool,
 }
 
 /// What a pool client calls.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum PoolCall {
+pub(crate) enum PoolCall {
     /// Takes an id under this tag.
     Allocate(u64),
     /// Gives this id back that this tag holds.
@@ -66,11 +66,11 @@ pub(super) enum PoolCall {
 
 /// All that was called.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(crate) struct Book {
     /// On registers.
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// On the pool.
-    pub(super) pool: Vec<PoolEntry>,
+    pub(crate) pool: Vec<PoolEntry>,
     events: u64,
 }
 
@@ -99,9 +99,9 @@ struct Holder {
 }
 
 /// One client.
-pub(super) struct Client {
+pub(crate) struct Client {
     /// Which.
-    pub(super) number: u32,
+    pub(crate) number: u32,
     random: Random,
     operations: u64,
     attempts: Option<(Attempts, usize)>,
@@ -111,7 +111,7 @@ pub(super) struct Client {
 
 /// What a client wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
+pub(crate) enum Want {
     /// Another attempt.
     Attempt,
     /// A pause.
@@ -120,20 +120,20 @@ pub(super) enum Want {
 
 impl Client {
     /// A plain one.
-    pub(super) fn plain(seed: u64, number: u32) -> Self {
+    pub(crate) fn plain(seed: u64, number: u32) -> Self {
         let random = Random::stream(seed, "client", number.into());
         Self { number, random, operations: 0, attempts: None, seen: BTreeMap::new(), holder: None }
     }
 
     /// One that uses a pool.
-    pub(super) fn of_pool(seed: u64, number: u32, tree: Tree) -> Self {
+    pub(crate) fn of_pool(seed: u64, number: u32, tree: Tree) -> Self {
         let (machine, held, again) = (None, Vec::new(), None);
         let holder = Holder { tree, machine, doubt: false, held, tags: 0, again };
         Self { holder: Some(holder), ..Self::plain(seed, number) }
     }
 
     /// The map operation that is under way.
-    pub(super) fn attempts(&self) -> Option<&Attempts> {
+    pub(crate) fn attempts(&self) -> Option<&Attempts> {
         self.attempts.as_ref().map(|(attempts, _)| attempts)
     }
 
@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// Begins its next call, on one of these keys unless it uses a pool.
-    pub(super) fn begin(&mut self, book: &mut Book, keys: &[Key]) {
+    pub(crate) fn begin(&mut self, book: &mut Book, keys: &[Key]) {
         if self.holder.is_some() {
             self.begin_pool(book);
             return;
@@ -171,7 +171,7 @@ impl Client {
     }
 
     /// Calls this once, with patience.
-    pub(super) fn touch(&mut self, book: &mut Book, key: &Key, call: Call) {
+    pub(crate) fn touch(&mut self, book: &mut Book, key: &Key, call: Call) {
         let id = self.operation_id();
         self.call(book, id, key.clone(), call.clone());
         // Nobody has told it yet where to ask.
@@ -205,7 +205,7 @@ impl Client {
     }
 
     /// An attempt has ended; or nobody will say how, for `None`.
-    pub(super) fn ended(&mut self, book: &mut Book, outcome: Option<Outcome>) -> Want {
+    pub(crate) fn ended(&mut self, book: &mut Book, outcome: Option<Outcome>) -> Want {
         let Some((mut attempts, at)) = self.attempts.take() else { return Want::Pause };
         let ended = match outcome {
             Some(outcome) => match attempts.ended(outcome) {
@@ -379,12 +379,12 @@ impl Client {
     }
 
     /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.random.below(bound)
     }
 
     /// A pause of this mean.
-    pub(super) fn pause_us(&mut self, mean_ms: u64) -> u64 {
+    pub(crate) fn pause_us(&mut self, mean_ms: u64) -> u64 {
         crate::random::to_u64(self.random.exponential(crate::random::to_f64(mean_ms * 1000)))
     }
 }

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{Outcome, Plan, run};
+use super::{Outcome, Plan};
 use crate::args::OutputArgs;
 use crate::random::{Random, to_f64};
 
@@ -162,15 +162,31 @@ pub struct Failed {
     pub replay: String,
 }
 
+/// What is run of each seed.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenario {
+    /// The command's name.
+    pub(crate) name: &'static str,
+    /// Runs a seed, with every step written down or not.
+    pub(crate) run: fn(u64, bool) -> Outcome,
+    /// What a seed means.
+    pub(crate) plan: fn(u64) -> Plan,
+}
+
 /// Runs them. The figures are there also when some failed.
 pub fn carry_out(args: &RegistersArgs) -> (Figures, Option<Failed>) {
+    carry_out_of(args, Scenario { name: "registers", run: super::run, plan: Plan::of })
+}
+
+/// Runs seeds of a scenario.
+pub(crate) fn carry_out_of(args: &RegistersArgs, scenario: Scenario) -> (Figures, Option<Failed>) {
     let begun = Instant::now();
     let limit = args.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
     let seeds = match limit {
         None => args.seeds,
         Some(_) => fresh(),
     };
-    let bar = bar(seeds, limit);
+    let bar = bar(scenario.name, seeds, limit);
     let mut figures = Figures::default();
     let mut first: Option<Outcome> = None;
     for seed in seeds.first..=seeds.last {
@@ -178,7 +194,7 @@ pub fn carry_out(args: &RegistersArgs) -> (Figures, Option<Failed>) {
             break;
         }
         let at = Instant::now();
-        let outcome = run(seed, false);
+        let outcome = (scenario.run)(seed, false);
         figures.add(&outcome, at.elapsed().as_secs_f64());
         if outcome.fault.is_some() {
             let what = outcome.fault.clone().unwrap_or_default();
@@ -200,7 +216,7 @@ pub fn carry_out(args: &RegistersArgs) -> (Figures, Option<Failed>) {
         seeds: figures.seeds,
         first: outcome.seed,
         what: outcome.fault.clone().unwrap_or_default(),
-        replay: show(args, &outcome),
+        replay: show(args, scenario, &outcome),
     });
     (figures, failed)
 }
@@ -213,26 +229,27 @@ fn fresh() -> Seeds {
     Seeds { first, last: first + (1 << 40) }
 }
 
-fn bar(seeds: Seeds, limit: Option<Duration>) -> ProgressBar {
+fn bar(name: &str, seeds: Seeds, limit: Option<Duration>) -> ProgressBar {
     let length = limit.map_or(seeds.last - seeds.first + 1, |limit| limit.as_secs());
     let bar = ProgressBar::new(length);
-    let style = "registers [{bar:32}] {percent} %  {prefix}  {elapsed} gone, {eta} to go";
+    let style = "{msg} [{bar:32}] {percent} %  {prefix}  {elapsed} gone, {eta} to go";
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style.progress_chars("=> "));
     }
+    bar.set_message(name.to_owned());
     bar
 }
 
 /// Runs it again with every step written down, and says where that is.
-fn show(args: &RegistersArgs, outcome: &Outcome) -> String {
-    let again = run(outcome.seed, true);
-    let command = format!("cargo run --release -- sim registers --seeds {}", outcome.seed);
+fn show(args: &RegistersArgs, scenario: Scenario, outcome: &Outcome) -> String {
+    let (name, again) = (scenario.name, (scenario.run)(outcome.seed, true));
+    let command = format!("cargo run --release -- sim {name} --seeds {}", outcome.seed);
     if again.hash != outcome.hash {
         return format!("SIM-1: it ran another way the second time; {command}");
     }
-    let path = args.timeline.join(format!("registers-{}.html", outcome.seed));
-    let written =
-        std::fs::create_dir_all(&args.timeline).and_then(|()| std::fs::write(&path, page(&again)));
+    let path = args.timeline.join(format!("{name}-{}.html", outcome.seed));
+    let written = std::fs::create_dir_all(&args.timeline)
+        .and_then(|()| std::fs::write(&path, page(scenario, &again)));
     match written {
         Ok(()) => format!("{command}\npage: {}", path.display()),
         Err(cause) => format!("{command}\n{}: {cause}", path.display()),
@@ -240,10 +257,10 @@ fn show(args: &RegistersArgs, outcome: &Outcome) -> String {
 }
 
 /// The judge's timeline, if a history fails; and every step in any case.
-fn page(outcome: &Outcome) -> String {
+fn page(scenario: Scenario, outcome: &Outcome) -> String {
     let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let fault = escape(outcome.fault.as_deref().unwrap_or("no fault"));
-    let plan = escape(&Plan::of(outcome.seed).to_string());
+    let plan = escape(&(scenario.plan)(outcome.seed).to_string());
     let seed = outcome.seed;
     let mut page = if outcome.picture.is_empty() {
         format!(

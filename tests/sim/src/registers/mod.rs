@@ -17,16 +17,19 @@
 //! What it does not do: clients over the network; they hand calls to a node and hear from it, or lose
 //! it by its crash. Lost majorities, forced genesis. Members that lie.
 
-mod audit;
+pub(crate) mod audit;
 mod chaos;
-mod client;
+pub(crate) mod client;
 pub mod command;
-mod plan;
-mod resident;
-mod verdict;
+pub(crate) mod plan;
+pub(crate) mod resident;
+pub(crate) mod verdict;
 
-use chaos::{Chaos, Fault};
+use chaos::Chaos;
+pub(crate) use chaos::{Counts, Fault};
 pub use plan::Plan;
+
+use crate::engine::{Machine, World};
 
 /// What became of one seed.
 #[derive(Clone, Debug)]
@@ -73,32 +76,58 @@ pub fn run_plan(plan: Plan, log: bool) -> Outcome {
     let (seed, nodes, ids) = (plan.seed, plan.nodes, plan.ids);
     let (mut chaos, mut world) = Chaos::begin(plan, log);
     chaos.run(&mut world);
-    let judged = verdict::verdict(&chaos.book, ids, &format!("seed {seed}"));
+    let Chaos { book, fault, counts, auditor, log, .. } = chaos;
+    judged(seed, nodes, ids, Ran { book, fault, counts, auditor, log }, &world)
+}
+
+/// What a run has left, to be judged.
+pub(crate) struct Ran {
+    /// What was called.
+    pub(crate) book: client::Book,
+    /// What went wrong while it ran.
+    pub(crate) fault: Option<Fault>,
+    /// What it did.
+    pub(crate) counts: Counts,
+    /// Who has judged what is durable.
+    pub(crate) auditor: audit::Auditor,
+    /// Every step, if it was wanted.
+    pub(crate) log: Option<Vec<String>>,
+}
+
+/// Judges the histories of a run, and adds up.
+pub(crate) fn judged<M: Machine>(
+    seed: u64,
+    nodes: u32,
+    ids: u64,
+    ran: Ran,
+    world: &World<M>,
+) -> Outcome {
+    let Ran { book, mut fault, counts, auditor, log } = ran;
+    let judged = verdict::verdict(&book, ids, &format!("seed {seed}"));
     let mut picture = String::new();
     if let Some((words, page)) = judged.wrong {
         // A history that fails says more than a node that does.
-        chaos.fault = Some(Fault::NotLinearizable(words));
+        fault = Some(Fault::NotLinearizable(words));
         picture = page;
     }
-    let counts = chaos.counts;
     Outcome {
         seed,
-        fault: chaos.fault.map(|fault| match fault {
+        fault: fault.map(|fault| match fault {
             Fault::Objection(objection, at) => format!("{objection} at {at}"),
             Fault::NoProgress(what) => format!("no progress: {what}"),
             Fault::NotLinearizable(what) => format!("REG-9: not linearizable: {what}"),
         }),
         picture,
-        log: chaos.log.unwrap_or_default(),
+        log: log.unwrap_or_default(),
         hash: world.trace().hash(),
         nodes,
         simulated_ms: world.now().0 / 1000,
         messages: world.total().received,
         calls: counts.calls,
-        states: chaos.auditor.states,
-        choices: chaos.auditor.choices,
-        drops: chaos.auditor.drops,
-        retired: chaos.auditor.retired,
+        states: auditor.states,
+        choices: auditor.choices,
+        drops: auditor.drops,
+        retired: auditor.retired,
         faults: counts.crashes + counts.lost + counts.proposals + counts.cuts + counts.moves,
         undecided: judged.undecided,
     }

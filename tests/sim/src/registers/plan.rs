@@ -62,7 +62,7 @@ pub struct Plan {
 }
 
 /// After the faults it must be well again within so long.
-pub(super) const HEALING_MS: u64 = 120_000;
+pub(crate) const HEALING_MS: u64 = 120_000;
 
 impl Plan {
     /// Of a seed.
@@ -114,7 +114,7 @@ impl Plan {
     }
 
     /// The network while faults go on.
-    pub(super) fn network(&self) -> Network {
+    pub(crate) fn network(&self) -> Network {
         let world = Regions::world();
         let names: Vec<String> =
             world.names()[..usize::from(self.regions)].iter().map(ToString::to_string).collect();

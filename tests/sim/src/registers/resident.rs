@@ -6,8 +6,6 @@
 //! the world decides how much.
 //!
 //! Invariants:
-//! * a work leaves after everything that was persisted before it, also one that persists nothing: it
-//!   may tell what an earlier one has written;
 //! * nothing passes between nodes but bytes.
 //!
 //! What it does not do: keep the disk. The world has it, as [`Saved`](Event::Saved) tells.
@@ -22,10 +20,11 @@ use cloakroom_wire::Notice;
 
 use crate::engine::{Machine, Time};
 use crate::random::Random;
+use crate::sync::{Synced, Syncs};
 
 /// What a resident tells the world.
 #[derive(Clone, Debug)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// This is durable now, in this order.
     Saved(Vec<Save>),
     /// So much promise was told, of a key: it must be durable.
@@ -34,31 +33,34 @@ pub(super) enum Event {
     Ended(OperationId, Outcome),
 }
 
-struct Waiting {
-    at: Time,
-    work: Work,
+impl Synced for Work {
+    fn persists(&self) -> bool {
+        !self.persist.is_empty()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.send.is_empty() && self.ended.is_empty()
+    }
 }
 
 /// A node.
-pub(super) struct Resident {
+pub(crate) struct Resident {
     /// Its registers.
-    pub(super) host: Host,
-    waiting: VecDeque<Waiting>,
+    pub(crate) host: Host,
+    syncs: Syncs<Work>,
     outbox: VecDeque<(u32, Vec<u8>)>,
     events: VecDeque<Event>,
-    sync_ms: u64,
-    random: Random,
 }
 
 /// The id of the node with this number.
-pub(super) fn id_of(number: u32) -> NodeId {
+pub(crate) fn id_of(number: u32) -> NodeId {
     let mut id = [0; 32];
     id[..4].copy_from_slice(&number.to_be_bytes());
     NodeId(id)
 }
 
 /// The number of the node with this id.
-pub(super) fn number_of(id: NodeId) -> u32 {
+pub(crate) fn number_of(id: NodeId) -> u32 {
     u32::from_be_bytes([id.0[0], id.0[1], id.0[2], id.0[3]])
 }
 
@@ -71,48 +73,32 @@ impl Resident {
     ///
     /// # Panics
     /// When the disk is another node's.
-    pub(super) fn start(
+    pub(crate) fn start(
         disk: &Disk,
         waits: Waits,
         sync_ms: u64,
         now: Time,
-        mut random: Random,
+        random: Random,
     ) -> Self {
+        let mut syncs = Syncs::new(sync_ms, random);
         let (host, work) =
-            Host::start(disk, waits, random.next(), moment(now)).expect("its own disk");
-        let (waiting, outbox, events) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        let mut resident = Self { host, waiting, outbox, events, sync_ms, random };
+            Host::start(disk, waits, syncs.next_random(), moment(now)).expect("its own disk");
+        let (outbox, events) = (VecDeque::new(), VecDeque::new());
+        let mut resident = Self { host, syncs, outbox, events };
         resident.take(now, work);
         resident
     }
 
     /// The host does something.
-    pub(super) fn act(&mut self, now: Time, act: impl FnOnce(&mut Host, Moment) -> Work) {
+    pub(crate) fn act(&mut self, now: Time, act: impl FnOnce(&mut Host, Moment) -> Work) {
         let work = act(&mut self.host, moment(now));
         self.take(now, work);
     }
 
     fn take(&mut self, now: Time, work: Work) {
-        let last = self.waiting.back().map_or(now, |waiting| waiting.at.max(now));
-        if work.persist.is_empty() {
-            if self.waiting.is_empty() {
-                self.release(work);
-            } else if !(work.send.is_empty() && work.ended.is_empty()) {
-                self.waiting.push_back(Waiting { at: last, work });
-            }
-            return;
-        }
-        if self.sync_ms == 0 {
+        if let Some(work) = self.syncs.take(now, work) {
             self.release(work);
-            return;
         }
-        // What comes while a sync runs waits for the next one, and shares it.
-        let shares = self
-            .waiting
-            .back()
-            .is_some_and(|waiting| waiting.at > now.plus_us(self.sync_ms * 1000));
-        let takes = if shares { 0 } else { self.random.below(self.sync_ms * 1000) };
-        self.waiting.push_back(Waiting { at: last.plus_us(takes), work });
     }
 
     fn release(&mut self, work: Work) {
@@ -122,7 +108,10 @@ impl Resident {
         }
         let mut parts: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
         for Envelope { to, message } in &send {
-            self.note(message);
+            let told = promises(message).into_iter();
+            self.events.extend(
+                told.map(|(slot, epoch, key, promise)| Event::Told(slot, epoch, key, promise)),
+            );
             message.encode(parts.entry(*to).or_default()).expect("within the limits");
         }
         for (to, parts) in &parts {
@@ -134,18 +123,20 @@ impl Resident {
         }
         self.events.extend(ended.into_iter().map(|(id, outcome)| Event::Ended(id, outcome)));
     }
+}
 
-    fn note(&mut self, message: &Message) {
-        let Body::Reply(replies) = &message.body else { return };
-        for reply in replies {
-            let (key, promise) = match reply {
-                Reply::Promised { key, ballot, .. } => (key, *ballot),
-                Reply::Accepted { key, ballot, next } => (key, next.unwrap_or(*ballot)),
-                Reply::Held { .. } | Reply::Refused { .. } => continue,
-            };
-            self.events.push_back(Event::Told(message.slot, message.epoch, key.clone(), promise));
-        }
-    }
+/// The promises that a message tells, of keys.
+pub(crate) fn promises(message: &Message) -> Vec<(Slot, Epoch, Key, Ballot)> {
+    let Body::Reply(replies) = &message.body else { return Vec::new() };
+    let promise = |reply: &Reply| {
+        let (key, promise) = match reply {
+            Reply::Promised { key, ballot, .. } => (key, *ballot),
+            Reply::Accepted { key, ballot, next } => (key, next.unwrap_or(*ballot)),
+            Reply::Held { .. } | Reply::Refused { .. } => return None,
+        };
+        Some((message.slot, message.epoch, key.clone(), promise))
+    };
+    replies.iter().filter_map(promise).collect()
 }
 
 impl Machine for Resident {
@@ -166,10 +157,8 @@ impl Machine for Resident {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        while self.waiting.front().is_some_and(|waiting| waiting.at <= now) {
-            if let Some(waiting) = self.waiting.pop_front() {
-                self.release(waiting.work);
-            }
+        while let Some(work) = self.syncs.poll(now) {
+            self.release(work);
         }
         if self.host.due() <= moment(now) {
             let work = self.host.tick(moment(now));
@@ -190,10 +179,10 @@ impl Machine for Resident {
     fn poll_timeout(&self) -> Time {
         let due = self.host.due();
         let host = if due == Moment::NEVER { Time::NEVER } else { Time::from_ms(due.0) };
-        self.waiting.front().map_or(host, |waiting| waiting.at.min(host))
+        self.syncs.due().min(host)
     }
 
     fn crash(self) -> Vec<Save> {
-        self.waiting.into_iter().flat_map(|waiting| waiting.work.persist).collect()
+        self.syncs.into_waiting().flat_map(|work| work.persist).collect()
     }
 }

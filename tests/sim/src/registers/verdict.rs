@@ -22,17 +22,17 @@ const LIMIT: Limit = Limit { configurations: 2_000_000 };
 
 /// Of one run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Judged {
+pub(crate) struct Judged {
     /// What is not linearizable, in words, and its picture.
-    pub(super) wrong: Option<(String, String)>,
+    pub(crate) wrong: Option<(String, String)>,
     /// Histories judged.
-    pub(super) histories: u64,
+    pub(crate) histories: u64,
     /// Of them, undecided.
-    pub(super) undecided: u64,
+    pub(crate) undecided: u64,
 }
 
 /// Judges all histories of a run.
-pub(super) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
+pub(crate) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
     let mut judged = Judged::default();
     let mut keys: BTreeMap<&Key, Vec<&Entry>> = BTreeMap::new();
     for entry in book.entries.iter().filter(|entry| entry.counts) {

@@ -29,7 +29,7 @@ use crate::random::Random;
 
 /// Why a run has failed.
 #[derive(Clone, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// A predicate does not hold, at this time.
     Objection(Objection, Time),
     /// Something did not end, or did not become as it must.
@@ -40,21 +40,21 @@ pub(super) enum Fault {
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// Calls begun.
-    pub(super) calls: u64,
+    pub(crate) calls: u64,
     /// Attempts whose coordinator vanished.
-    pub(super) vanished: u64,
+    pub(crate) vanished: u64,
     /// Crashes.
-    pub(super) crashes: u64,
+    pub(crate) crashes: u64,
     /// Disks lost.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// Proposals of views.
-    pub(super) proposals: u64,
+    pub(crate) proposals: u64,
     /// Cuts.
-    pub(super) cuts: u64,
+    pub(crate) cuts: u64,
     /// Joins and leaves.
-    pub(super) moves: u64,
+    pub(crate) moves: u64,
 }
 
 #[derive(Clone, Copy, Debug)]

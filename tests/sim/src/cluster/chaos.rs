@@ -1,0 +1,537 @@
+//! What happens in a run: callers at whatever node, crashes, cuts, lost disks, joins, drains, removals.
+//!
+//! Invariants:
+//! * no view that may still count, as far as disks and proposals show, loses the disks of a majority:
+//!   such a slot is lost by the rules, and nothing could be demanded of it;
+//! * who has drained goes, disk and all, on its own word alone;
+//! * a crash keeps some first part of what was on its way to the disk;
+//! * all chance comes from the plan's seed.
+//!
+//! What it does not do: judge, or propose views.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cloakroom_kademlia::{Judge, Moment, Parameters};
+use cloakroom_node::{Answer, Change, Founder, Genesis, Input, Patience, Setup, Standing, Zone};
+use cloakroom_pool::{PoolId, Shape, Tree};
+use cloakroom_register::{
+    Disk, Epoch, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, View, Write,
+};
+use cloakroom_specs::register::Objection;
+
+use super::resident::{Event, Resident, contact_of, hash};
+use crate::engine::{Cut, Director, End, Node, Time, World};
+use crate::random::Random;
+use crate::registers::audit::{self, Auditor, plain_operation};
+use crate::registers::client::{Book, Client, Want};
+use crate::registers::plan::Plan;
+use crate::registers::{Counts, Fault};
+
+/// How long nodes are patient here.
+pub(super) const PATIENCE: Patience = Patience { ask_ms: 500, silent_ms: 4_000 };
+
+/// Between two disks that go: what was proposed with the one is over when the other goes.
+const BETWEEN_LOSSES_US: u64 = 8_000_000;
+
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Think(usize),
+    Crash,
+    Restart(usize, u64),
+    Cut,
+    Lose,
+    Move,
+    Tend,
+}
+
+struct Under {
+    client: usize,
+    node: Node,
+    slot: Slot,
+}
+
+/// The director.
+pub(super) struct Chaos {
+    pub(super) plan: Plan,
+    random: Random,
+    pub(super) genesis: Genesis,
+    /// By node.
+    pub(super) disks: Vec<Disk>,
+    /// How often a node has started.
+    starts: Vec<u64>,
+    /// Who is gone for ever, and is to be removed from the list.
+    pub(super) left: BTreeSet<usize>,
+    /// Who is to give up its seats.
+    pub(super) drains: BTreeSet<usize>,
+    incarnations: u64,
+    changes: u128,
+    lost_at: Time,
+    pub(super) auditor: Auditor,
+    pub(super) clients: Vec<Client>,
+    pub(super) book: Book,
+    under: BTreeMap<OperationId, Under>,
+    pub(super) keys: Vec<Key>,
+    /// Views that somebody has voted for.
+    candidates: Vec<View>,
+    deeds: Vec<Deed>,
+    pub(super) healing: bool,
+    pub(super) fault: Option<Fault>,
+    pub(super) counts: Counts,
+    pub(super) log: Option<Vec<String>>,
+}
+
+pub(super) type Nodes = World<Resident>;
+
+fn number(node: usize) -> u32 {
+    u32::try_from(node).unwrap_or(0)
+}
+
+impl Chaos {
+    /// A cluster with its founders, and its clients.
+    pub(super) fn begin(plan: Plan, log: bool) -> (Self, Nodes) {
+        let world = World::new(plan.network(), plan.seed);
+        let tree =
+            Tree::new(PoolId(1), plan.ids, Shape::new(2, 2).expect("a shape")).expect("a tree");
+        let callers = (0..plan.clients).map(|number| Client::plain(plan.seed, number));
+        let pool = (plan.clients..plan.clients + plan.pool_clients)
+            .map(|number| Client::of_pool(plan.seed, number, tree));
+        let founder = |number: u32| {
+            let zone = Zone(format!("zone {}", number % 4).into());
+            Founder { contact: contact_of(number), zone }
+        };
+        let founders: Vec<Founder> = (0..plan.nodes).map(founder).collect();
+        let members = u8::try_from(plan.members).unwrap_or(3);
+        let genesis = Genesis::new(&founders, plan.slots.into(), members).expect("a beginning");
+        let mut chaos = Self {
+            auditor: Auditor::new(plan.members),
+            clients: callers.chain(pool).collect(),
+            keys: (0..plan.keys).map(|key| Key::from(&key.to_be_bytes()[..])).collect(),
+            random: Random::stream(plan.seed, "cluster", 0),
+            genesis,
+            disks: Vec::new(),
+            starts: Vec::new(),
+            left: BTreeSet::new(),
+            drains: BTreeSet::new(),
+            incarnations: 0,
+            changes: 0,
+            lost_at: Time(0),
+            book: Book::default(),
+            under: BTreeMap::new(),
+            candidates: Vec::new(),
+            deeds: Vec::new(),
+            healing: false,
+            fault: None,
+            counts: Counts::default(),
+            log: log.then(Vec::new),
+            plan,
+        };
+        let mut world = world;
+        for slot in chaos.genesis.slots() {
+            let found = chaos.auditor.found(&chaos.genesis.view(slot));
+            found.expect("as many members as the auditor expects");
+        }
+        for _ in 0..chaos.plan.nodes {
+            chaos.settle(&mut world, Incarnation(0));
+        }
+        let plan = chaos.plan.clone();
+        for (mean, deed) in [
+            (plan.crash_ms, Deed::Crash),
+            (plan.cut_ms, Deed::Cut),
+            (plan.lose_ms, Deed::Lose),
+            (plan.move_ms, Deed::Move),
+        ] {
+            if mean > 0 {
+                chaos.later(&mut world, mean, deed);
+            }
+        }
+        chaos.at(&mut world, Time::from_ms(3_000), Deed::Tend);
+        for client in 0..chaos.clients.len() {
+            chaos.think(&mut world, client);
+        }
+        (chaos, world)
+    }
+
+    /// A node that was not there before.
+    fn settle(&mut self, world: &mut Nodes, incarnation: Incarnation) -> usize {
+        let number = number(self.disks.len());
+        let region = u8::try_from(self.random.below(self.plan.regions.into())).unwrap_or(0);
+        let node = world.settle(number, End { region, ..End::default() });
+        self.disks.push(Disk::new(Member { node: contact_of(number).id, incarnation }));
+        self.starts.push(0);
+        self.start(world, node.index());
+        node.index()
+    }
+
+    fn start(&mut self, world: &mut Nodes, node: usize) {
+        self.starts[node] += 1;
+        let start = u64::from(number(node)) << 32 | self.starts[node];
+        let mut random = Random::stream(self.plan.seed, "node", start);
+        let setup = Setup {
+            genesis: self.genesis.clone(),
+            contact: contact_of(number(node)),
+            parameters: Parameters { subnets: None, ..Parameters::default() },
+            judge: Judge { contact: |_| true, record: |_| true },
+            waits: self.plan.waits,
+            patience: PATIENCE,
+            hash,
+            seed: random.next(),
+        };
+        let (disk, sync_ms) = (&self.disks[node], self.plan.sync_ms);
+        let mut resident = Resident::start(disk, setup, sync_ms, world.now(), random);
+        // Whom an operator names: nodes that were here lately.
+        let others = (0..self.disks.len()).rev().filter(|other| !self.left.contains(other)).take(3);
+        let others = others.map(|other| contact_of(number(other))).collect();
+        resident.step(world.now(), Input::Meet(others));
+        world.start(Node(number(node)), resident);
+        self.say(world.now(), || format!("n{node} starts"));
+    }
+
+    pub(super) fn say(&mut self, now: Time, words: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log.push(format!("{now}  {}", words()));
+        }
+    }
+
+    fn later(&mut self, world: &mut Nodes, mean_ms: u64, deed: Deed) {
+        let mean = crate::random::to_f64(mean_ms * 1000);
+        let wait = crate::random::to_u64(self.random.exponential(mean));
+        self.at(world, world.now().plus_us(wait), deed);
+    }
+
+    fn at(&mut self, world: &mut Nodes, at: Time, deed: Deed) {
+        self.deeds.push(deed);
+        world.wake(at, (self.deeds.len() - 1) as u64);
+    }
+
+    fn think(&mut self, world: &mut Nodes, client: usize) {
+        let pause = self.clients[client].pause_us(self.plan.think_ms);
+        self.at(world, world.now().plus_us(pause), Deed::Think(client));
+    }
+
+    fn judge(&mut self, now: Time, judged: Result<(), Objection>) {
+        if let (Err(objection), None) = (judged, &self.fault) {
+            self.say(now, || format!("OBJECTION {objection}"));
+            self.fault = Some(Fault::Objection(objection, now));
+        }
+    }
+
+    fn save(&mut self, now: Time, node: usize, saves: &[Save]) {
+        for save in saves {
+            self.say(now, || format!("n{node} has durably {save:?}"));
+            if let Save::Write(_, _, Write::Vote(vote)) = save {
+                let view = vote.accepted.as_ref().map(|(_, view)| view.clone());
+                self.candidates.extend(view);
+            }
+            let judged = self.auditor.save(&mut self.disks, node, save);
+            self.judge(now, judged);
+        }
+    }
+
+    pub(super) fn up(&self, world: &Nodes) -> Vec<usize> {
+        (0..self.disks.len()).filter(|&node| world.is_up(Node(number(node)))).collect()
+    }
+
+    fn somebody(&mut self, world: &Nodes) -> Option<usize> {
+        let up = self.up(world);
+        if up.is_empty() { None } else { Some(up[self.random.index(up.len())]) }
+    }
+
+    /// A client's next call, or next attempt of its call.
+    fn act(&mut self, world: &mut Nodes, client: usize) {
+        if self.clients[client].attempts().is_none() {
+            if self.healing {
+                return;
+            }
+            self.clients[client].begin(&mut self.book, &self.keys);
+            self.counts.calls += 1;
+        }
+        self.attempt(world, client);
+    }
+
+    /// At whatever node: any takes it.
+    pub(super) fn attempt(&mut self, world: &mut Nodes, client: usize) {
+        let Some(attempts) = self.clients[client].attempts() else { return };
+        let operation = attempts.operation().clone();
+        // One attempt at a time.
+        if self.under.contains_key(&operation.id) {
+            return;
+        }
+        let up = self.up(world);
+        if up.is_empty() {
+            self.at(world, world.now().plus_us(100_000), Deed::Think(client));
+            return;
+        }
+        let slot = self.genesis.slot_of(&hash(&operation.key.0));
+        let pick = self.clients[client].below(up.len() as u64);
+        let node = Node(number(up[usize::try_from(pick).unwrap_or(0)]));
+        let patience = 3_000 + self.clients[client].below(8_000);
+        self.under.insert(operation.id, Under { client, node, slot });
+        self.say(world.now(), || format!("c{client} asks n{}: {operation:?}", node.0));
+        world.command(node, u64::from(node.0), |resident, now| {
+            let give_up_at = Moment(now.0).plus_ms(patience);
+            resident.step(now, Input::Call(operation, give_up_at));
+        });
+    }
+
+    fn answered(&mut self, world: &mut Nodes, answer: Answer) {
+        let (id, outcome) = match answer {
+            Answer::Ended(id, outcome) => (id, Some(outcome)),
+            Answer::Elsewhere(id, _) => {
+                let under = self.under.get(&id);
+                let attempts = under.and_then(|under| self.clients[under.client].attempts());
+                let bound = attempts.and_then(|attempts| attempts.operation().bound);
+                // Not begun this time; an earlier attempt may have been.
+                (id, Some(bound.map_or(Outcome::Unavailable, Outcome::Unknown)))
+            }
+            Answer::Lost(id) => (id, None),
+            Answer::Changed(_, result) => {
+                self.say(world.now(), || format!("a change has ended: {result:?}"));
+                return;
+            }
+            Answer::Dht(_) => return,
+        };
+        let Some(under) = self.under.remove(&id) else { return };
+        let (client, slot) = (under.client, under.slot);
+        let Some(attempts) = self.clients[client].attempts() else { return };
+        let (key, call) = (attempts.operation().key.clone(), attempts.operation().call.clone());
+        self.say(world.now(), || format!("c{client} is told {outcome:?} for {key:?}"));
+        if let Some(outcome) = &outcome {
+            let judged = self.auditor.ended(slot, &key, plain_operation(id), &call, outcome);
+            self.judge(world.now(), judged);
+        }
+        let want = self.clients[client].ended(&mut self.book, outcome);
+        self.go_on(world, client, want);
+    }
+
+    fn go_on(&mut self, world: &mut Nodes, client: usize, want: Want) {
+        match want {
+            Want::Pause => self.think(world, client),
+            Want::Attempt => self.at(world, world.now().plus_us(1000), Deed::Think(client)),
+        }
+    }
+
+    /// Stops a node at once. Some first part of what was on its way reaches the disk.
+    fn crash(&mut self, world: &mut Nodes, node: usize) {
+        let Some(pending) = world.crash(Node(number(node))) else { return };
+        let reached = self.random.index(pending.len() + 1);
+        let now = world.now();
+        self.say(now, || format!("n{node} crashes with {reached} of {} saves", pending.len()));
+        self.save(now, node, &pending[..reached]);
+        self.counts.crashes += 1;
+        let under = self.under.iter().filter(|(_, under)| under.node.index() == node);
+        let gone: Vec<OperationId> = under.map(|(id, _)| *id).collect();
+        for id in gone {
+            if let Some(under) = self.under.remove(&id) {
+                self.counts.vanished += 1;
+                let want = self.clients[under.client].ended(&mut self.book, None);
+                self.go_on(world, under.client, want);
+            }
+        }
+    }
+
+    fn crash_somebody(&mut self, world: &mut Nodes) {
+        let Some(node) = self.somebody(world) else { return };
+        self.crash(world, node);
+        // Some come back before they are replaced, some after.
+        let down = self.random.below(8_000);
+        let starts = self.starts[node];
+        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
+    }
+
+    pub(super) fn restart_all(&mut self, world: &mut Nodes) {
+        for node in 0..self.disks.len() {
+            self.restart(world, node, self.starts[node]);
+        }
+    }
+
+    fn restart(&mut self, world: &mut Nodes, node: usize, starts: u64) {
+        let down = !world.is_up(Node(number(node)));
+        if down && self.starts[node] == starts && !self.left.contains(&node) {
+            self.start(world, node);
+        }
+    }
+
+    fn cut(&mut self, world: &mut Nodes) {
+        let all = 1 << self.plan.regions;
+        let senders = self.random.below(all);
+        let (now, both) = (world.now(), self.random.below(2) == 0);
+        let until = now.plus_us((500 + self.random.below(9_000)) * 1000);
+        let receivers = !senders & (all - 1);
+        self.say(now, || format!("cut from {senders:b} to {receivers:b}, both {both}, to {until}"));
+        world.network_mut().cuts.retain(|cut| cut.until > now);
+        world.network_mut().cuts.push(Cut { from: now, until, senders, receivers, both });
+        self.counts.cuts += 1;
+    }
+
+    /// Whether every view that may still count keeps a majority without this disk.
+    fn may_lose(&self, world: &Nodes, node: usize) -> bool {
+        let me = self.disks[node].me();
+        let survives = |view: &View| {
+            let gone = |member: &&Member| **member == me || self.auditor.is_lost(**member);
+            view.members().iter().filter(gone).count() <= (view.members().len() - 1) / 2
+        };
+        let under_way: Vec<View> = self
+            .up(world)
+            .into_iter()
+            .filter_map(|node| world.machine(Node(number(node))))
+            .flat_map(|resident| resident.node.registers().proposed().cloned().collect::<Vec<_>>())
+            .collect();
+        let last = |slot| self.auditor.living(slot).last().map_or(Epoch(0), |view| view.epoch());
+        let may_count = |view: &&View| view.epoch() > last(view.slot());
+        let quiet = world.now().since_us(self.lost_at) > BETWEEN_LOSSES_US;
+        quiet
+            && self.genesis.slots().all(|slot| self.auditor.living(slot).into_iter().all(survives))
+            && self.candidates.iter().chain(&under_way).filter(may_count).all(survives)
+    }
+
+    /// A disk is gone, and another one may take its place.
+    fn lose_disk(&mut self, world: &mut Nodes, node: usize) {
+        self.crash(world, node);
+        self.auditor.lose(self.disks[node].me());
+        self.lost_at = world.now();
+        self.incarnations += 1;
+        let incarnation = Incarnation(1 + self.random.below(1 << 40) * 2);
+        let node_id = contact_of(number(node)).id;
+        self.disks[node] = Disk::new(Member { node: node_id, incarnation });
+    }
+
+    fn lose(&mut self, world: &mut Nodes) {
+        let node = self.random.index(self.disks.len());
+        if self.left.contains(&node) || !self.may_lose(world, node) {
+            return;
+        }
+        self.say(world.now(), || format!("n{node} loses its disk"));
+        self.lose_disk(world, node);
+        self.counts.lost += 1;
+        let starts = self.starts[node];
+        let down = self.random.below(2_000);
+        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
+    }
+
+    /// Somebody comes, drains, or is removed.
+    fn shift(&mut self, world: &mut Nodes) {
+        self.counts.moves += 1;
+        let stays = self.disks.len() - self.left.len() - self.drains.len();
+        if stays <= self.plan.members || self.random.below(2) == 0 {
+            if stays < self.plan.nodes as usize + 4 {
+                let node = self.settle(world, Incarnation(1));
+                self.say(world.now(), || format!("n{node} comes"));
+            }
+            return;
+        }
+        let node = self.random.index(self.disks.len());
+        if self.left.contains(&node) || self.drains.contains(&node) {
+            return;
+        }
+        if self.random.below(2) == 0 {
+            self.say(world.now(), || format!("n{node} is to drain"));
+            self.drains.insert(node);
+        } else if self.may_lose(world, node) {
+            self.say(world.now(), || format!("n{node} is gone for ever"));
+            self.lose_disk(world, node);
+            self.left.insert(node);
+        }
+    }
+
+    /// The operator sees to it that the list is as it ought to be, by whichever node.
+    fn tend(&mut self, world: &mut Nodes) {
+        let drained = |node: &usize| {
+            let resident = world.machine(Node(number(*node)));
+            resident.is_some_and(|resident| resident.node.is_drained())
+        };
+        let gone: Vec<usize> = self.drains.iter().copied().filter(drained).collect();
+        for node in gone {
+            self.say(world.now(), || format!("n{node} has drained"));
+            self.drains.remove(&node);
+            self.lose_disk(world, node);
+            self.left.insert(node);
+        }
+        let Some(at) = self.somebody(world) else { return };
+        let Some(resident) = world.machine(Node(number(at))) else { return };
+        let (roster, _) = resident.node.roster();
+        let mut wanted: Vec<(usize, Change)> = Vec::new();
+        for node in 0..self.disks.len() {
+            let contact = contact_of(number(node));
+            let place = roster.place(contact.id);
+            if self.left.contains(&node) {
+                wanted.extend(place.map(|_| (at, Change::Remove(contact.id))));
+            } else if place.is_none() {
+                let zone = Zone(format!("zone {}", node % 4).into());
+                // It says so itself, of the disk that it has: said by others, it could come too late.
+                let member = self.disks[node].me();
+                wanted.push((node, Change::Join { member, contact, zone }));
+            } else if self.drains.contains(&node)
+                && place.is_some_and(|place| place.standing == Standing::Active)
+            {
+                wanted.push((at, Change::Drain(contact.id)));
+            }
+        }
+        for (at, change) in wanted {
+            self.changes += 1;
+            let id = OperationId((self.changes | 1 << 127).to_be_bytes());
+            self.say(world.now(), || format!("at n{at}: {change:?}"));
+            world.command(Node(number(at)), number(at).into(), |resident, now| {
+                resident.step(now, Input::Change(id, change, Moment(now.0).plus_ms(6_000)));
+            });
+        }
+    }
+
+    /// Lets it run: the faults, then the healing. What is found stands in `fault`.
+    pub(super) fn run(&mut self, world: &mut Nodes) {
+        let end = Time::from_ms(self.plan.chaos_ms);
+        while world.now() < end && self.fault.is_none() {
+            let until = world.now().plus_us(1_000_000).min(end);
+            world.run(self, until);
+        }
+        if self.fault.is_none() {
+            self.heal(world);
+        }
+    }
+}
+
+impl Director<Resident> for Chaos {
+    fn wake(&mut self, world: &mut Nodes, token: u64) {
+        let deed = usize::try_from(token).ok().and_then(|at| self.deeds.get(at).copied());
+        let Some(deed) = deed.filter(|_| self.fault.is_none()) else { return };
+        let again = match deed {
+            Deed::Crash => self.plan.crash_ms,
+            Deed::Cut => self.plan.cut_ms,
+            Deed::Lose => self.plan.lose_ms,
+            Deed::Move => self.plan.move_ms,
+            Deed::Think(_) | Deed::Restart(..) | Deed::Tend => 0,
+        };
+        if again > 0 && self.healing {
+            return;
+        }
+        match deed {
+            Deed::Think(client) => self.act(world, client),
+            Deed::Crash => self.crash_somebody(world),
+            Deed::Restart(node, starts) => self.restart(world, node, starts),
+            Deed::Cut => self.cut(world),
+            Deed::Lose => self.lose(world),
+            Deed::Move => self.shift(world),
+            Deed::Tend => {
+                self.tend(world);
+                self.at(world, world.now().plus_us(5_000_000), Deed::Tend);
+            }
+        }
+        if again > 0 {
+            self.later(world, again, deed);
+        }
+    }
+
+    fn event(&mut self, world: &mut Nodes, node: Node, event: Event) {
+        if self.fault.is_some() {
+            return;
+        }
+        match event {
+            Event::Saved(saves) => self.save(world.now(), node.index(), &saves),
+            Event::Told(slot, epoch, key, promise) => {
+                let disk = &self.disks[node.index()];
+                let judged = audit::told(disk, slot, epoch, &key, promise);
+                self.judge(world.now(), judged);
+            }
+            Event::Answered(answer) => self.answered(world, answer),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Whole nodes in the simulator: [`Node`](cloakroom_node::Node) as the server drives it, over real bytes,
+//! from one seed each.
+//!
+//! | file | what |
+//! |---|---|
+//! | `resident.rs` | a node as a machine of the engine, with a disk that takes its time |
+//! | `chaos.rs` | who calls, crashes, cuts, loses disks, joins, drains, is removed |
+//! | `healing.rs` | what must be well again after that |
+//!
+//! Callers, plan, auditor and the judge of histories are those of `registers/`. Nobody proposes views
+//! here but nodes.
+//!
+//! Invariants: SIM-1, as everywhere here. A seed that fails fails again.
+//!
+//! What it does not do: clients over the network; they hand calls to a node, whichever it is, and hear from
+//! it, or lose it by its crash. Lost majorities, members that lie. Records of the DHT.
+
+mod chaos;
+mod healing;
+mod resident;
+
+use crate::registers::command::{Failed, Figures, RegistersArgs, Scenario, carry_out_of};
+use crate::registers::{Outcome, Plan, Ran, judged};
+use chaos::Chaos;
+
+/// What a seed means.
+pub fn plan(seed: u64) -> Plan {
+    let plan = Plan::of(seed);
+    Plan {
+        // Nodes that could be members, and one or two of them gone.
+        nodes: plan.members as u32 + 2 + plan.nodes % 4,
+        // A power of two.
+        slots: plan.slots.min(16),
+        // Silence takes its time.
+        chaos_ms: plan.chaos_ms * 2,
+        lose_ms: plan.lose_ms * 3,
+        ..plan
+    }
+}
+
+/// Runs one seed.
+pub fn run(seed: u64, log: bool) -> Outcome {
+    let plan = plan(seed);
+    let (nodes, ids) = (plan.nodes, plan.ids);
+    let (mut chaos, mut world) = Chaos::begin(plan, log);
+    chaos.run(&mut world);
+    let Chaos { book, fault, counts, auditor, log, .. } = chaos;
+    judged(seed, nodes, ids, Ran { book, fault, counts, auditor, log }, &world)
+}
+
+/// Runs many. The figures are there also when some failed.
+pub fn carry_out(args: &RegistersArgs) -> (Figures, Option<Failed>) {
+    carry_out_of(args, Scenario { name: "cluster", run, plan })
+}

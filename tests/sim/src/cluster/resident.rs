@@ -1,0 +1,211 @@
+//! A node as a machine of the engine: the real [`Node`], over encoded bytes.
+//!
+//! Invariants:
+//! * nothing passes between nodes but bytes;
+//! * NODE-4: what a step persists is durable before anything of it leaves.
+//!
+//! What it does not do: keep the disk. The world has it, as [`Saved`](Event::Saved) tells.
+
+use std::collections::VecDeque;
+
+use cloakroom_kademlia::{Moment, Peer};
+use cloakroom_node::{Answer, Effects, Input, Node, Setup};
+use cloakroom_register::{Ballot, Disk, Epoch, Key, NodeId, Save, Slot, unpack};
+use cloakroom_wire::{Address, Body, Contact, Message, NodeKey, Notice, OwnedBody, OwnedMessage};
+
+use crate::engine::{Machine, Time};
+use crate::random::Random;
+use crate::registers::resident::promises;
+use crate::sync::{Synced, Syncs};
+
+/// What a resident tells the world.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// This is durable now, in this order.
+    Saved(Vec<Save>),
+    /// So much promise was told, of a key: it must be durable.
+    Told(Slot, Epoch, Key, Ballot),
+    /// Something has ended.
+    Answered(Answer),
+}
+
+/// A node.
+pub(super) struct Resident {
+    /// Itself.
+    pub(super) node: Node,
+    syncs: Syncs<Effects>,
+    outbox: VecDeque<(u32, Vec<u8>)>,
+    events: VecDeque<Event>,
+}
+
+/// An odd number and its inverse, so that numbers of nodes are spread over their ids and come back.
+const SPREAD: u32 = 0x9e37_79b1;
+const GATHER: u32 = inverse(SPREAD);
+
+const fn inverse(odd: u32) -> u32 {
+    // Newton: each step doubles the bits that are right, of which three are.
+    let mut inverse = odd;
+    let mut step = 0;
+    while step < 5 {
+        inverse = inverse.wrapping_mul(2_u32.wrapping_sub(odd.wrapping_mul(inverse)));
+        step += 1;
+    }
+    inverse
+}
+
+/// Not SHA-256, but as even for this.
+pub(super) fn hash(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let mut state = 0xcbf2_9ce4_8422_2325_u64;
+    for (at, part) in hash.chunks_mut(8).enumerate() {
+        for byte in bytes.iter().copied().chain((at as u64).to_be_bytes()) {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        part.copy_from_slice(&Random::new(state).next().to_be_bytes());
+    }
+    hash
+}
+
+/// The contact of the node with this number.
+pub(super) fn contact_of(number: u32) -> Contact {
+    let mut id = hash(&number.to_be_bytes());
+    id[..4].copy_from_slice(&number.wrapping_mul(SPREAD).to_be_bytes());
+    let [_, high, low, last] = number.to_be_bytes();
+    let address = Address::v4([10, high, low, last], 7400);
+    Contact { id: NodeId(id), address, key: NodeKey(id) }
+}
+
+/// The number of the node with this id.
+pub(super) fn number_of(id: NodeId) -> u32 {
+    u32::from_be_bytes([id.0[0], id.0[1], id.0[2], id.0[3]]).wrapping_mul(GATHER)
+}
+
+fn moment(now: Time) -> Moment {
+    Moment(now.0)
+}
+
+impl Synced for Effects {
+    fn persists(&self) -> bool {
+        !self.persist.is_empty()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.send.is_empty() && self.answer.is_empty()
+    }
+}
+
+impl Resident {
+    /// A node starts with what its disk has.
+    ///
+    /// # Panics
+    /// When the disk is another node's.
+    pub(super) fn start(
+        disk: &Disk,
+        setup: Setup,
+        sync_ms: u64,
+        now: Time,
+        random: Random,
+    ) -> Self {
+        let (node, effects) = Node::start(moment(now), setup, disk).expect("its own disk");
+        let syncs = Syncs::new(sync_ms, random);
+        let (outbox, events) = (VecDeque::new(), VecDeque::new());
+        let mut resident = Self { node, syncs, outbox, events };
+        resident.take(now, effects);
+        resident
+    }
+
+    /// Something happens to the node.
+    pub(super) fn step(&mut self, now: Time, input: Input<'_>) {
+        let effects = self.node.step(moment(now), input);
+        self.take(now, effects);
+    }
+
+    fn take(&mut self, now: Time, effects: Effects) {
+        if let Some(effects) = self.syncs.take(now, effects) {
+            self.release(effects);
+        }
+    }
+
+    fn release(&mut self, effects: Effects) {
+        let Effects { persist, send, answer } = effects;
+        if !persist.is_empty() {
+            self.events.push_back(Event::Saved(persist));
+        }
+        for transmit in send {
+            self.note(&transmit.message);
+            let mut bytes = Vec::new();
+            transmit.message.borrow().encode(&mut bytes).expect("within the limits");
+            self.outbox.push_back((number_of(transmit.to.id), bytes));
+        }
+        self.events.extend(answer.into_iter().map(Event::Answered));
+    }
+
+    fn note(&mut self, message: &OwnedMessage) {
+        if !matches!(message.body, OwnedBody::Notice(_)) {
+            return;
+        }
+        let Body::Notice(Notice::Slots { parts }) = message.borrow().body else { return };
+        for message in unpack(parts).expect("what is sent") {
+            let told = promises(&message).into_iter();
+            self.events.extend(
+                told.map(|(slot, epoch, key, promise)| Event::Told(slot, epoch, key, promise)),
+            );
+        }
+    }
+}
+
+impl Machine for Resident {
+    type Address = u32;
+    type Event = Event;
+    /// What had not become durable for sure, in its order.
+    type Disk = Vec<Save>;
+
+    fn handle_message(&mut self, now: Time, from: u32, bytes: &[u8]) {
+        let message = Message::decode(bytes).expect("what was sent");
+        let contact = contact_of(from);
+        let from = Peer { id: contact.id, address: contact.address };
+        self.step(now, Input::Message { from, message: &message });
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        while let Some(effects) = self.syncs.poll(now) {
+            self.release(effects);
+        }
+        for (timer, at) in self.node.timers() {
+            if at <= moment(now) {
+                self.step(now, Input::Timer(timer));
+            }
+        }
+    }
+
+    fn poll_transmit(&mut self, _: Time, bytes: &mut Vec<u8>) -> Option<u32> {
+        let (to, message) = self.outbox.pop_front()?;
+        bytes.extend_from_slice(&message);
+        Some(to)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Time {
+        let node = self.node.timers().into_iter().map(|(_, at)| Time(at.0)).min();
+        self.syncs.due().min(node.unwrap_or(Time::NEVER))
+    }
+
+    fn crash(self) -> Vec<Save> {
+        self.syncs.into_waiting().flat_map(|effects| effects.persist).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_node_comes_back_from_its_id() {
+        for number in [0, 1, 2, 77, u32::MAX] {
+            assert_eq!(number_of(contact_of(number).id), number);
+        }
+    }
+}

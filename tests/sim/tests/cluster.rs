@@ -1,0 +1,49 @@
+//! `cluster_seeds`: clusters of whole nodes in the simulator: seeds that pass, the same twice, seeds that once failed.
+//!
+//! * SIM-1: a seed has one trace;
+//! * the first seeds see what they are there for: choices, changes of view, joins, drains, removals.
+
+use sim::cluster::{plan, run};
+use sim::registers::Outcome;
+
+fn passes(seed: u64) -> Outcome {
+    let outcome = run(seed, false);
+    let command = format!("cargo run --release -- sim cluster --seeds {seed}");
+    assert_eq!(outcome.fault, None, "seed {seed} ({}); {command}", plan(seed));
+    outcome
+}
+
+#[test]
+fn a_seed_has_one_trace() {
+    for seed in [3, 4, 14] {
+        let (once, again) = (run(seed, false), run(seed, true));
+        assert_eq!((once.hash, once.messages), (again.hash, again.messages), "seed {seed}");
+        assert!(once.log.is_empty() && again.log.len() > 100);
+    }
+    assert_ne!(run(3, false).hash, run(4, false).hash);
+}
+
+#[test]
+fn the_first_seeds_pass_and_see_what_they_are_for() {
+    let outcomes: Vec<Outcome> = (1..=60).map(passes).collect();
+    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    assert!(sum(|it| it.calls) > 3_000, "{}", sum(|it| it.calls));
+    assert!(sum(|it| it.choices) > 2_000, "{}", sum(|it| it.choices));
+    assert!(sum(|it| it.retired) > 1_000, "{}", sum(|it| it.retired));
+    assert!(sum(|it| it.faults) > 1_000, "{}", sum(|it| it.faults));
+    assert_eq!(sum(|it| it.undecided), 0);
+}
+
+/// The operator of the simulator named a newcomer's disk, and named it again when that was lost already.
+#[test]
+fn a_newcomer_names_its_disk_itself() {
+    for seed in [4, 14] {
+        passes(seed);
+    }
+}
+
+/// A drained node waited to learn in a view that was over.
+#[test]
+fn who_drains_need_not_learn_any_more() {
+    passes(18);
+}
