@@ -14,6 +14,15 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::replay::CrashRate;
 
+mod cluster;
+mod serving;
+
+pub(crate) use cluster::{
+    CertArgs, CertCommand, ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs,
+    RevokeArgs,
+};
+pub(crate) use serving::{LogFormat, ServeArgs};
+
 const AFTER_HELP: &str = "\
 Data goes to stdout, messages to stderr. Every flag is also read from the environment: \
 --some-name from CLOAKROOM_SOME_NAME.
@@ -40,6 +49,26 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Serve pools, atomic keys and records over HTTP
+    Serve(ServeArgs),
+    /// Make a cluster of several nodes
+    Cluster {
+        /// What to do with clusters.
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
+    /// Issue, renew and revoke the certificates of nodes
+    Cert {
+        /// What to do with certificates.
+        #[command(subcommand)]
+        command: CertCommand,
+    },
+    /// Try things out on this machine
+    Dev {
+        /// What to try.
+        #[command(subcommand)]
+        command: DevCommand,
+    },
     /// Create and list pools
     Pool {
         /// What to do with pools.

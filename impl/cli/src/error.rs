@@ -7,6 +7,8 @@ use std::io;
 use std::path::PathBuf;
 
 use cloakroom_pool::{AllocateError, FreeError, Id, MapError, ShapeError, TagError};
+use cloakroom_rest::ListenError;
+use cloakroom_server::{FolderError, ServerError};
 use cloakroom_stores::OpenError;
 use thiserror::Error;
 
@@ -130,6 +132,20 @@ pub enum Error {
     /// The user's, or the operating system's.
     #[error(transparent)]
     Sim(#[from] sim::Error),
+    /// The folder's, or whoever's has written into it.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The node's.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The user's, who chose the address, or the system's.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The user's.
+    #[error(
+        "log: expected a level such as info, or directives such as cloakroom_server=debug: {0}"
+    )]
+    Log(String),
     /// The operating system's, about the replay's temporary file or stdout.
     #[error("{what}: {cause}")]
     System {
@@ -155,6 +171,8 @@ impl Error {
             | Self::Live(_)
             | Self::Read { .. }
             | Self::WriteDirectory { .. }
+            | Self::Listen(ListenError::NotLoopback(_))
+            | Self::Log(_)
             | Self::Open(OpenError::Foreign { .. })
             | Self::Free(FreeError::OutOfRange { .. }) => 2,
             Self::PoolExists { .. }
@@ -165,6 +183,9 @@ impl Error {
             | Self::Allocate(_)
             | Self::NotDelivered { .. }
             | Self::Free(_)
+            | Self::Folder(_)
+            | Self::Server(_)
+            | Self::Listen(_)
             | Self::System { .. } => 1,
         }
     }

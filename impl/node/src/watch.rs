@@ -54,6 +54,11 @@ impl Watch {
         self.heard.insert(node, now);
     }
 
+    /// When it was last heard.
+    pub(crate) fn heard_at(&self, node: NodeId) -> Option<Moment> {
+        self.heard.get(&node).copied()
+    }
+
     /// It is time to look around again.
     pub(crate) fn look(&mut self, now: Moment) {
         self.next = now.plus_ms(self.patience.ask_ms);

@@ -10,7 +10,7 @@
 //!   way is answered as stopped, which for the caller is unknown;
 //! * every call gets one reply, or learns that the server has stopped.
 //!
-//! What it does not do: retry, choose another node, understand REST.
+//! What it does not do: retry; choose another node, which `attempt.rs` does; understand REST.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,15 +19,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use cloakroom_kademlia::{Judge, Moment, Parameters, Peer};
+use cloakroom_kademlia::{Busy, Event, Judge, Moment, Parameters, Peer, QueryId};
 use cloakroom_node::{Answer, Effects, Genesis, Input, Node, Patience, Setup};
 use cloakroom_register::{Call, Key, Operation, OperationId, Outcome, ReplicaError, View, Waits};
-use cloakroom_wire::{Address, Contact, Header, Message};
+use cloakroom_wire::{Address, Contact, Header, Message, OwnedRecord, RecordKey};
 use thiserror::Error;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 use tracing::{debug, error};
 
+use crate::attempt;
 use crate::credentials::Credentials;
 use crate::disk::{DiskError, NodeDisk};
 use crate::key::id_of;
@@ -73,6 +74,12 @@ pub enum ServerError {
     /// The system has no entropy.
     #[error("the system gives no entropy")]
     Entropy,
+    /// The system's.
+    #[error("the system gives no thread for the disk: {0}")]
+    Thread(std::io::Error),
+    /// The caller's: too many queries of the DHT are under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// It was stopped, or its disk has failed: a call that was under way may have happened.
     #[error("the server has stopped")]
     Stopped,
@@ -91,19 +98,39 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct Server {
     contact: Contact,
-    calls: Sender<Called>,
-    transport: Arc<Transport>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    jobs: Sender<Job>,
+    pub(crate) transport: Arc<Transport>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
-#[derive(Debug)]
-struct Called {
-    operation: Operation,
-    patience_ms: u64,
-    reply: oneshot::Sender<Reply>,
+/// Something for the task that has the node.
+pub(crate) enum Job {
+    Call { operation: Operation, patience_ms: u64, reply: oneshot::Sender<Reply> },
+    Publish(OwnedRecord, Asker),
+    FindValue(RecordKey, Asker),
+    Look(Box<dyn FnOnce(Moment, &Node) + Send>),
+    Stop,
 }
 
-type Waiting = Arc<Mutex<HashMap<OperationId, oneshot::Sender<Reply>>>>;
+/// Who began a query of the DHT.
+type Asker = oneshot::Sender<Result<Event, Busy>>;
+
+/// Who is to be told what.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Several callers of one operation are told the same.
+    calls: HashMap<OperationId, Vec<oneshot::Sender<Reply>>>,
+    queries: HashMap<QueryId, Asker>,
+}
+
+type Waiters = Arc<Mutex<Waiting>>;
+
+impl Waiting {
+    /// Whoever still waits learns that nobody will answer.
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
 
 impl Server {
     /// Opens the disk and the socket, and goes to work. Within a tokio runtime.
@@ -133,18 +160,21 @@ impl Server {
         };
         let clock = Clock(Instant::now());
         let (node, effects) = Node::start(clock.now(), setup, &disk)?;
-        let (calls, called) = channel(MOST_WAITING);
+        let (jobs, given) = channel(MOST_WAITING);
         let (done, to_do) = channel(MOST_WAITING);
-        let waiting = Waiting::default();
+        let waiting = Waiters::default();
         let thread = {
             let (transport, waiting) = (Arc::clone(&transport), Arc::clone(&waiting));
             std::thread::Builder::new()
                 .name("disk".to_string())
                 .spawn(move || carry_out(&file, &transport, &waiting, to_do))
-                .map_err(|source| TransportError::Socket { address: listen, source })?
+                .map_err(ServerError::Thread)?
         };
-        tokio::spawn(work(node, clock, effects, arrived, called, done, waiting));
-        Ok(Self { contact, calls, transport, thread: Some(thread) })
+        tokio::spawn(work(node, clock, effects, arrived, given, done, waiting));
+        if let Some(asked) = transport.questions() {
+            tokio::spawn(attempt::answer(asked, jobs.downgrade()));
+        }
+        Ok(Self { contact, jobs, transport, thread: Mutex::new(Some(thread)) })
     }
 
     /// Who it is, and where it listens.
@@ -158,10 +188,53 @@ impl Server {
     /// # Errors
     /// [`ServerError::Stopped`]
     pub async fn call(&self, operation: Operation, patience_ms: u64) -> Result<Reply, ServerError> {
+        call(&self.jobs, operation, patience_ms).await
+    }
+
+    /// Gives a record to its holders; ends with [`Event::Published`].
+    ///
+    /// # Errors
+    /// [`ServerError::Busy`], [`ServerError::Stopped`]
+    pub async fn publish(&self, record: OwnedRecord) -> Result<Event, ServerError> {
+        let (asker, answered) = oneshot::channel();
+        self.give(Job::Publish(record, asker)).await?;
+        Ok(answered.await.map_err(|_| ServerError::Stopped)??)
+    }
+
+    /// Looks for the records under a key; ends with [`Event::Value`] or [`Event::Absent`].
+    ///
+    /// # Errors
+    /// [`ServerError::Busy`], [`ServerError::Stopped`]
+    pub async fn find_value(&self, key: RecordKey) -> Result<Event, ServerError> {
+        let (asker, answered) = oneshot::channel();
+        self.give(Job::FindValue(key, asker)).await?;
+        Ok(answered.await.map_err(|_| ServerError::Stopped)??)
+    }
+
+    /// What the node says of itself at a moment between two steps.
+    ///
+    /// # Errors
+    /// [`ServerError::Stopped`]
+    pub async fn look<T: Send + 'static>(
+        &self,
+        at: impl FnOnce(Moment, &Node) -> T + Send + 'static,
+    ) -> Result<T, ServerError> {
         let (reply, answered) = oneshot::channel();
-        let called = Called { operation, patience_ms, reply };
-        self.calls.send(called).await.map_err(|_| ServerError::Stopped)?;
+        let job = Job::Look(Box::new(move |now, node| {
+            // Who has asked may have gone.
+            let _ = reply.send(at(now, node));
+        }));
+        self.give(job).await?;
         answered.await.map_err(|_| ServerError::Stopped)
+    }
+
+    /// Peers with a connection.
+    pub fn connected(&self) -> usize {
+        self.transport.connected()
+    }
+
+    async fn give(&self, job: Job) -> Result<(), ServerError> {
+        self.jobs.send(job).await.map_err(|_| ServerError::Stopped)
     }
 
     /// A new operation, with an id that no other has.
@@ -174,17 +247,46 @@ impl Server {
         Ok(Operation { id: OperationId(id), key: Key::from(key), call, bound: None })
     }
 
-    /// Ends all connections and closes the disk.
-    pub async fn stop(mut self) {
-        let (calls, _) = channel(1);
-        // The node's task ends with its callers, and the disk's thread with the node.
-        self.calls = calls;
+    /// Uses other credentials of the same node from now on; all connections begin anew.
+    ///
+    /// # Errors
+    /// [`TransportError::Credentials`]: then nothing has changed.
+    pub fn reload(&self, credentials: &Credentials) -> Result<(), TransportError> {
+        self.transport.reload(credentials)
+    }
+
+    /// Returns when it has stopped, also by itself: because its disk has failed.
+    pub async fn stopped(&self) {
+        self.jobs.closed().await;
+    }
+
+    /// Whether it has stopped.
+    pub fn has_stopped(&self) -> bool {
+        self.jobs.is_closed()
+    }
+
+    /// Ends all connections and closes the disk. Whoever still waits learns that it has stopped.
+    pub async fn stop(&self) {
+        // The disk's thread ends with the node's task. That one may have ended before.
+        let _ = self.give(Job::Stop).await;
         self.transport.close().await;
-        if let Some(thread) = self.thread.take() {
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
             // A panic there has been told by the thread itself.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
+}
+
+pub(crate) async fn call(
+    jobs: &Sender<Job>,
+    operation: Operation,
+    patience_ms: u64,
+) -> Result<Reply, ServerError> {
+    let (reply, answered) = oneshot::channel();
+    let job = Job::Call { operation, patience_ms, reply };
+    jobs.send(job).await.map_err(|_| ServerError::Stopped)?;
+    answered.await.map_err(|_| ServerError::Stopped)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -209,9 +311,9 @@ async fn work(
     clock: Clock,
     first: Effects,
     mut arrived: Receiver<Arrival>,
-    mut called: Receiver<Called>,
+    mut given: Receiver<Job>,
     done: Sender<Effects>,
-    waiting: Waiting,
+    waiting: Waiters,
 ) {
     let mut effects = first;
     loop {
@@ -224,21 +326,43 @@ async fn work(
                 Some(arrival) => effects = hear(&mut node, clock.now(), &arrival),
                 None => break,
             },
-            call = called.recv() => match call {
-                Some(Called { operation, patience_ms, reply }) => {
-                    lock(&waiting).insert(operation.id, reply);
-                    let now = clock.now();
-                    effects = node.step(now, Input::Call(operation, now.plus_ms(patience_ms)));
-                }
-                None => break,
+            job = given.recv() => match job {
+                Some(Job::Stop) | None => break,
+                Some(job) => effects = take_up(&mut node, clock.now(), job, &waiting),
             },
             () = tokio::time::sleep_until(clock.at(at)) => {
                 effects = node.step(clock.now(), Input::Timer(timer));
             }
         }
     }
-    // Whoever still waits learns that nobody will answer.
     lock(&waiting).clear();
+}
+
+fn take_up(node: &mut Node, now: Moment, job: Job, waiting: &Waiters) -> Effects {
+    let (begun, asker) = match job {
+        Job::Call { operation, patience_ms, reply } => {
+            lock(waiting).calls.entry(operation.id).or_default().push(reply);
+            return node.step(now, Input::Call(operation, now.plus_ms(patience_ms)));
+        }
+        Job::Look(look) => {
+            look(now, node);
+            return Effects::default();
+        }
+        Job::Stop => return Effects::default(),
+        Job::Publish(record, asker) => (node.publish(now, record), asker),
+        Job::FindValue(key, asker) => (node.find_value(now, key), asker),
+    };
+    match begun {
+        Ok((query, effects)) => {
+            lock(waiting).queries.insert(query, asker);
+            effects
+        }
+        Err(busy) => {
+            // Who has asked may have gone.
+            let _ = asker.send(Err(busy));
+            Effects::default()
+        }
+    }
 }
 
 fn hear(node: &mut Node, now: Moment, arrival: &Arrival) -> Effects {
@@ -263,7 +387,7 @@ fn hear(node: &mut Node, now: Moment, arrival: &Arrival) -> Effects {
 fn carry_out(
     file: &NodeDisk,
     transport: &Transport,
-    waiting: &Waiting,
+    waiting: &Waiters,
     mut to_do: Receiver<Effects>,
 ) {
     while let Some(first) = to_do.blocking_recv() {
@@ -283,7 +407,7 @@ fn carry_out(
     lock(waiting).clear();
 }
 
-fn release(transport: &Transport, waiting: &Waiting, effects: Effects) {
+fn release(transport: &Transport, waiting: &Waiters, effects: Effects) {
     for transmit in effects.send {
         let mut bytes = Vec::new();
         if let Err(cause) = transmit.message.borrow().encode(&mut bytes) {
@@ -300,13 +424,28 @@ fn release(transport: &Transport, waiting: &Waiting, effects: Effects) {
             Answer::Elsewhere(id, view) => (id, Reply::Elsewhere(view)),
             Answer::Dht(event) => {
                 debug!(?event, "of the DHT");
+                let query = query_of(&event);
+                if let Some(asker) = query.and_then(|query| lock(waiting).queries.remove(&query)) {
+                    // Who has asked may have gone.
+                    let _ = asker.send(Ok(event));
+                }
                 continue;
             }
         };
-        if let Some(caller) = lock(waiting).remove(&id) {
+        for caller in lock(waiting).calls.remove(&id).unwrap_or_default() {
             // A caller that has gone is no longer interested.
-            let _ = caller.send(reply);
+            let _ = caller.send(reply.clone());
         }
+    }
+}
+
+fn query_of(event: &Event) -> Option<QueryId> {
+    match event {
+        Event::Found { query, .. }
+        | Event::Value { query, .. }
+        | Event::Absent { query, .. }
+        | Event::Published { query, .. } => Some(*query),
+        _ => None,
     }
 }
 

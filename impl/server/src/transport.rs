@@ -17,6 +17,7 @@
 
 mod incoming;
 mod peers;
+mod questions;
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::peers::Peers;
+pub use self::questions::{Asked, Unanswered};
 use crate::authority::server_name;
 use crate::credentials::Credentials;
 use crate::error::Error;
@@ -107,6 +109,7 @@ pub enum TransportError {
 #[derive(Debug)]
 pub struct Transport {
     shared: Arc<Shared>,
+    asked: Mutex<Option<mpsc::Receiver<Asked>>>,
 }
 
 #[derive(Debug)]
@@ -118,6 +121,7 @@ pub(crate) struct Shared {
     outgoing: Mutex<Outgoing>,
     peers: Mutex<Peers>,
     arrivals: mpsc::Sender<Arrival>,
+    questions: mpsc::Sender<Asked>,
 }
 
 /// What an outgoing connection needs; replaced by [`Transport::reload`].
@@ -145,11 +149,23 @@ impl Transport {
             .map_err(failed)?;
         let (arrivals, arrived) = mpsc::channel(limits.arrivals);
         let (outgoing, peers) = (Mutex::new(outgoing), Mutex::new(Peers::default()));
-        let handle = Handle::current();
-        let shared =
-            Arc::new(Shared { runtime: handle, endpoint, limits, outgoing, peers, arrivals });
+        let (questions, asked) = mpsc::channel(limits.arrivals);
+        let shared = Arc::new(Shared {
+            runtime: Handle::current(),
+            endpoint,
+            limits,
+            outgoing,
+            peers,
+            arrivals,
+            questions,
+        });
         tokio::spawn(incoming::accept(Arc::clone(&shared)));
-        Ok((Self { shared }, arrived))
+        Ok((Self { shared, asked: Mutex::new(Some(asked)) }, arrived))
+    }
+
+    /// What peers ask; `None` for all but the first who wants to know.
+    pub fn questions(&self) -> Option<mpsc::Receiver<Asked>> {
+        lock(&self.asked).take()
     }
 
     /// The address that it listens on.
@@ -241,7 +257,7 @@ fn configs(
 ) -> Result<(ServerConfig, Outgoing), TransportError> {
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams_per_peer))
         .max_concurrent_uni_streams(VarInt::from_u32(limits.streams_per_peer))
         .receive_window(VarInt::from_u32(limits.bytes_per_peer))
         .max_idle_timeout(Some(VarInt::from_u32(limits.idle_ms).into()))

@@ -5,10 +5,12 @@
 //! * only `pool create` makes a data file or fills an empty one: a mistyped path is an error;
 //! * a data file is open for no longer than a command works on it, since only one process can.
 
+mod cluster;
 mod ids;
 mod live;
 mod pools;
 mod recovery;
+mod serve;
 mod shell;
 mod trace;
 
@@ -20,7 +22,9 @@ use std::time::{Duration, Instant};
 use cloakroom_pool::{Policy, Pool, Tag};
 use cloakroom_stores::{Durable, OpenError};
 
-use crate::args::{Cli, Command, DataArgs, PolicyArg, PoolCommand, TagArgs};
+use crate::args::{
+    Cli, ClusterCommand, Command, DataArgs, DevCommand, PolicyArg, PoolCommand, TagArgs,
+};
 use crate::directory::{self, Name};
 use crate::error::Error;
 
@@ -38,6 +42,10 @@ pub enum Done {
 /// Carries out a command.
 pub(crate) fn carry_out(cli: Cli) -> Result<Done, Error> {
     match cli.command {
+        Command::Serve(args) => serve::serve(&args),
+        Command::Cluster { command: ClusterCommand::Init(args) } => cluster::init(&args),
+        Command::Cert { command } => cluster::cert(&command),
+        Command::Dev { command: DevCommand::Cluster(args) } => cluster::dev_cluster(&args),
         Command::Pool { command: PoolCommand::Create(args) } => pools::create(&args),
         Command::Pool { command: PoolCommand::List(args) } => pools::list(&args),
         Command::Allocate(args) => ids::allocate(&args),

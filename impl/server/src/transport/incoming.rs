@@ -18,11 +18,12 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 use x509_parser::parse_x509_certificate;
 
+use super::questions::answer;
 use super::{Arrival, Close, Shared, lock};
 use crate::key::{id_of, key_in};
 
 /// A message that takes longer from its first byte is dropped.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes connections until the endpoint is closed.
 pub(crate) async fn accept(shared: Arc<Shared>) {
@@ -95,6 +96,16 @@ pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, proof: Pr
                 let (code, reason) = Close::Expired.frame();
                 connection.close(code, reason);
             }
+            streams = connection.accept_bi() => match streams {
+                Ok((send, receive)) => {
+                    let (shared, connection) = (Arc::clone(&shared), connection.clone());
+                    tokio::spawn(answer(shared, send, receive, proof.id, connection));
+                }
+                Err(error) => {
+                    debug!(peer = %proof.id, %address, %error, "is no longer connected");
+                    break;
+                }
+            },
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
                     tokio::spawn(read(Arc::clone(&shared), stream, proof.id, address));

@@ -76,7 +76,7 @@ impl Peers {
         }
     }
 
-    fn newest(&self, id: NodeId) -> Option<Connection> {
+    pub(crate) fn newest(&self, id: NodeId) -> Option<Connection> {
         self.peers.get(&id)?.connections.last().cloned()
     }
 
@@ -157,7 +157,7 @@ async fn write(connection: &Connection, message: &[u8]) -> Result<(), quinn::Wri
     Ok(())
 }
 
-async fn connect(
+pub(super) async fn connect(
     shared: &Arc<Shared>,
     to: NodeId,
     address: SocketAddr,
