@@ -164,6 +164,10 @@ async fn admit(State(app): State<App>, request: Request, next: Next) -> Response
         return Problem::new(Kind::HOST, "expected localhost or an address of loopback")
             .into_response();
     }
+    // Who asks whether it lives must not take it for dead because it has much to do.
+    if request.uri().path() == "/livez" {
+        return next.run(request).await;
+    }
     let Ok(_place) = app.0.places.try_acquire() else {
         app.0.metrics.shed();
         let detail = format!("{MOST_REQUESTS} requests are under way");
