@@ -83,6 +83,12 @@ const LAYERS: &[Layer] = &[
             "cloakroom-server",
             "cloakroom-wire",
         ],
+        may_in_tests: &["cloakroom-client"],
+    },
+    // Sends requests, and chooses among nodes as the DHT does.
+    Layer {
+        member: "cloakroom-client",
+        may: &["cloakroom-kademlia", "cloakroom-wire"],
         may_in_tests: &[],
     },
     // The command runs a pool on a store, or on the map in memory. It ships the oracle too: `replay`
@@ -92,6 +98,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         member: "cloakroom-cli",
         may: &[
+            "cloakroom-client",
             "cloakroom-kademlia",
             "cloakroom-node",
             "cloakroom-pool",

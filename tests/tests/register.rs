@@ -7,7 +7,7 @@ use cloakroom_tests::Repository;
 use cloakroom_tests::register::Register;
 
 /// Where a file that names a property must be a site of it.
-const UPHOLDING: [&str; 8] = [
+const UPHOLDING: [&str; 9] = [
     "impl/pool/src",
     "impl/register/src",
     "impl/shards/src",
@@ -16,6 +16,7 @@ const UPHOLDING: [&str; 8] = [
     "impl/node/src",
     "impl/server/src",
     "impl/rest/src",
+    "impl/client/src",
 ];
 
 fn register(repository: &Repository) -> Register {
