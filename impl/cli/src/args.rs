@@ -15,12 +15,14 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::replay::CrashRate;
 
 mod cluster;
+mod remote;
 mod serving;
 
 pub(crate) use cluster::{
     CertArgs, CertCommand, ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs,
     RevokeArgs,
 };
+pub(crate) use remote::{ChoiceArgs, DhtCommand, KvCommand, RemoteArgs, ServerArgs};
 pub(crate) use serving::{LogFormat, ServeArgs};
 
 const AFTER_HELP: &str = "\
@@ -51,6 +53,18 @@ pub struct Cli {
 pub enum Command {
     /// Serve pools, atomic keys and records over HTTP
     Serve(ServeArgs),
+    /// Atomic keys of servers
+    Kv {
+        /// What to do with a key.
+        #[command(subcommand)]
+        command: KvCommand,
+    },
+    /// Records of the DHT
+    Dht {
+        /// What to do with a record.
+        #[command(subcommand)]
+        command: DhtCommand,
+    },
     /// Make a cluster of several nodes
     Cluster {
         /// What to do with clusters.
@@ -138,6 +152,10 @@ pub struct DataArgs {
     #[arg(long, env = "CLOAKROOM_WAIT", hide_env_values = true, value_name = "SECONDS")]
     #[arg(default_value_t = 10)]
     pub wait: u16,
+
+    /// Or which servers have them.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
 }
 
 /// A pool's tree and policy.

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use cloakroom_client::ClientError;
 use cloakroom_pool::{AllocateError, FreeError, Id, MapError, ShapeError, TagError};
 use cloakroom_rest::ListenError;
 use cloakroom_server::{FolderError, ServerError};
@@ -138,6 +139,9 @@ pub enum Error {
     /// The node's.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The servers', or the user's: see there.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The user's, who chose the address, or the system's.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -157,10 +161,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a server has refused for this reason.
+    pub(crate) fn is_refusal(&self, kind: &str) -> bool {
+        matches!(self, Self::Client(error) if error.is_refusal(kind))
+    }
+
     /// The exit code: 2 for wrong input, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Sim(error) => error.exit_code(),
+            Self::Client(ClientError::Endpoint(_) | ClientError::Strategy { .. }) => 2,
+            // As for a data file.
+            Self::Client(ClientError::Refused { kind, .. })
+                if ["malformed", "no-such-pool", "no-such-id"].contains(&kind.as_str()) =>
+            {
+                2
+            }
             Self::NoSuchPool { .. }
             | Self::NoData { .. }
             | Self::Name(_)
@@ -183,6 +199,7 @@ impl Error {
             | Self::Allocate(_)
             | Self::NotDelivered { .. }
             | Self::Free(_)
+            | Self::Client(_)
             | Self::Folder(_)
             | Self::Server(_)
             | Self::Listen(_)

@@ -151,3 +151,31 @@ fn five_servers_take_each_request_at_any_of_them_until_they_are_stopped() {
     let mut cluster = cluster;
     assert_eq!(cluster.signal("-TERM").code(), Some(0));
 }
+
+#[test]
+fn pool_commands_keys_and_records_go_to_a_server_when_it_is_named() {
+    let desk = Desk::new();
+    let serving = Serving::start(&desk);
+    let at = |command: &str| format!("{command} --endpoint http://{}", serving.address);
+    desk.ok(&at("pool create ports --size 3 --policy spread"));
+    let pools = desk.json(&at("pool list"));
+    assert_eq!((&pools[0]["pool"], &pools[0]["policy"]), (&"ports".into(), &"spread".into()));
+    let id = desk.ok(&at("allocate ports --tag web-1"));
+    assert_eq!(desk.ok(&at("find ports --tag web-1")), id);
+    assert_eq!(desk.json(&at("usage ports"))["held"], 1);
+    desk.fails(&at(&format!("free ports {} --tag other", id.trim())), 1, "another tag");
+    desk.write("live.txt", "");
+    let recovered = desk.json(&at("recover ports --live live.txt --none-live"));
+    assert_eq!(recovered["freed"][0]["tag"], "web-1");
+    desk.ok(&at("check ports"));
+    desk.fails(&at("usage nowhere"), 2, "no such pool");
+    assert_eq!(desk.ok(&at("kv put-if-absent coat red")), "1\n");
+    assert_eq!(desk.ok(&at("kv cas coat 1 blue")), "2\n");
+    desk.fails(&at("kv cas coat 1 green"), 1, "does not hold");
+    assert_eq!(desk.ok(&at("kv get coat")), "blue");
+    desk.ok(&at("kv remove coat 2"));
+    desk.ok(&at("dht put cap green"));
+    assert_eq!(desk.ok(&at("dht get cap")), "green\n");
+    desk.fails("usage ports --endpoint nowhere", 2, "expected http://");
+    assert!(!desk.path("cloakroom.redb").exists(), "no data file was made");
+}

@@ -13,7 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cloakroom_pool::{
-    Allocate, AllocateFailure, Find, Free, FreeOutcome, Id, Interrupted, List, Recover, Tag,
+    Allocate, AllocateFailure, Find, Free, FreeOutcome, Id, Interrupted, List, MAX_SIZE, Recover,
+    Tag,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -109,6 +110,7 @@ pub(super) struct Recovered {
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Ids behind this one.
+    #[param(maximum = 281_474_976_710_656_u64)]
     after: Option<u64>,
     /// At most so many.
     #[param(minimum = 1, maximum = 10_000)]
@@ -283,6 +285,10 @@ pub(super) async fn list(
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<Allocations>, Problem> {
     let limit = limit(wanted.limit, MOST_LISTED)?;
+    if let Some(after) = wanted.after.filter(|after| *after > MAX_SIZE) {
+        let detail = format!("after: expected at most {MAX_SIZE}, got {after}");
+        return Err(Problem::new(Kind::MALFORMED, detail));
+    }
     let exactly = wanted.tag.as_deref().map(tag).transpose()?;
     let prefix = wanted.prefix.unwrap_or_default();
     let registers = app.registers(asked.until);

@@ -91,6 +91,7 @@ pub(super) struct Slots {
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
     /// Slots behind this one.
+    #[param(maximum = 65_535)]
     after: Option<u16>,
     /// At most so many.
     #[param(minimum = 1, maximum = 1024)]
@@ -102,6 +103,7 @@ pub(super) struct Page {
     get, path = "/v1/cluster", tag = "cluster",
     responses(
         (status = 200, body = Cluster),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ),
 )]

@@ -7,6 +7,7 @@
 //! | `records.rs` | records of the DHT |
 //! | `cluster.rs`, `health.rs` | who is there, and how it does |
 //! | `request.rs` | what is taken from a request, strictly |
+//! | `describe.rs` | the API's description |
 //! | `page.rs` | the status page |
 //!
 //! Invariants:
@@ -18,6 +19,7 @@
 
 mod allocations;
 mod cluster;
+mod describe;
 mod health;
 mod keys;
 mod page;
@@ -93,7 +95,7 @@ impl App {
     /// All paths.
     pub fn router(self) -> Router {
         let (router, api) = api().split_for_parts();
-        let description: Bytes = description(api).into();
+        let description: Bytes = describe::text(&api).into();
         let json = [("content-type", "application/json")];
         router
             .route("/openapi.json", get(move || async move { (json, description) }))
@@ -150,11 +152,7 @@ fn api() -> OpenApiRouter<App> {
 
 /// The API's description, as `/openapi.json` has it.
 pub fn openapi() -> String {
-    description(api().into_openapi())
-}
-
-fn description(api: utoipa::openapi::OpenApi) -> String {
-    api.to_pretty_json().expect("a description of texts and numbers is JSON") + "\n"
+    describe::text(&api().into_openapi())
 }
 
 /// REST-3: a request has a place, or is refused at once.

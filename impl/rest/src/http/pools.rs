@@ -218,6 +218,7 @@ fn refused(refusal: Refusal, name: &str) -> Problem {
     get, path = "/v1/pools/{pool}", tag = "pools", params(("pool" = String, Path)),
     responses(
         (status = 200, body = Pool),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ),
@@ -242,6 +243,7 @@ pub(super) async fn defined(registers: &Registers, name: &str) -> Result<Definit
     get, path = "/v1/pools/{pool}/usage", tag = "pools", params(("pool" = String, Path)),
     responses(
         (status = 200, body = Usage),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ),
@@ -269,6 +271,7 @@ pub(super) async fn usage(
     ),
     responses(
         (status = 200, body = Pool),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),

@@ -67,6 +67,7 @@ pub(super) struct Life {
     params(("key" = String, Path, min_length = 1)),
     responses(
         (status = 200, body = Records),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ),
