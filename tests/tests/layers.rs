@@ -72,13 +72,44 @@ const LAYERS: &[Layer] = &[
         ],
         may_in_tests: &[],
     },
+    // HTTP around a server: pools, keys and records for whoever can send requests.
+    Layer {
+        member: "cloakroom-rest",
+        may: &[
+            "cloakroom-kademlia",
+            "cloakroom-node",
+            "cloakroom-pool",
+            "cloakroom-register",
+            "cloakroom-server",
+            "cloakroom-wire",
+        ],
+        may_in_tests: &["cloakroom-client"],
+    },
+    // Sends requests, and chooses among nodes as the DHT does.
+    Layer {
+        member: "cloakroom-client",
+        may: &["cloakroom-kademlia", "cloakroom-wire"],
+        may_in_tests: &[],
+    },
     // The command runs a pool on a store, or on the map in memory. It ships the oracle too: `replay`
     // answers the user's question whether the pool did right, and its judge must not be the pool's
     // own code. And it ships the simulator: `sim` answers how a network would behave before it is
-    // built.
+    // built. `serve` puts a node together.
     Layer {
         member: "cloakroom-cli",
-        may: &["cloakroom-pool", "cloakroom-shards", "cloakroom-stores", "cloakroom-specs", "sim"],
+        may: &[
+            "cloakroom-client",
+            "cloakroom-kademlia",
+            "cloakroom-node",
+            "cloakroom-pool",
+            "cloakroom-register",
+            "cloakroom-rest",
+            "cloakroom-server",
+            "cloakroom-shards",
+            "cloakroom-specs",
+            "cloakroom-stores",
+            "sim",
+        ],
         may_in_tests: &[],
     },
     // Checks look at everything and nothing looks at them.

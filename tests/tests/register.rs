@@ -7,7 +7,7 @@ use cloakroom_tests::Repository;
 use cloakroom_tests::register::Register;
 
 /// Where a file that names a property must be a site of it.
-const UPHOLDING: [&str; 7] = [
+const UPHOLDING: [&str; 9] = [
     "impl/pool/src",
     "impl/register/src",
     "impl/shards/src",
@@ -15,6 +15,8 @@ const UPHOLDING: [&str; 7] = [
     "impl/kademlia/src",
     "impl/node/src",
     "impl/server/src",
+    "impl/rest/src",
+    "impl/client/src",
 ];
 
 fn register(repository: &Repository) -> Register {

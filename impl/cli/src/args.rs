@@ -14,6 +14,17 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::replay::CrashRate;
 
+mod cluster;
+mod remote;
+mod serving;
+
+pub(crate) use cluster::{
+    CertArgs, CertCommand, ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs,
+    RevokeArgs,
+};
+pub(crate) use remote::{ChoiceArgs, DhtCommand, KvCommand, RemoteArgs, ServerArgs};
+pub(crate) use serving::{LogFormat, ServeArgs};
+
 const AFTER_HELP: &str = "\
 Data goes to stdout, messages to stderr. Every flag is also read from the environment: \
 --some-name from CLOAKROOM_SOME_NAME.
@@ -40,6 +51,38 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Serve pools, atomic keys and records over HTTP
+    Serve(ServeArgs),
+    /// Atomic keys of servers
+    Kv {
+        /// What to do with a key.
+        #[command(subcommand)]
+        command: KvCommand,
+    },
+    /// Records of the DHT
+    Dht {
+        /// What to do with a record.
+        #[command(subcommand)]
+        command: DhtCommand,
+    },
+    /// Make a cluster of several nodes
+    Cluster {
+        /// What to do with clusters.
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
+    /// Issue, renew and revoke the certificates of nodes
+    Cert {
+        /// What to do with certificates.
+        #[command(subcommand)]
+        command: CertCommand,
+    },
+    /// Try things out on this machine
+    Dev {
+        /// What to try.
+        #[command(subcommand)]
+        command: DevCommand,
+    },
     /// Create and list pools
     Pool {
         /// What to do with pools.
@@ -109,6 +152,10 @@ pub struct DataArgs {
     #[arg(long, env = "CLOAKROOM_WAIT", hide_env_values = true, value_name = "SECONDS")]
     #[arg(default_value_t = 10)]
     pub wait: u16,
+
+    /// Or which servers have them.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
 }
 
 /// A pool's tree and policy.

@@ -6,7 +6,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use cloakroom_client::ClientError;
 use cloakroom_pool::{AllocateError, FreeError, Id, MapError, ShapeError, TagError};
+use cloakroom_rest::ListenError;
+use cloakroom_server::{FolderError, ServerError};
 use cloakroom_stores::OpenError;
 use thiserror::Error;
 
@@ -130,6 +133,23 @@ pub enum Error {
     /// The user's, or the operating system's.
     #[error(transparent)]
     Sim(#[from] sim::Error),
+    /// The folder's, or whoever's has written into it.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The node's.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The servers', or the user's: see there.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The user's, who chose the address, or the system's.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The user's.
+    #[error(
+        "log: expected a level such as info, or directives such as cloakroom_server=debug: {0}"
+    )]
+    Log(String),
     /// The operating system's, about the replay's temporary file or stdout.
     #[error("{what}: {cause}")]
     System {
@@ -141,10 +161,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a server has refused for this reason.
+    pub(crate) fn is_refusal(&self, kind: &str) -> bool {
+        matches!(self, Self::Client(error) if error.is_refusal(kind))
+    }
+
     /// The exit code: 2 for wrong input, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Sim(error) => error.exit_code(),
+            Self::Client(ClientError::Endpoint(_) | ClientError::Strategy { .. }) => 2,
+            // As for a data file.
+            Self::Client(ClientError::Refused { kind, .. })
+                if ["malformed", "no-such-pool", "no-such-id"].contains(&kind.as_str()) =>
+            {
+                2
+            }
             Self::NoSuchPool { .. }
             | Self::NoData { .. }
             | Self::Name(_)
@@ -155,6 +187,8 @@ impl Error {
             | Self::Live(_)
             | Self::Read { .. }
             | Self::WriteDirectory { .. }
+            | Self::Listen(ListenError::NotLoopback(_))
+            | Self::Log(_)
             | Self::Open(OpenError::Foreign { .. })
             | Self::Free(FreeError::OutOfRange { .. }) => 2,
             Self::PoolExists { .. }
@@ -165,6 +199,10 @@ impl Error {
             | Self::Allocate(_)
             | Self::NotDelivered { .. }
             | Self::Free(_)
+            | Self::Client(_)
+            | Self::Folder(_)
+            | Self::Server(_)
+            | Self::Listen(_)
             | Self::System { .. } => 1,
         }
     }

@@ -326,6 +326,16 @@ impl Records {
         self.held.get_mut(name)
     }
 
+    /// How many are held, shown or remembered.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// All replicas that live.
     pub fn replicas(&self, now: Moment) -> impl Iterator<Item = (&Name, &Held)> {
         self.held.iter().filter(move |(_, held)| held.replica && held.is_shown(now))

@@ -274,6 +274,11 @@ impl Node {
         &self.kademlia
     }
 
+    /// When another node was last heard; `None` if it never was since the start.
+    pub fn heard_at(&self, node: NodeId) -> Option<Moment> {
+        self.watch.heard_at(node)
+    }
+
     /// The newest view of a key's slot that was heard of.
     pub fn view_of(&self, key: &register::Key) -> View {
         self.view_in(self.slot_of(key))
@@ -384,7 +389,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn contact_of(&self, node: NodeId) -> Option<Contact> {
+    /// Where a node is, as far as is known here.
+    pub fn contact_of(&self, node: NodeId) -> Option<Contact> {
         let known = self.contacts.get(&node).copied();
         known.or_else(|| self.kademlia.table().entry(node).map(|entry| entry.contact))
     }

@@ -102,6 +102,11 @@ impl Watch {
         !self.is_gone(now, member.node) && lives.is_none_or(|life| *life == member.incarnation)
     }
 
+    /// When it was last heard.
+    pub(crate) fn heard_at(&self, node: NodeId) -> Option<Moment> {
+        self.heard.get(&node).map(|heard| heard.last)
+    }
+
     /// It is time to look around again.
     pub(crate) fn look(&mut self, now: Moment) {
         self.next = now.plus_ms(self.patience.ask_ms);

@@ -23,7 +23,7 @@ use cloakroom_wire::NodeId;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevocationReason, RevokedCertParams, SerialNumber,
+    RevocationReason, RevokedCertParams, SerialNumber, SigningKey,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -142,6 +142,15 @@ impl Authority {
         Ok(Issued { node, serial, pem })
     }
 
+    /// The authority's signature.
+    ///
+    /// # Errors
+    /// [`Error::Cryptography`], and those of reading its key.
+    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let key = Key::load(&self.folder.join("authority.key"))?;
+        key.pair.sign(bytes).when("sign")
+    }
+
     /// Revokes all certificates of a node; says how many. Nodes know of it when they have the new
     /// list.
     ///
@@ -164,6 +173,23 @@ impl Authority {
             self.write_revoked(revoked, number + 1)?;
         }
         Ok(added)
+    }
+
+    /// Puts the revocation list into each node's folder in a folder; says into how many.
+    ///
+    /// # Errors
+    /// [`Error::File`]
+    pub fn tell_revoked(&self, nodes: &Path) -> Result<usize, Error> {
+        let revoked = self.revoked()?;
+        let mut told = 0;
+        for entry in fs::read_dir(nodes).map_err(files::at(nodes))? {
+            let path = entry.map_err(files::at(nodes))?.path();
+            if path.join("node.key").is_file() {
+                files::replace(&path.join("revoked.pem"), revoked.as_bytes(), Readers::All)?;
+                told += 1;
+            }
+        }
+        Ok(told)
     }
 
     fn serials_of(&self, node: NodeId) -> Result<Vec<Vec<u8>>, Error> {
@@ -259,7 +285,7 @@ fn revocation(serial: &[u8], revocation_time: OffsetDateTime) -> RevokedCertPara
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         for digit in [byte >> 4, byte & 15] {
             text.push(char::from_digit(digit.into(), 16).expect("below 16"));

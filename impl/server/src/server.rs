@@ -10,7 +10,7 @@
 //!   way is answered as stopped, which for the caller is unknown;
 //! * every call gets one reply, or learns that the server has stopped.
 //!
-//! What it does not do: retry, choose another node, understand REST.
+//! What it does not do: retry; choose another node, which the node does; understand REST.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,14 +19,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use cloakroom_kademlia::{Judge, Moment, Parameters, Peer};
+use cloakroom_kademlia::{Busy, Event, Judge, Moment, Parameters, Peer, QueryId};
 use cloakroom_node::{
     Answer, Change, ChangeFault, Effects, Genesis, Input, Node, Patience, Roster, Setup, Zone,
 };
 use cloakroom_register::{
     Call, Key, Member, Operation, OperationId, Outcome, ReplicaError, Version, View, Waits,
 };
-use cloakroom_wire::{Address, Contact, Header, Message};
+use cloakroom_wire::{Address, Contact, Header, Message, OwnedRecord, RecordKey};
 use thiserror::Error;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
@@ -77,6 +77,12 @@ pub enum ServerError {
     /// The system has no entropy.
     #[error("the system gives no entropy")]
     Entropy,
+    /// The system's.
+    #[error("the system gives no thread for the disk: {0}")]
+    Thread(std::io::Error),
+    /// The caller's: too many queries of the DHT are under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// It was stopped, or its disk has failed: a call that was under way may have happened.
     #[error("the server has stopped")]
     Stopped,
@@ -110,28 +116,45 @@ pub struct Members {
 #[derive(Debug)]
 pub struct Server {
     contact: Contact,
-    asks: Sender<Asked>,
+    jobs: Sender<Job>,
     transport: Arc<Transport>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
-/// What the node's task is asked.
-#[derive(Debug)]
-enum Asked {
-    Call(Operation, u64, oneshot::Sender<Reply>),
-    Change(OperationId, Change, u64, oneshot::Sender<Result<Version, ChangeFault>>),
+/// Something for the task that has the node.
+enum Job {
+    Call { operation: Operation, patience_ms: u64, reply: oneshot::Sender<Reply> },
+    Change { id: OperationId, change: Change, patience_ms: u64, reply: Changer },
     Meet(Vec<Contact>),
-    Members(oneshot::Sender<Members>),
+    Publish(OwnedRecord, Asker),
+    FindValue(RecordKey, Asker),
+    Look(Box<dyn FnOnce(Moment, &Node) + Send>),
+    Stop,
 }
 
-/// Who waits for an answer.
-#[derive(Debug)]
-enum Waiter {
-    Call(oneshot::Sender<Reply>),
-    Change(oneshot::Sender<Result<Version, ChangeFault>>),
+/// Who changes the list of members.
+type Changer = oneshot::Sender<Result<Version, ChangeFault>>;
+
+/// Who began a query of the DHT.
+type Asker = oneshot::Sender<Result<Event, Busy>>;
+
+/// Who is to be told what.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Several callers of one operation are told the same.
+    calls: HashMap<OperationId, Vec<oneshot::Sender<Reply>>>,
+    changes: HashMap<OperationId, Changer>,
+    queries: HashMap<QueryId, Asker>,
 }
 
-type Waiting = Arc<Mutex<HashMap<OperationId, Waiter>>>;
+type Waiters = Arc<Mutex<Waiting>>;
+
+impl Waiting {
+    /// Whoever still waits learns that nobody will answer.
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
 
 impl Server {
     /// Opens the disk and the socket, and goes to work. Within a tokio runtime.
@@ -161,18 +184,18 @@ impl Server {
         };
         let clock = Clock(Instant::now());
         let (node, effects) = Node::start(clock.now(), setup, &disk)?;
-        let (asks, asked) = channel(MOST_WAITING);
+        let (jobs, given) = channel(MOST_WAITING);
         let (done, to_do) = channel(MOST_WAITING);
-        let waiting = Waiting::default();
+        let waiting = Waiters::default();
         let thread = {
             let (transport, waiting) = (Arc::clone(&transport), Arc::clone(&waiting));
             std::thread::Builder::new()
                 .name("disk".to_string())
                 .spawn(move || carry_out(&file, &transport, &waiting, to_do))
-                .map_err(|source| TransportError::Socket { address: listen, source })?
+                .map_err(ServerError::Thread)?
         };
-        tokio::spawn(work(node, clock, effects, arrived, asked, done, waiting));
-        Ok(Self { contact, asks, transport, thread: Some(thread) })
+        tokio::spawn(work(node, clock, effects, arrived, given, done, waiting));
+        Ok(Self { contact, jobs, transport, thread: Mutex::new(Some(thread)) })
     }
 
     /// Who it is, and where it listens.
@@ -187,8 +210,44 @@ impl Server {
     /// [`ServerError::Stopped`]
     pub async fn call(&self, operation: Operation, patience_ms: u64) -> Result<Reply, ServerError> {
         let (reply, answered) = oneshot::channel();
-        let asked = Asked::Call(operation, patience_ms, reply);
-        self.asks.send(asked).await.map_err(|_| ServerError::Stopped)?;
+        self.give(Job::Call { operation, patience_ms, reply }).await?;
+        answered.await.map_err(|_| ServerError::Stopped)
+    }
+
+    /// Gives a record to its holders; ends with [`Event::Published`].
+    ///
+    /// # Errors
+    /// [`ServerError::Busy`], [`ServerError::Stopped`]
+    pub async fn publish(&self, record: OwnedRecord) -> Result<Event, ServerError> {
+        let (asker, answered) = oneshot::channel();
+        self.give(Job::Publish(record, asker)).await?;
+        Ok(answered.await.map_err(|_| ServerError::Stopped)??)
+    }
+
+    /// Looks for the records under a key; ends with [`Event::Value`] or [`Event::Absent`].
+    ///
+    /// # Errors
+    /// [`ServerError::Busy`], [`ServerError::Stopped`]
+    pub async fn find_value(&self, key: RecordKey) -> Result<Event, ServerError> {
+        let (asker, answered) = oneshot::channel();
+        self.give(Job::FindValue(key, asker)).await?;
+        Ok(answered.await.map_err(|_| ServerError::Stopped)??)
+    }
+
+    /// What the node says of itself at a moment between two steps.
+    ///
+    /// # Errors
+    /// [`ServerError::Stopped`]
+    pub async fn look<T: Send + 'static>(
+        &self,
+        at: impl FnOnce(Moment, &Node) -> T + Send + 'static,
+    ) -> Result<T, ServerError> {
+        let (reply, answered) = oneshot::channel();
+        let job = Job::Look(Box::new(move |now, node| {
+            // Who has asked may have gone.
+            let _ = reply.send(at(now, node));
+        }));
+        self.give(job).await?;
         answered.await.map_err(|_| ServerError::Stopped)
     }
 
@@ -203,8 +262,7 @@ impl Server {
     ) -> Result<Result<Version, ChangeFault>, ServerError> {
         let id = Self::operation(b"", Call::Get)?.id;
         let (reply, answered) = oneshot::channel();
-        let asked = Asked::Change(id, change, patience_ms, reply);
-        self.asks.send(asked).await.map_err(|_| ServerError::Stopped)?;
+        self.give(Job::Change { id, change, patience_ms, reply }).await?;
         answered.await.map_err(|_| ServerError::Stopped)
     }
 
@@ -219,7 +277,7 @@ impl Server {
         others: Vec<Contact>,
         patience_ms: u64,
     ) -> Result<Result<Version, ChangeFault>, ServerError> {
-        self.asks.send(Asked::Meet(others)).await.map_err(|_| ServerError::Stopped)?;
+        self.give(Job::Meet(others)).await?;
         let member = self.members().await?.me;
         self.change(Change::Join { member, contact: self.contact, zone }, patience_ms).await
     }
@@ -229,9 +287,21 @@ impl Server {
     /// # Errors
     /// [`ServerError::Stopped`]
     pub async fn members(&self) -> Result<Members, ServerError> {
-        let (reply, answered) = oneshot::channel();
-        self.asks.send(Asked::Members(reply)).await.map_err(|_| ServerError::Stopped)?;
-        answered.await.map_err(|_| ServerError::Stopped)
+        let look = |_, node: &Node| {
+            let (me, is_drained) = (node.me(), node.is_drained());
+            let (roster, version) = node.roster();
+            Members { me, roster: roster.clone(), version, is_drained }
+        };
+        self.look(look).await
+    }
+
+    /// Peers with a connection.
+    pub fn connected(&self) -> usize {
+        self.transport.connected()
+    }
+
+    async fn give(&self, job: Job) -> Result<(), ServerError> {
+        self.jobs.send(job).await.map_err(|_| ServerError::Stopped)
     }
 
     /// A new operation, with an id that no other has.
@@ -244,13 +314,31 @@ impl Server {
         Ok(Operation { id: OperationId(id), key: Key::from(key), call, bound: None })
     }
 
-    /// Ends all connections and closes the disk.
-    pub async fn stop(mut self) {
-        let (asks, _) = channel(1);
-        // The node's task ends with its callers, and the disk's thread with the node.
-        self.asks = asks;
+    /// Uses other credentials of the same node from now on; all connections begin anew.
+    ///
+    /// # Errors
+    /// [`TransportError::Credentials`]: then nothing has changed.
+    pub fn reload(&self, credentials: &Credentials) -> Result<(), TransportError> {
+        self.transport.reload(credentials)
+    }
+
+    /// Returns when it has stopped, also by itself: because its disk has failed.
+    pub async fn stopped(&self) {
+        self.jobs.closed().await;
+    }
+
+    /// Whether it has stopped.
+    pub fn has_stopped(&self) -> bool {
+        self.jobs.is_closed()
+    }
+
+    /// Ends all connections and closes the disk. Whoever still waits learns that it has stopped.
+    pub async fn stop(&self) {
+        // The disk's thread ends with the node's task. That one may have ended before.
+        let _ = self.give(Job::Stop).await;
         self.transport.close().await;
-        if let Some(thread) = self.thread.take() {
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
             // A panic there has been told by the thread itself.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
@@ -279,9 +367,9 @@ async fn work(
     clock: Clock,
     first: Effects,
     mut arrived: Receiver<Arrival>,
-    mut asked: Receiver<Asked>,
+    mut given: Receiver<Job>,
     done: Sender<Effects>,
-    waiting: Waiting,
+    waiting: Waiters,
 ) {
     let mut effects = first;
     loop {
@@ -294,36 +382,45 @@ async fn work(
                 Some(arrival) => effects = hear(&mut node, clock.now(), &arrival),
                 None => break,
             },
-            asked = asked.recv() => match asked {
-                Some(asked) => effects = ask(&mut node, clock.now(), asked, &waiting),
-                None => break,
+            job = given.recv() => match job {
+                Some(Job::Stop) | None => break,
+                Some(job) => effects = take_up(&mut node, clock.now(), job, &waiting),
             },
             () = tokio::time::sleep_until(clock.at(at)) => {
                 effects = node.step(clock.now(), Input::Timer(timer));
             }
         }
     }
-    // Whoever still waits learns that nobody will answer.
     lock(&waiting).clear();
 }
 
-/// Whoever runs this server asks the node for something.
-fn ask(node: &mut Node, now: Moment, asked: Asked, waiting: &Waiting) -> Effects {
-    match asked {
-        Asked::Call(operation, patience_ms, reply) => {
-            lock(waiting).insert(operation.id, Waiter::Call(reply));
-            node.step(now, Input::Call(operation, now.plus_ms(patience_ms)))
+fn take_up(node: &mut Node, now: Moment, job: Job, waiting: &Waiters) -> Effects {
+    let (begun, asker) = match job {
+        Job::Call { operation, patience_ms, reply } => {
+            lock(waiting).calls.entry(operation.id).or_default().push(reply);
+            return node.step(now, Input::Call(operation, now.plus_ms(patience_ms)));
         }
-        Asked::Change(id, change, patience_ms, reply) => {
-            lock(waiting).insert(id, Waiter::Change(reply));
-            node.step(now, Input::Change(id, change, now.plus_ms(patience_ms)))
+        Job::Change { id, change, patience_ms, reply } => {
+            lock(waiting).changes.insert(id, reply);
+            return node.step(now, Input::Change(id, change, now.plus_ms(patience_ms)));
         }
-        Asked::Meet(others) => node.step(now, Input::Meet(others)),
-        Asked::Members(reply) => {
-            let (me, is_drained) = (node.me(), node.is_drained());
-            let (roster, version) = node.roster();
-            // Who has gone is no longer interested.
-            let _ = reply.send(Members { me, roster: roster.clone(), version, is_drained });
+        Job::Meet(others) => return node.step(now, Input::Meet(others)),
+        Job::Look(look) => {
+            look(now, node);
+            return Effects::default();
+        }
+        Job::Stop => return Effects::default(),
+        Job::Publish(record, asker) => (node.publish(now, record), asker),
+        Job::FindValue(key, asker) => (node.find_value(now, key), asker),
+    };
+    match begun {
+        Ok((query, effects)) => {
+            lock(waiting).queries.insert(query, asker);
+            effects
+        }
+        Err(busy) => {
+            // Who has asked may have gone.
+            let _ = asker.send(Err(busy));
             Effects::default()
         }
     }
@@ -351,7 +448,7 @@ fn hear(node: &mut Node, now: Moment, arrival: &Arrival) -> Effects {
 fn carry_out(
     file: &NodeDisk,
     transport: &Transport,
-    waiting: &Waiting,
+    waiting: &Waiters,
     mut to_do: Receiver<Effects>,
 ) {
     while let Some(first) = to_do.blocking_recv() {
@@ -371,7 +468,7 @@ fn carry_out(
     lock(waiting).clear();
 }
 
-fn release(transport: &Transport, waiting: &Waiting, effects: Effects) {
+fn release(transport: &Transport, waiting: &Waiters, effects: Effects) {
     for transmit in effects.send {
         let mut bytes = Vec::new();
         if let Err(cause) = transmit.message.borrow().encode(&mut bytes) {
@@ -388,7 +485,7 @@ fn release(transport: &Transport, waiting: &Waiting, effects: Effects) {
             Answer::Elsewhere(id, view) => (id, Reply::Elsewhere(view)),
             Answer::Lost(id) => (id, Reply::Lost),
             Answer::Changed(id, result) => {
-                if let Some(Waiter::Change(caller)) = lock(waiting).remove(&id) {
+                if let Some(caller) = lock(waiting).changes.remove(&id) {
                     // A caller that has gone is no longer interested.
                     let _ = caller.send(result);
                 }
@@ -396,12 +493,28 @@ fn release(transport: &Transport, waiting: &Waiting, effects: Effects) {
             }
             Answer::Dht(event) => {
                 debug!(?event, "of the DHT");
+                let query = query_of(&event);
+                if let Some(asker) = query.and_then(|query| lock(waiting).queries.remove(&query)) {
+                    // Who has asked may have gone.
+                    let _ = asker.send(Ok(event));
+                }
                 continue;
             }
         };
-        if let Some(Waiter::Call(caller)) = lock(waiting).remove(&id) {
-            let _ = caller.send(reply);
+        for caller in lock(waiting).calls.remove(&id).unwrap_or_default() {
+            // A caller that has gone is no longer interested.
+            let _ = caller.send(reply.clone());
         }
+    }
+}
+
+fn query_of(event: &Event) -> Option<QueryId> {
+    match event {
+        Event::Found { query, .. }
+        | Event::Value { query, .. }
+        | Event::Absent { query, .. }
+        | Event::Published { query, .. } => Some(*query),
+        _ => None,
     }
 }
 

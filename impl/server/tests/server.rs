@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use cloakroom_kademlia::Parameters;
 use cloakroom_node::{Founder, Genesis, Patience, Zone};
-use cloakroom_register::{Call, Expected, Incarnation, Operation, Outcome, Value, Version, Waits};
+use cloakroom_register::{
+    Attempts, Call, Expected, Incarnation, Operation, Outcome, Value, Version, Waits,
+};
 use cloakroom_server::{
-    Authority, Credentials, DiskError, Limits, NodeDisk, Reply, Server, ServerConfig, ServerError,
-    TransportError,
+    Attempt, Authority, Credentials, DiskError, Limits, NodeDisk, Reply, Server, ServerConfig,
+    ServerError, TransportError,
 };
 use cloakroom_wire::{Address, Contact, NodeId};
 use tempfile::TempDir;
@@ -204,6 +206,51 @@ async fn a_disk_that_was_lost_is_no_member_any_more() {
         panic!("it answers for what it has lost: {reply:?}")
     };
     assert_eq!(view.members()[0].incarnation, Incarnation(0));
+}
+
+impl Cluster {
+    /// A call at one server, whoever runs it.
+    async fn anywhere(&self, number: usize, key: &str, call: Call) -> Outcome {
+        let server = self.servers[number].as_ref().unwrap();
+        let Operation { id, key, call, .. } = Server::operation(key.as_bytes(), call).unwrap();
+        let mut attempts = Attempts::new(id, key, call, 20);
+        loop {
+            match server.attempt(attempts.operation(), 3000).await {
+                Attempt::Ended(outcome) => {
+                    if let Some(ended) = attempts.ended(outcome) {
+                        return ended.unwrap();
+                    }
+                }
+                Attempt::Lost => panic!("lost, and nobody has gone: {:?}", attempts.operation()),
+            }
+        }
+    }
+}
+
+fn put(text: &str) -> Call {
+    Call::CompareAndSet { expected: Expected::Absent, new: Some(Value::from(text.as_bytes())) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_of_five_servers_takes_any_call_also_while_one_is_away() {
+    let mut cluster = Cluster::new(5);
+    for number in 0..5 {
+        cluster.start(number).await;
+    }
+    for number in 0..20 {
+        let key = format!("key {number}");
+        assert!(matches!(cluster.anywhere(number % 5, &key, put("coat")).await, Outcome::Set(_)));
+        let again = cluster.anywhere((number + 1) % 5, &key, put("hat")).await;
+        assert!(matches!(again, Outcome::Mismatch(Some(_))), "{again:?}");
+    }
+    cluster.stop(4).await;
+    for number in 0..20 {
+        let key = format!("key {number}");
+        let Outcome::Got(Some(held)) = cluster.anywhere(number % 4, &key, Call::Get).await else {
+            panic!("{key} is gone")
+        };
+        assert_eq!(held.value, Value::from(&b"coat"[..]));
+    }
 }
 
 #[test]

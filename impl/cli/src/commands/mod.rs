@@ -5,10 +5,14 @@
 //! * only `pool create` makes a data file or fills an empty one: a mistyped path is an error;
 //! * a data file is open for no longer than a command works on it, since only one process can.
 
+mod cluster;
 mod ids;
+mod kv;
 mod live;
+mod place;
 mod pools;
 mod recovery;
+mod serve;
 mod shell;
 mod trace;
 
@@ -20,7 +24,10 @@ use std::time::{Duration, Instant};
 use cloakroom_pool::{Policy, Pool, Tag};
 use cloakroom_stores::{Durable, OpenError};
 
-use crate::args::{Cli, Command, DataArgs, PolicyArg, PoolCommand, TagArgs};
+use self::place::{Place, Remote};
+use crate::args::{
+    Cli, ClusterCommand, Command, DataArgs, DevCommand, PolicyArg, PoolCommand, TagArgs,
+};
 use crate::directory::{self, Name};
 use crate::error::Error;
 
@@ -38,6 +45,12 @@ pub enum Done {
 /// Carries out a command.
 pub(crate) fn carry_out(cli: Cli) -> Result<Done, Error> {
     match cli.command {
+        Command::Serve(args) => serve::serve(&args),
+        Command::Kv { command } => kv::kv(&command),
+        Command::Dht { command } => kv::dht(&command),
+        Command::Cluster { command: ClusterCommand::Init(args) } => cluster::init(&args),
+        Command::Cert { command } => cluster::cert(&command),
+        Command::Dev { command: DevCommand::Cluster(args) } => cluster::dev_cluster(&args),
         Command::Pool { command: PoolCommand::Create(args) } => pools::create(&args),
         Command::Pool { command: PoolCommand::List(args) } => pools::list(&args),
         Command::Allocate(args) => ids::allocate(&args),
@@ -87,11 +100,14 @@ fn await_file(
 }
 
 /// Opens the pool of this name.
-fn open_pool(name: &str, data: &DataArgs) -> Result<Pool<Durable>, Error> {
+fn open_pool(name: &str, data: &DataArgs) -> Result<Place, Error> {
+    if let Some(remote) = Remote::of(&data.remote)? {
+        return Ok(Place::Servers(remote, name.to_owned()));
+    }
     let name = Name::new(name)?;
     let map = open_existing(data)?;
     if let Some(definition) = directory::look_up(&map, &name)? {
-        return Ok(Pool::new(map, definition.tree, definition.policy));
+        return Ok(Place::File(Pool::new(map, definition.tree, definition.policy)));
     }
     let pools = directory::listed(map.scan(directory::PREFIX)?)?;
     let pools = pools.into_iter().map(|(name, _)| name.as_str().to_owned()).collect();

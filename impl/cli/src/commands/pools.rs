@@ -5,8 +5,9 @@ use std::fmt::Write;
 use cloakroom_pool::Shape;
 use serde::Serialize;
 
+use super::place::Remote;
 use super::{Done, open_existing, open_or_create, policy, policy_name};
-use crate::args::{CreateArgs, Format, PoolListArgs};
+use crate::args::{CreateArgs, Format, PolicyArg, PoolListArgs, ShapeArgs};
 use crate::directory::{self, Definition, Name};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
@@ -23,6 +24,21 @@ struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// A pool of a server.
+    fn of(pool: &'a cloakroom_client::Pool) -> Self {
+        Self {
+            pool: &pool.pool,
+            number: pool.number,
+            size: pool.size,
+            fanout: pool.fanout,
+            block: pool.block,
+            policy: match pool.policy {
+                cloakroom_client::Policy::LowestFirst => "lowest-first",
+                cloakroom_client::Policy::Spread => "spread",
+            },
+        }
+    }
+
     fn new(name: &'a Name, definition: &Definition) -> Self {
         let tree = &definition.tree;
         Self {
@@ -37,6 +53,23 @@ impl<'a> Record<'a> {
 }
 
 pub(super) fn create(args: &CreateArgs) -> Result<Done, Error> {
+    if let Some(remote) = Remote::of(&args.data.remote)? {
+        let policy = match args.shape.policy {
+            PolicyArg::LowestFirst => cloakroom_client::Policy::LowestFirst,
+            PolicyArg::Spread => cloakroom_client::Policy::Spread,
+        };
+        let ShapeArgs { size, fanout, block, .. } = args.shape;
+        let pool = remote.wait(async |client| {
+            client.create_pool_shaped(&args.name, size, fanout, block, policy).await
+        })?;
+        match args.output.output {
+            Format::Json => print_json(&Record::of(&pool))?,
+            Format::Table => {
+                say(format_args!("pool {} has the ids 0 to {}", pool.pool, pool.size - 1));
+            }
+        }
+        return Ok(Done::Yes);
+    }
     let name = Name::new(&args.name)?;
     let shape = Shape::new(args.shape.fanout, args.shape.block)?;
     // Before the file is made.
@@ -55,12 +88,20 @@ pub(super) fn create(args: &CreateArgs) -> Result<Done, Error> {
 }
 
 pub(super) fn list(args: &PoolListArgs) -> Result<Done, Error> {
+    if let Some(remote) = Remote::of(&args.data.remote)? {
+        let pools = remote.wait(async |client| client.pools().await)?;
+        return show(args, &pools.iter().map(Record::of).collect::<Vec<_>>());
+    }
     let map = open_existing(&args.data)?;
     let pools = directory::listed(map.scan(directory::PREFIX)?)?;
     let records: Vec<_> = pools.iter().map(|(name, pool)| Record::new(name, pool)).collect();
+    show(args, &records)
+}
+
+fn show(args: &PoolListArgs, records: &[Record<'_>]) -> Result<Done, Error> {
     match args.output.output {
         Format::Json => print_json(&records)?,
-        Format::Table => print(table(&records).as_bytes())?,
+        Format::Table => print(table(records).as_bytes())?,
     }
     Ok(Done::Yes)
 }

@@ -5,4 +5,5 @@ mod demo_trace;
 mod pools;
 mod recovery;
 mod replay;
+mod serving;
 mod shell;

@@ -1,0 +1,164 @@
+//! The arguments of `cluster`, `cert` and `dev`.
+//!
+//! Invariants: those of the file above.
+//!
+//! What it does not do: make anything.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Subcommand, ValueHint};
+
+/// The commands about clusters.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Make the authority, the genesis and the nodes' folders of a new cluster
+    Init(InitArgs),
+}
+
+/// The commands about certificates.
+#[derive(Debug, Subcommand)]
+pub enum CertCommand {
+    /// Make the folder of one more node, with a key and certificate of its own
+    Issue(CertArgs),
+    /// Give a node a new certificate for the key that it has
+    Renew(CertArgs),
+    /// Revoke all certificates of a node
+    Revoke(RevokeArgs),
+}
+
+/// The commands for trying things out.
+#[derive(Debug, Subcommand)]
+pub enum DevCommand {
+    /// Run a cluster of server processes on this machine, until Ctrl-C
+    Cluster(DevClusterArgs),
+}
+
+/// A founder: `NAME=ADDRESS`, or `NAME=ADDRESS,ZONE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FounderArg {
+    /// What its folder is called.
+    pub name: String,
+    /// Where the others reach it.
+    pub address: SocketAddr,
+    /// What it fails together with.
+    pub zone: String,
+}
+
+impl FromStr for FounderArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected NAME=ADDRESS or NAME=ADDRESS,ZONE, such as a=10.0.0.1:7420,rack-1";
+        let (name, rest) = text.split_once('=').ok_or_else(wrong)?;
+        let (address, zone) = rest.split_once(',').unwrap_or((rest, name));
+        let address = address.parse().map_err(|_| wrong())?;
+        if !is_folder_name(name) || zone.is_empty() {
+            return Err(wrong().to_owned());
+        }
+        Ok(Self { name: name.to_owned(), address, zone: zone.to_owned() })
+    }
+}
+
+/// A name that stays in the folder in which it is meant to be, and is not the authority's.
+fn is_folder_name(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    !name.is_empty() && name != "authority" && name.bytes().all(letter)
+}
+
+fn folder_name(text: &str) -> Result<String, String> {
+    if is_folder_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected letters, digits, '_' and '-', and not authority".to_owned())
+}
+
+/// `cluster init`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Makes FOLDER/authority, which stays with you, and FOLDER/NAME for each node, which goes to its \
+machine. Whoever has the authority's folder can make members; members are trusted to crash at worst.
+
+Example:
+  cloakroom cluster init ./coats a=10.0.0.1:7420 b=10.0.0.2:7420 c=10.0.0.3:7420
+  cloakroom serve --folder ./coats/a")]
+pub struct InitArgs {
+    /// The folder to make
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The first members: NAME=ADDRESS or NAME=ADDRESS,ZONE
+    #[arg(required = true, value_name = "NODE")]
+    pub nodes: Vec<FounderArg>,
+    /// Parts of the key space, a power of two
+    #[arg(long, env = "CLOAKROOM_SLOTS", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = cloakroom_server::DEFAULT_SLOTS)]
+    pub slots: u32,
+    /// Members of each slot
+    #[arg(long, env = "CLOAKROOM_REPLICAS", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = 3)]
+    pub replicas: u8,
+    /// How long the nodes' certificates are valid.
+    #[command(flatten)]
+    pub validity: ValidityArgs,
+}
+
+/// How long certificates are valid.
+#[derive(Clone, Debug, Args)]
+pub struct ValidityArgs {
+    /// How long a certificate is valid
+    #[arg(long, env = "CLOAKROOM_VALID_DAYS", hide_env_values = true, value_name = "DAYS")]
+    #[arg(default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub valid_days: u16,
+}
+
+/// `cert issue` and `cert renew`.
+#[derive(Debug, Args)]
+pub struct CertArgs {
+    /// The cluster's folder, with its authority
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The node's name: its folder in there
+    #[arg(value_parser = folder_name)]
+    pub name: String,
+    /// How long it is valid.
+    #[command(flatten)]
+    pub validity: ValidityArgs,
+}
+
+/// `cert revoke`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The new list goes into every node's folder beside the authority. Bring it to the machines, and send \
+SIGHUP to their servers: they end all connections, and the node comes in no more.")]
+pub struct RevokeArgs {
+    /// The cluster's folder, with its authority
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The node's name: its folder in there
+    #[arg(value_parser = folder_name)]
+    pub name: String,
+}
+
+/// `dev cluster`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Makes the cluster in --folder if there is nothing; a later call goes on with what it left. Any node \
+takes any request.
+
+Example:
+  cloakroom dev cluster --nodes 5")]
+pub struct DevClusterArgs {
+    /// How many servers, if the cluster is new
+    #[arg(long, env = "CLOAKROOM_NODES", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub nodes: u16,
+    /// The cluster's folder; made if there is nothing
+    #[arg(long, env = "CLOAKROOM_FOLDER", hide_env_values = true, value_name = "PATH")]
+    #[arg(default_value = "./cloakroom-dev", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The first server's port for HTTP; the others have the ones after it; 0 is any that are free
+    #[arg(long, env = "CLOAKROOM_FIRST_PORT", hide_env_values = true, value_name = "PORT")]
+    #[arg(default_value_t = 8420)]
+    pub first_port: u16,
+}

@@ -1,0 +1,119 @@
+//! The arguments of commands that ask a server: which ones, how, and what.
+//!
+//! Invariants: those of the file above.
+//!
+//! What it does not do: connect.
+
+use clap::{Args, Subcommand};
+
+use super::OutputArgs;
+
+/// Which servers to ask, if any.
+#[derive(Clone, Debug, Args)]
+pub struct RemoteArgs {
+    /// Ask these servers instead of a data file, such as http://127.0.0.1:8420; several with commas
+    #[arg(long, env = "CLOAKROOM_ENDPOINT", hide_env_values = true, value_name = "URL")]
+    #[arg(value_delimiter = ',')]
+    pub endpoint: Vec<String>,
+    /// How to choose among them.
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
+}
+
+/// How to choose among servers, and how long to try.
+#[derive(Clone, Debug, Args)]
+pub struct ChoiceArgs {
+    /// Which server to ask: round-robin, random, weighted, least-outstanding, lowest-latency, two-choices, closest, same-zone
+    #[arg(long, env = "CLOAKROOM_STRATEGY", hide_env_values = true, value_name = "NAME")]
+    #[arg(default_value = "two-choices")]
+    pub strategy: String,
+    /// How long to try
+    #[arg(long, env = "CLOAKROOM_DEADLINE_MS", hide_env_values = true, value_name = "MS")]
+    #[arg(default_value_t = 10_000)]
+    pub deadline_ms: u64,
+}
+
+/// Servers that must be asked: what they have is in no data file.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// The servers; several with commas
+    #[arg(long, env = "CLOAKROOM_ENDPOINT", hide_env_values = true, value_name = "URL")]
+    #[arg(value_delimiter = ',', default_value = "http://127.0.0.1:8420")]
+    pub endpoint: Vec<String>,
+    /// How to choose among them.
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The commands about atomic keys.
+#[derive(Debug, Subcommand)]
+pub enum KvCommand {
+    /// Print what a key holds
+    Get(KeyArgs),
+    /// Give a key its first value
+    PutIfAbsent(PutArgs),
+    /// Replace the value of a key that has this version
+    Cas(CasArgs),
+    /// Remove a key that has this version
+    Remove(RemoveArgs),
+}
+
+/// The commands about records of the DHT.
+#[derive(Debug, Subcommand)]
+pub enum DhtCommand {
+    /// Give a record to its holders
+    Put(PutArgs),
+    /// Print the records under a key
+    Get(KeyArgs),
+}
+
+/// A key.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// The key
+    pub key: String,
+    /// Where.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// A key and a value.
+#[derive(Debug, Args)]
+pub struct PutArgs {
+    /// The key
+    pub key: String,
+    /// The value
+    pub value: String,
+    /// Where.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `kv cas`.
+#[derive(Debug, Args)]
+pub struct CasArgs {
+    /// The key
+    pub key: String,
+    /// The version that it must have
+    pub expected: u64,
+    /// The new value
+    pub value: String,
+    /// Where.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `kv remove`.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// The key
+    pub key: String,
+    /// The version that it must have
+    pub expected: u64,
+    /// Where.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}

@@ -1,0 +1,218 @@
+//! `cluster init`, `cert` and `dev cluster`.
+//!
+//! Invariants:
+//! * nothing that is there is overwritten, but by `renew` and `revoke`, whose purpose that is;
+//! * `dev cluster` ends no process but those that it has started, and waits for them.
+//!
+//! What it does not do: bring folders to other machines.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use cloakroom_server::{Authority, Beginning, Credentials, NodeDisk, NodeFolder, Place, Prepared};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Done;
+use crate::args::{CertArgs, CertCommand, DevClusterArgs, FounderArg, InitArgs, RevokeArgs};
+use crate::error::Error;
+use crate::output::{print, say};
+
+pub(super) fn init(args: &InitArgs) -> Result<Done, Error> {
+    let valid_for = days(args.validity.valid_days);
+    found(&args.folder, &args.nodes, args.slots, args.replicas, valid_for)?;
+    for node in &args.nodes {
+        let folder = args.folder.join(&node.name);
+        print(format!("{}\n", folder.display()).as_bytes())?;
+    }
+    say(format_args!("keep {} to yourself", args.folder.join("authority").display()));
+    Ok(Done::Yes)
+}
+
+fn found(
+    folder: &Path,
+    nodes: &[FounderArg],
+    slots: u32,
+    replicas: u8,
+    valid_for: Duration,
+) -> Result<(), Error> {
+    let authority = Authority::create(&folder.join("authority")).map_err(folder_error)?;
+    let mut founders = Vec::new();
+    for node in nodes {
+        let place = Place { address: node.address, zone: node.zone.clone() };
+        let at = folder.join(&node.name);
+        founders.push(Prepared::create(&at, &authority, place, valid_for).map_err(folder_error)?);
+    }
+    let all: Vec<&Prepared> = founders.iter().collect();
+    let beginning = Beginning::new(&all, slots, replicas)?;
+    for (node, founder) in nodes.iter().zip(&founders) {
+        let at = folder.join(&node.name);
+        beginning.write(&authority, &at).map_err(folder_error)?;
+        let disk = NodeDisk::create(&at.join("node.redb"), founder.id());
+        drop(disk.map_err(cloakroom_server::FolderError::from)?);
+    }
+    // For those who come later.
+    beginning.write(&authority, &folder.join("authority")).map_err(folder_error)
+}
+
+pub(super) fn cert(command: &CertCommand) -> Result<Done, Error> {
+    match command {
+        CertCommand::Issue(args) => issue(args),
+        CertCommand::Renew(args) => renew(args),
+        CertCommand::Revoke(args) => revoke(args),
+    }
+}
+
+fn issue(args: &CertArgs) -> Result<Done, Error> {
+    let authority = authority(&args.folder)?;
+    let at = args.folder.join(&args.name);
+    let valid_for = days(args.validity.valid_days);
+    let made = Credentials::create(&at, &authority, valid_for).map_err(folder_error)?;
+    for name in ["genesis.json", "genesis.sig"] {
+        let from = args.folder.join("authority").join(name);
+        std::fs::copy(&from, at.join(name)).map_err(|cause| Error::Read { path: from, cause })?;
+    }
+    print(format!("{:#}\n", made.id()).as_bytes())?;
+    Ok(Done::Yes)
+}
+
+fn renew(args: &CertArgs) -> Result<Done, Error> {
+    let authority = authority(&args.folder)?;
+    let at = args.folder.join(&args.name);
+    let valid_for = days(args.validity.valid_days);
+    let made = Credentials::renew(&at, &authority, valid_for).map_err(folder_error)?;
+    print(format!("{:#}\n", made.id()).as_bytes())?;
+    Ok(Done::Yes)
+}
+
+fn revoke(args: &RevokeArgs) -> Result<Done, Error> {
+    let authority = authority(&args.folder)?;
+    let credentials = Credentials::load(&args.folder.join(&args.name)).map_err(folder_error)?;
+    let revoked = authority.revoke(credentials.id()).map_err(folder_error)?;
+    let told = authority.tell_revoked(&args.folder).map_err(folder_error)?;
+    say(format_args!("certificates revoked: {revoked}; nodes' folders with the new list: {told}"));
+    print(format!("{:#}\n", credentials.id()).as_bytes())?;
+    Ok(Done::Yes)
+}
+
+fn authority(folder: &Path) -> Result<Authority, Error> {
+    Authority::open(&folder.join("authority")).map_err(folder_error)
+}
+
+fn folder_error(error: cloakroom_server::Error) -> Error {
+    Error::Folder(error.into())
+}
+
+fn days(days: u16) -> Duration {
+    Duration::from_hours(24 * u64::from(days))
+}
+
+pub(super) fn dev_cluster(args: &DevClusterArgs) -> Result<Done, Error> {
+    let system = |cause| Error::System { what: "the cluster's processes", cause };
+    if !args.folder.exists() {
+        let nodes = loopback(args.nodes).map_err(system)?;
+        let replicas = u8::try_from(args.nodes.min(3)).unwrap_or(3);
+        found(&args.folder, &nodes, 64, replicas, days(365))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(system)?.block_on(run_all(args))
+}
+
+/// Nodes on ports that are free now, held together until all are known.
+fn loopback(count: u16) -> std::io::Result<Vec<FounderArg>> {
+    let sockets: Vec<UdpSocket> = (0..count)
+        .map(|_| UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))))
+        .collect::<Result<_, _>>()?;
+    let founder = |(number, socket): (usize, &UdpSocket)| {
+        let name = format!("node-{}", number + 1);
+        Ok(FounderArg { zone: name.clone(), name, address: socket.local_addr()? })
+    };
+    sockets.iter().enumerate().map(founder).collect()
+}
+
+async fn run_all(args: &DevClusterArgs) -> Result<Done, Error> {
+    let system = |cause| Error::System { what: "the cluster's processes", cause };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut children = Children(Vec::new());
+    let nodes = node_folders(&args.folder).map_err(system)?;
+    for (number, folder) in nodes.iter().enumerate() {
+        // Of a folder that cannot be read, here and not in a process that says so elsewhere.
+        NodeFolder::open(folder)?;
+        let port = match args.first_port {
+            0 => 0,
+            first => first.saturating_add(u16::try_from(number).unwrap_or(u16::MAX)),
+        };
+        children.0.push(child(folder, port).map_err(system)?);
+    }
+    for (child, folder) in children.0.iter_mut().zip(&nodes) {
+        let mut line = String::new();
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut line).map_err(system)?;
+        }
+        let Some(url) = line.trim().strip_prefix("cloakroom serves ") else {
+            let cause = std::io::Error::other(format!("{} has not started", folder.display()));
+            return Err(system(cause));
+        };
+        print(format!("{url}  {}\n", folder.display()).as_bytes())?;
+    }
+    say("Ctrl-C stops them");
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    let clean = children.end().map_err(system)?;
+    Ok(if clean { Done::Yes } else { Done::Refused })
+}
+
+fn node_folders(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+    let mut nodes = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.join("node.key").is_file() {
+            nodes.push(path);
+        }
+    }
+    nodes.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    Ok(nodes)
+}
+
+fn child(folder: &Path, port: u16) -> std::io::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .args(["serve", "--http", &format!("127.0.0.1:{port}"), "--folder"])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+}
+
+/// Processes that do not outlive this one.
+struct Children(Vec<Child>);
+
+impl Children {
+    /// Tells them to end, and waits; whether all have ended cleanly.
+    fn end(&mut self) -> std::io::Result<bool> {
+        for child in &self.0 {
+            // A terminal has told them already; twice is harmless.
+            Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+        }
+        let mut clean = true;
+        for child in &mut self.0 {
+            clean &= child.wait()?.success();
+        }
+        self.0.clear();
+        Ok(clean)
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // It may have ended before.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

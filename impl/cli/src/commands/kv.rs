@@ -1,0 +1,102 @@
+//! `kv` and `dht`: keys and records of servers.
+//!
+//! Invariants: a value goes to stdout as it is, and its version to stderr; JSON has both.
+//!
+//! What it does not do: keep anything; the servers do.
+
+use serde::Serialize;
+
+use super::Done;
+use super::place::Remote;
+use crate::args::{DhtCommand, Format, KvCommand, ServerArgs};
+use crate::error::Error;
+use crate::output::{print, print_json, say};
+
+#[derive(Serialize)]
+struct Held<'a> {
+    key: &'a str,
+    version: u64,
+    value: &'a str,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    key: &'a str,
+    version: u64,
+}
+
+pub(super) fn kv(command: &KvCommand) -> Result<Done, Error> {
+    match command {
+        KvCommand::Get(args) => {
+            let remote = servers(&args.server)?;
+            let Some(held) = remote.wait(async |client| client.get(&args.key).await)? else {
+                say(format_args!("error: the key {:?} has no value", args.key));
+                return Ok(Done::Refused);
+            };
+            if args.server.output.output == Format::Json {
+                let value = String::from_utf8_lossy(&held.value);
+                print_json(&Held { key: &args.key, version: held.version, value: &value })?;
+            } else {
+                print(&held.value)?;
+                say(format_args!("version {}", held.version));
+            }
+            Ok(Done::Yes)
+        }
+        KvCommand::PutIfAbsent(args) => {
+            let value = args.value.as_bytes();
+            let put = async |client: &cloakroom_client::Client| {
+                client.put_if_absent(&args.key, value).await
+            };
+            told(&args.server, &args.key, servers(&args.server)?.wait(put))
+        }
+        KvCommand::Cas(args) => {
+            let set = async |client: &cloakroom_client::Client| {
+                client.compare_and_set(&args.key, args.expected, args.value.as_bytes()).await
+            };
+            told(&args.server, &args.key, servers(&args.server)?.wait(set))
+        }
+        KvCommand::Remove(args) => {
+            let remove = async |client: &cloakroom_client::Client| {
+                client.remove(&args.key, args.expected).await
+            };
+            told(&args.server, &args.key, servers(&args.server)?.wait(remove))
+        }
+    }
+}
+
+fn told(args: &ServerArgs, key: &str, written: Result<u64, Error>) -> Result<Done, Error> {
+    let version = written?;
+    match args.output.output {
+        Format::Json => print_json(&Written { key, version })?,
+        Format::Table => print(format!("{version}\n").as_bytes())?,
+    }
+    Ok(Done::Yes)
+}
+
+pub(super) fn dht(command: &DhtCommand) -> Result<Done, Error> {
+    match command {
+        DhtCommand::Put(args) => {
+            let put = async |client: &cloakroom_client::Client| {
+                client.publish(&args.key, args.value.as_bytes()).await
+            };
+            told(&args.server, &args.key, servers(&args.server)?.wait(put))
+        }
+        DhtCommand::Get(args) => {
+            let remote = servers(&args.server)?;
+            let records = remote.wait(async |client| client.records(&args.key).await)?;
+            if args.server.output.output == Format::Json {
+                print_json(&records)?;
+            } else {
+                for record in &records {
+                    let value = record.value.as_deref().unwrap_or(&record.value_hex);
+                    print(format!("{value}\n").as_bytes())?;
+                }
+            }
+            Ok(if records.is_empty() { Done::Refused } else { Done::Yes })
+        }
+    }
+}
+
+fn servers(args: &ServerArgs) -> Result<Remote, Error> {
+    Remote::new(&args.endpoint, &args.choice)
+}

@@ -1,0 +1,378 @@
+//! What can be called: pools, allocations, atomic keys, records.
+//!
+//! Invariants: what a caller names goes into a path percent-encoded, so that no name leads elsewhere.
+//!
+//! What it does not do: check names and tags; the node does, and says what it expected.
+
+use hyper::Method;
+use hyper::body::Bytes;
+use hyper::header::ETAG;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::ClientError;
+use crate::endpoint::Got;
+use crate::retry::{Ask, Client, Effect};
+
+/// Which free id is preferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// The lowest.
+    LowestFirst,
+    /// One near where a hash of the tag says.
+    Spread,
+}
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub pool: String,
+    /// Its number.
+    pub number: u64,
+    /// How many ids it has.
+    pub size: u64,
+    /// Children of a node.
+    pub fanout: u16,
+    /// Slots of a block.
+    pub block: u16,
+    /// Which free id is preferred.
+    pub policy: Policy,
+}
+
+/// How full a pool is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// How many ids it has.
+    pub size: u64,
+    /// How many are held.
+    pub held: u64,
+    /// How many are not.
+    pub free: u64,
+}
+
+/// An id with its tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// The id.
+    pub id: u64,
+    /// The tag.
+    pub tag: String,
+}
+
+/// What a recovery has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// What was freed.
+    pub freed: Vec<Allocation>,
+    /// How many ids are still held.
+    pub held: u64,
+    /// How many counts were wrong, and have been put right.
+    pub counts_repaired: u64,
+}
+
+/// What a key holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its version.
+    pub version: u64,
+    /// Its value.
+    pub value: Bytes,
+}
+
+/// A record of the DHT.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Who wrote it.
+    pub origin: String,
+    /// The higher one is newer.
+    pub sequence: u64,
+    /// How long it still lives.
+    pub expires_in_ms: u64,
+    /// The value, if it is UTF-8.
+    pub value: Option<String>,
+    /// The value in hexadecimal.
+    pub value_hex: String,
+}
+
+#[derive(Deserialize)]
+struct Pools {
+    pools: Vec<Pool>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    allocations: Vec<Allocation>,
+    next: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Freed {
+    outcome: String,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct Records {
+    records: Vec<Record>,
+}
+
+impl Client {
+    /// Creates a pool with the usual shape.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn create_pool(
+        &self,
+        name: &str,
+        size: u64,
+        policy: Policy,
+    ) -> Result<Pool, ClientError> {
+        self.create_pool_shaped(name, size, 64, 64, policy).await
+    }
+
+    /// Creates a pool with so many children to a node, and slots to a block.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn create_pool_shaped(
+        &self,
+        name: &str,
+        size: u64,
+        fanout: u16,
+        block: u16,
+        policy: Policy,
+    ) -> Result<Pool, ClientError> {
+        let body = json!({
+            "name": name, "size": size, "fanout": fanout, "block": block, "policy": policy,
+        });
+        let path = "/v1/pools".to_string();
+        self.document(Method::POST, path, &body.to_string(), Effect::Once).await
+    }
+
+    /// All pools.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn pools(&self) -> Result<Vec<Pool>, ClientError> {
+        let mut all = Vec::new();
+        let mut after = String::new();
+        loop {
+            let path = format!("/v1/pools?limit=1000&after={}", escaped(&after));
+            let Pools { pools, next } = self.read(path).await?;
+            all.extend(pools);
+            let Some(next) = next else { return Ok(all) };
+            after = next;
+        }
+    }
+
+    /// Deletes a pool of which no id is held.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn delete_pool(&self, name: &str) -> Result<Pool, ClientError> {
+        let path = format!("/v1/pools/{}", escaped(name));
+        json_of(&self.call(ask(Method::DELETE, path, Effect::Once)).await?)
+    }
+
+    /// How full a pool is.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn usage(&self, pool: &str) -> Result<Usage, ClientError> {
+        self.read(format!("/v1/pools/{}/usage", escaped(pool))).await
+    }
+
+    /// Takes a free id and holds it under a tag, which is written down durably before, and new.
+    ///
+    /// # Errors
+    /// [`ClientError`]; of an unknown outcome: strike the tag out, and let a recovery free what it may hold.
+    pub async fn allocate(&self, pool: &str, tag: &str) -> Result<u64, ClientError> {
+        let path = format!("/v1/pools/{}/allocations", escaped(pool));
+        let body = json!({ "tag": tag }).to_string();
+        let taken: Allocation = self.document(Method::POST, path, &body, Effect::Once).await?;
+        Ok(taken.id)
+    }
+
+    /// Gives an id back, which is out of use; whether it was held until now.
+    ///
+    /// # Errors
+    /// [`ClientError`]; call it again until it returns.
+    pub async fn free(&self, pool: &str, id: u64, tag: &str) -> Result<bool, ClientError> {
+        let path = format!("/v1/pools/{}/allocations/{id}?tag={}", escaped(pool), escaped(tag));
+        // A second time finds it free: harmless.
+        let freed: Freed = json_of(&self.call(ask(Method::DELETE, path, Effect::Harmless)).await?)?;
+        Ok(freed.outcome == "freed")
+    }
+
+    /// Which ids are held, and under which tags; all whose tag begins with `prefix`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn list(&self, pool: &str, prefix: &str) -> Result<Vec<Allocation>, ClientError> {
+        let mut all: Vec<Allocation> = Vec::new();
+        let mut after = String::new();
+        loop {
+            let (name, prefix) = (escaped(pool), escaped(prefix));
+            let path = format!("/v1/pools/{name}/allocations?limit=10000&prefix={prefix}{after}");
+            let Page { allocations, next } = self.read(path).await?;
+            all.extend(allocations);
+            let Some(next) = next else { return Ok(all) };
+            after = format!("&after={next}");
+        }
+    }
+
+    /// The ids that a tag holds.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn find(&self, pool: &str, tag: &str) -> Result<Vec<u64>, ClientError> {
+        let (name, tag) = (escaped(pool), escaped(tag));
+        let path = format!("/v1/pools/{name}/allocations?limit=10000&tag={tag}");
+        let page: Page = self.read(path).await?;
+        Ok(page.allocations.into_iter().map(|held| held.id).collect())
+    }
+
+    /// Frees what is held under tags of which the caller knows that they are dead.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn recover(
+        &self,
+        pool: &str,
+        dead: &[String],
+        dry_run: bool,
+    ) -> Result<Recovered, ClientError> {
+        let path = format!("/v1/pools/{}/recover", escaped(pool));
+        let body = json!({ "dead": dead, "dry_run": dry_run }).to_string();
+        self.document(Method::POST, path, &body, Effect::Harmless).await
+    }
+
+    /// What a key holds.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn get(&self, key: &str) -> Result<Option<Held>, ClientError> {
+        let path = format!("/v1/keys/{}", escaped(key));
+        match self.call(ask(Method::GET, path, Effect::Harmless)).await {
+            Ok(got) => {
+                let tag = got.headers.get(ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or("");
+                let version = tag.trim_matches('"').parse().unwrap_or(0);
+                Ok(Some(Held { version, value: got.body }))
+            }
+            Err(ClientError::Refused { kind, .. }) if kind == "no-such-key" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a key its first value; its version.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] of the kind `mismatch` if it has one.
+    pub async fn put_if_absent(&self, key: &str, value: &[u8]) -> Result<u64, ClientError> {
+        self.write(Method::PUT, key, ("if-none-match", "*".to_string()), value).await
+    }
+
+    /// Replaces the value of a key that has this version; its new one.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] of the kind `mismatch` if it has another.
+    pub async fn compare_and_set(
+        &self,
+        key: &str,
+        version: u64,
+        value: &[u8],
+    ) -> Result<u64, ClientError> {
+        self.write(Method::PUT, key, ("if-match", format!("\"{version}\"")), value).await
+    }
+
+    /// Removes a key that has this version.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] of the kind `mismatch` if it has another.
+    pub async fn remove(&self, key: &str, version: u64) -> Result<u64, ClientError> {
+        self.write(Method::DELETE, key, ("if-match", format!("\"{version}\"")), &[]).await
+    }
+
+    async fn write(
+        &self,
+        method: Method,
+        key: &str,
+        condition: (&'static str, String),
+        value: &[u8],
+    ) -> Result<u64, ClientError> {
+        let path = format!("/v1/keys/{}", escaped(key));
+        let headers = vec![condition];
+        let ask = Ask { method, path, headers, body: value, effect: Effect::Once };
+        Ok(json_of::<Written>(&self.call(ask).await?)?.version)
+    }
+
+    /// Gives a record to its holders; its sequence number.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn publish(&self, key: &str, value: &[u8]) -> Result<u64, ClientError> {
+        #[derive(Deserialize)]
+        struct Published {
+            sequence: u64,
+        }
+        let path = format!("/v1/records/{}", escaped(key));
+        let headers = Vec::new();
+        let method = Method::PUT;
+        let ask = Ask { method, path, headers, body: value, effect: Effect::Harmless };
+        Ok(json_of::<Published>(&self.call(ask).await?)?.sequence)
+    }
+
+    /// The records under a key.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn records(&self, key: &str) -> Result<Vec<Record>, ClientError> {
+        match self.read::<Records>(format!("/v1/records/{}", escaped(key))).await {
+            Ok(found) => Ok(found.records),
+            Err(ClientError::Refused { kind, .. }) if kind == "no-such-record" => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
+        json_of(&self.call(ask(Method::GET, path, Effect::Harmless)).await?)
+    }
+
+    async fn document<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: String,
+        body: &str,
+        effect: Effect,
+    ) -> Result<T, ClientError> {
+        let headers = vec![("content-type", "application/json".to_string())];
+        json_of(&self.call(Ask { method, path, headers, body: body.as_bytes(), effect }).await?)
+    }
+}
+
+fn ask(method: Method, path: String, effect: Effect) -> Ask<'static> {
+    Ask { method, path, headers: Vec::new(), body: &[], effect }
+}
+
+fn json_of<T: DeserializeOwned>(got: &Got) -> Result<T, ClientError> {
+    // The node has done it, and says it in words that this client does not know.
+    serde_json::from_slice(&got.body).map_err(|cause| ClientError::Unknown(cause.to_string()))
+}
+
+/// Percent-encoded, but for letters, digits and `-`.
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |escaped, byte| match byte {
+        b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+            escaped + char::from(byte).encode_utf8(&mut [0; 4])
+        }
+        byte => format!("{escaped}%{byte:02X}"),
+    })
+}

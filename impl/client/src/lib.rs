@@ -1,0 +1,107 @@
+//! Pools, atomic keys and records of a cluster, for programs.
+//!
+//! [`Client`] sends each request to one of several endpoints, in the order of a load-balancing strategy, and
+//! tries again until a deadline. A call has one operation id in all its attempts.
+//!
+//! | file | what |
+//! |---|---|
+//! | `endpoint.rs` | one node: its connections, how fast it is, one attempt |
+//! | `retry.rs` | all attempts of a call: when another one is right, and what it must say |
+//! | `calls.rs` | what can be called |
+//!
+//! Invariants:
+//! * CLIENT-1: a call that changes something is carried out at most once: after an attempt that may have been
+//!   carried out, another one says so, or is bound;
+//! * CLIENT-1: what may have happened is [`ClientError::Unknown`], never another error.
+//!
+//! What it does not do: TLS; nodes take plain HTTP on loopback so far. Remember tags: rule 1 is the caller's.
+
+#![forbid(unsafe_code)]
+
+mod calls;
+mod endpoint;
+mod retry;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use calls::{Allocation, Held, Policy, Pool, Record, Recovered, Usage};
+use cloakroom_kademlia::Balance;
+pub use retry::Client;
+use thiserror::Error;
+
+/// How a client goes about it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Nodes, as `http://127.0.0.1:8420` or `127.0.0.1:8420`.
+    pub endpoints: Vec<String>,
+    /// Which of them to ask: one of the names of [`Balance::ALL`].
+    pub strategy: String,
+    /// How long a call may take, with all its attempts.
+    pub deadline: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            endpoints: vec!["http://127.0.0.1:8420".to_string()],
+            strategy: "two-choices".to_string(),
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a call has no answer. Each says whose fault it is.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The caller's.
+    #[error("endpoint: expected http://ADDRESS:PORT, got {0:?}")]
+    Endpoint(String),
+    /// The caller's.
+    #[error("strategy: expected one of {}, got {got:?}", strategies())]
+    Strategy {
+        /// What came.
+        got: String,
+    },
+    /// The system's.
+    #[error("the system gives no entropy")]
+    Entropy,
+    /// The node has refused: nothing was done.
+    #[error("{title}: {detail}")]
+    Refused {
+        /// Which kind: the last part of the problem's `type`.
+        kind: String,
+        /// The kind, for people.
+        title: String,
+        /// What was expected, and what came.
+        detail: String,
+        /// Of a mismatch: the version that the key has.
+        version: Option<u64>,
+    },
+    /// Nobody has answered, and nothing was done.
+    #[error("nothing was done: {0}")]
+    Unavailable(String),
+    /// It may have been done, may still be done once, or never.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// The node's: it does not speak as it should.
+    #[error("{endpoint}: expected an answer of the API, got {got}")]
+    Answer {
+        /// Which node.
+        endpoint: SocketAddr,
+        /// What came.
+        got: String,
+    },
+}
+
+impl ClientError {
+    /// Whether a node has refused for this reason.
+    pub fn is_refusal(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { kind, .. } if kind == wanted)
+    }
+}
+
+fn strategies() -> String {
+    Balance::ALL.map(|(name, _)| name).join(", ")
+}

@@ -1,0 +1,53 @@
+//! The API's description, put right where what is derived from types says something else than is meant.
+//!
+//! Invariants:
+//! * a parameter that may be left out is not one that may be `null`;
+//! * bytes are bytes, not lists of numbers, and may be none at all.
+//!
+//! What it does not do: add paths.
+
+use serde_json::{Value, json};
+
+/// The description as text.
+pub(super) fn text(api: &utoipa::openapi::OpenApi) -> String {
+    let mut value = serde_json::to_value(api).expect("a description of texts and numbers is JSON");
+    let paths = value["paths"].as_object_mut().into_iter().flatten();
+    for operation in paths.filter_map(|(_, path)| path.as_object_mut()).flatten() {
+        put_right(operation.1);
+    }
+    serde_json::to_string_pretty(&value).expect("a value is JSON") + "\n"
+}
+
+fn put_right(operation: &mut Value) {
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        let kinds = &mut parameter["schema"]["type"];
+        if let Some(kind) =
+            kinds.as_array().and_then(|all| all.iter().find(|kind| **kind != "null"))
+        {
+            *kinds = kind.clone();
+        }
+    }
+    if let Some(body) = operation.get_mut("requestBody") {
+        if as_bytes(&mut body["content"]) {
+            body["required"] = Value::Bool(false);
+        }
+    }
+    for response in operation["responses"].as_object_mut().into_iter().flatten() {
+        as_bytes(&mut response.1["content"]);
+    }
+    // What was only looked for, and is not there, has become null.
+    if let Some(fields) = operation.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+        for response in fields["responses"].as_object_mut().into_iter().flatten() {
+            if let Some(fields) = response.1.as_object_mut() {
+                fields.retain(|_, value| !value.is_null());
+            }
+        }
+    }
+}
+
+fn as_bytes(content: &mut Value) -> bool {
+    let Some(bytes) = content.get_mut("application/octet-stream") else { return false };
+    bytes["schema"] = json!({ "type": "string", "format": "binary" });
+    true
+}

@@ -1,0 +1,335 @@
+//! What is taken from a request, strictly: whatever is wrong with it is a [`Problem`].
+//!
+//! | header | what |
+//! |---|---|
+//! | `Cloakroom-Operation` | 32 hexadecimal digits: which operation this is, in all its attempts |
+//! | `Cloakroom-Bound` | what an earlier attempt of it with an unknown outcome was bound to |
+//! | `Cloakroom-Again` | `true`: the request was sent before, and is not carried out unless it is remembered, or bound |
+//! | `Cloakroom-Timeout-Ms` | how long the node tries, 1 to 60,000 |
+//!
+//! Invariants: REST-1: a request's fingerprint covers all that decides what it does.
+//!
+//! What it does not do: know what a path does.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use cloakroom_register::{OperationId, Version};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::App;
+use crate::memory::{Doubt, Ended, Named, Refused};
+use crate::problem::{Answer, Kind, Problem};
+
+const OPERATION: &str = "cloakroom-operation";
+const BOUND: &str = "cloakroom-bound";
+const AGAIN: &str = "cloakroom-again";
+const TIMEOUT_MS: &str = "cloakroom-timeout-ms";
+const DEFAULT_MS: u64 = 10_000;
+const MOST_MS: u64 = 60_000;
+
+/// What a path names.
+#[derive(Clone, Debug, FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(Problem))]
+pub(super) struct Path<T>(pub(super) T);
+
+/// What stands behind the question mark.
+#[derive(Clone, Debug, FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(Problem))]
+pub(super) struct Query<T>(pub(super) T);
+
+/// A body as it is.
+#[derive(Clone, Debug)]
+pub(super) struct Body(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Ok(Self(Bytes::from_request(request, state).await?))
+    }
+}
+
+/// A body that says that it is JSON. A page of another site can make a browser send other bodies unasked,
+/// not this one.
+#[derive(Clone, Debug)]
+pub(super) struct Document(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Document {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = text(request.headers(), "content-type")?.unwrap_or("nothing");
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        // REST-4: before the body is read.
+        if !essence.eq_ignore_ascii_case("application/json") {
+            let detail = format!("content-type: expected application/json, got {kind}");
+            return Err(Problem::new(Kind::MEDIA_TYPE, detail));
+        }
+        Ok(Self(Bytes::from_request(request, state).await?))
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::new(of_status(rejection.status()), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(Kind::MALFORMED, rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(Kind::MALFORMED, rejection.body_text())
+    }
+}
+
+fn of_status(status: StatusCode) -> Kind {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Kind::TOO_LARGE,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Kind::MEDIA_TYPE,
+        StatusCode::REQUEST_TIMEOUT => Kind::TOO_SLOW,
+        _ => Kind::MALFORMED,
+    }
+}
+
+/// Until when a request may take, and which operation it is.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) until: Instant,
+    operation: Option<OperationId>,
+    bound: Option<Version>,
+    again: bool,
+    method: Method,
+    uri: Uri,
+    conditions: Vec<u8>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let headers = &parts.headers;
+        let number = |name| number(headers, name);
+        let ms = number(TIMEOUT_MS)?.unwrap_or(DEFAULT_MS);
+        if !(1..=MOST_MS).contains(&ms) {
+            let detail = format!("{TIMEOUT_MS}: expected 1 to {MOST_MS}, got {ms}");
+            return Err(Problem::new(Kind::MALFORMED, detail));
+        }
+        let operation = text(headers, OPERATION)?.map(operation).transpose()?;
+        let bound = number(BOUND)?.map(Version);
+        let again = match text(headers, AGAIN)? {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                let detail = format!("{AGAIN}: expected true or false, got {other:?}");
+                return Err(Problem::new(Kind::MALFORMED, detail));
+            }
+        };
+        if (bound.is_some() || again) && operation.is_none() {
+            let detail = format!("{BOUND}, {AGAIN}: expected {OPERATION} beside it, got none");
+            return Err(Problem::new(Kind::MALFORMED, detail));
+        }
+        let mut conditions = Vec::new();
+        for name in ["if-match", "if-none-match"] {
+            conditions.extend(headers.get(name).map_or(&b""[..], |value| value.as_bytes()));
+            conditions.push(b'\n');
+        }
+        let until = Instant::now() + Duration::from_millis(ms);
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        Ok(Self { until, operation, bound, again, method, uri, conditions })
+    }
+}
+
+impl Asked {
+    /// Carries out what changes something: once, if the client has named the operation.
+    pub(super) async fn once<F>(
+        &self,
+        app: &App,
+        body: &[u8],
+        work: impl FnOnce(OperationId, Option<Doubt>) -> F,
+    ) -> Response
+    where
+        F: Future<Output = Result<Answer, Problem>> + Send + 'static,
+    {
+        let id = match self.operation {
+            Some(id) => id,
+            None => match fresh() {
+                Ok(id) => id,
+                Err(problem) => return problem.into_response(),
+            },
+        };
+        let told = self.bound.map(|bound| Doubt(Some(bound)));
+        let begin = |doubt: Option<Doubt>| {
+            let work = work(id, told.or(doubt));
+            async move { judged(work.await) }
+        };
+        // What is bound is carried out at most once in any case.
+        let again = self.again && self.bound.is_none();
+        let named = Named { request: self.fingerprint(body), again };
+        let answer = app.0.memory.once(id, named, begin).await;
+        let mut response = match answer {
+            Ok(Some(answer)) => answer.into_response(),
+            Ok(None) => Problem::broken("the operation has broken off").into_response(),
+            Err(Refused::Forgotten) => {
+                let detail = "this node does not remember the operation";
+                Problem::unknown(detail, None).into_response()
+            }
+            Err(Refused::Reused) => {
+                let detail = format!("{OPERATION}: expected the request that it came with before");
+                Problem::new(Kind::OPERATION_REUSED, detail).into_response()
+            }
+        };
+        let shown = format!("{id:#}");
+        if let Ok(value) = shown.trim_start_matches('o').parse() {
+            response.headers_mut().insert(OPERATION, value);
+        }
+        response
+    }
+
+    /// Carries out what may be carried out any number of times. It goes on when the client has gone.
+    pub(super) async fn apart(
+        &self,
+        work: impl Future<Output = Result<Answer, Problem>> + Send + 'static,
+    ) -> Response {
+        match tokio::spawn(work).await {
+            Ok(Ok(answer)) => answer.into_response(),
+            Ok(Err(problem)) => problem.into_response(),
+            Err(_) => Problem::broken("the operation has broken off").into_response(),
+        }
+    }
+
+    /// REST-1: two requests with one fingerprint ask for the same.
+    fn fingerprint(&self, body: &[u8]) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        let uri = self.uri.to_string();
+        for part in [self.method.as_str().as_bytes(), uri.as_bytes(), &self.conditions, body] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+}
+
+/// What the next attempt must know of this one.
+fn judged(outcome: Result<Answer, Problem>) -> Ended<Answer> {
+    match outcome {
+        Ok(answer) => Ended::With(answer),
+        Err(problem) => {
+            let doubt = Doubt(problem.bound());
+            let (unknown, undone) = (problem.is_unknown(), problem.is_undone());
+            let answer = problem.into_answer();
+            // REST-1: what did not happen may be tried again; what may have happened, only as itself.
+            if unknown {
+                Ended::Doubted(answer, doubt)
+            } else if undone {
+                Ended::Undone(answer)
+            } else {
+                Ended::With(answer)
+            }
+        }
+    }
+}
+
+/// A body that is part of a fingerprint, as JSON.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|cause| Problem::new(Kind::MALFORMED, cause))
+}
+
+fn fresh() -> Result<OperationId, Problem> {
+    let mut id = [0; 16];
+    aws_lc_rs::rand::fill(&mut id)
+        .map_err(|_| Problem::new(Kind::INTERNAL, "the system gives no entropy"))?;
+    Ok(OperationId(id))
+}
+
+fn operation(text: &str) -> Result<OperationId, Problem> {
+    let wrong = || {
+        let detail = format!("{OPERATION}: expected 32 hexadecimal digits, got {text:?}");
+        Problem::new(Kind::MALFORMED, detail)
+    };
+    let is_digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u128::from_str_radix(text, 16).ok().filter(|_| is_digits);
+    number.map(|number| OperationId(number.to_be_bytes())).ok_or_else(wrong)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
+    let mut all = headers.get_all(name).iter();
+    let (first, second) = (all.next(), all.next());
+    let wrong = |got: &str| {
+        Problem::new(Kind::MALFORMED, format!("{name}: expected one value in ASCII, got {got}"))
+    };
+    if second.is_some() {
+        return Err(wrong("several"));
+    }
+    first.map(|value| value.to_str().map_err(|_| wrong("other bytes"))).transpose()
+}
+
+fn number(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, Problem> {
+    let parse = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| digits).ok_or_else(|| {
+            Problem::new(Kind::MALFORMED, format!("{name}: expected a number, got {text:?}"))
+        })
+    };
+    text(headers, name)?.map(parse).transpose()
+}
+
+/// REST-4: whether a request was sent to loopback by name, as far as it names a host: a name of somebody
+/// else's may point here, and then its pages would be ours to a browser.
+pub(super) fn is_for_us(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get("host") else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
+}
+
+/// What a write to a key expects to find there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// `If-None-Match: *`
+    Absent,
+    /// `If-Match: "7"`
+    Version(Version),
+}
+
+impl<S: Sync> FromRequestParts<S> for Condition {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let (matched, unmatched) =
+            (text(&parts.headers, "if-match")?, text(&parts.headers, "if-none-match")?);
+        let wrong = |kind| {
+            let detail =
+                "expected If-None-Match: * (absent) or If-Match: \"VERSION\", and not both";
+            Err(Problem::new(kind, detail))
+        };
+        match (matched, unmatched) {
+            (None, Some("*")) => Ok(Self::Absent),
+            (Some(tag), None) => {
+                let digits = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+                let digits = digits.filter(|digits| digits.bytes().all(|it| it.is_ascii_digit()));
+                match digits.and_then(|digits| digits.parse().ok()) {
+                    Some(version) => Ok(Self::Version(Version(version))),
+                    None => wrong(Kind::MALFORMED),
+                }
+            }
+            (None, None) => wrong(Kind::CONDITION),
+            _ => wrong(Kind::MALFORMED),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The API of a cluster of one: what it answers, what it remembers, what it refuses.
+
+mod node;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Request, StatusCode};
+use node::Node;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+const OPERATION: (&str, &str) = ("cloakroom-operation", "00112233445566778899aabbccddeeff");
+const JSON: (&str, &str) = ("content-type", "application/json");
+const ABSENT: (&str, &str) = ("if-none-match", "*");
+
+#[tokio::test]
+async fn a_key_is_put_if_absent_compared_set_and_removed_and_its_version_never_falls() {
+    let mut node = Node::start();
+    assert_eq!(node.get("/v1/keys/coat").await.problem(), "no-such-key");
+    let put = node.ask("PUT", "/v1/keys/coat", &[ABSENT], "red").await;
+    assert_eq!((put.status, put.etag()), (StatusCode::OK, "\"1\""));
+    let again = node.ask("PUT", "/v1/keys/coat", &[ABSENT], "blue").await;
+    assert_eq!((again.problem().as_str(), again.json()["version"].as_u64()), ("mismatch", Some(1)));
+    let set = node.ask("PUT", "/v1/keys/coat", &[("if-match", "\"1\"")], "blue").await;
+    assert_eq!(set.json(), json!({ "version": 2 }));
+    let stale = node.ask("DELETE", "/v1/keys/coat", &[("if-match", "\"1\"")], "").await;
+    assert_eq!(stale.problem(), "mismatch");
+    node.restart().await;
+    let got = node.get("/v1/keys/coat").await;
+    assert_eq!((&got.body[..], got.etag()), (&b"blue"[..], "\"2\""));
+    let removed = node.ask("DELETE", "/v1/keys/coat", &[("if-match", "\"2\"")], "").await;
+    assert_eq!(removed.status, StatusCode::OK);
+    assert_eq!(node.get("/v1/keys/coat").await.status, StatusCode::NOT_FOUND);
+    let put = node.ask("PUT", "/v1/keys/coat", &[ABSENT], "red").await;
+    assert_eq!(put.etag(), "\"4\"", "it goes on rising through absence");
+    let blind = node.ask("PUT", "/v1/keys/coat", &[], "green").await;
+    assert_eq!(blind.problem(), "precondition-required");
+}
+
+#[tokio::test]
+async fn ids_are_handed_out_freed_listed_and_recovered_and_survive_a_restart() {
+    let mut node = Node::start();
+    let made = node.post("/v1/pools", r#"{"name":"ports","size":5,"fanout":2,"block":2}"#).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!(
+        node.post("/v1/pools", r#"{"name":"ports","size":5}"#).await.problem(),
+        "pool-exists"
+    );
+    for (number, tag) in ["web-1", "web-2", "db-1", "web-3", "db-2"].iter().enumerate() {
+        let body = json!({ "tag": tag }).to_string();
+        let taken = node.post("/v1/pools/ports/allocations", &body).await;
+        assert_eq!(taken.json(), json!({ "id": number, "tag": tag }));
+    }
+    let full = node.post("/v1/pools/ports/allocations", r#"{"tag":"late"}"#).await;
+    assert_eq!(
+        (full.problem().as_str(), full.json()["outcome"].as_str()),
+        ("pool-full", Some("none"))
+    );
+    node.restart().await;
+    let usage = node.get("/v1/pools/ports/usage").await.json();
+    assert_eq!(usage, json!({ "pool": "ports", "size": 5, "held": 5, "free": 0 }));
+    let other = node.ask("DELETE", "/v1/pools/ports/allocations/0?tag=web-2", &[], "").await;
+    assert_eq!(other.problem(), "not-owner");
+    for outcome in ["freed", "already_free"] {
+        let freed = node.ask("DELETE", "/v1/pools/ports/allocations/0?tag=web-1", &[], "").await;
+        assert_eq!(freed.json(), json!({ "id": 0, "outcome": outcome }));
+    }
+    let found = node.get("/v1/pools/ports/allocations?tag=db-1").await.json();
+    assert_eq!(found["allocations"], json!([{ "id": 2, "tag": "db-1" }]));
+    let page = node.get("/v1/pools/ports/allocations?prefix=web&limit=1").await.json();
+    assert_eq!(page, json!({ "allocations": [{ "id": 1, "tag": "web-2" }], "next": 1 }));
+    let page = node.get("/v1/pools/ports/allocations?prefix=web&limit=1&after=1").await.json();
+    assert_eq!(page, json!({ "allocations": [{ "id": 3, "tag": "web-3" }], "next": null }));
+    let dead = r#"{"dead":["db-1","db-2","nobody"],"dry_run":true}"#;
+    let would = node.post("/v1/pools/ports/recover", dead).await.json();
+    assert_eq!((would["freed"].as_array().unwrap().len(), would["held"].as_u64()), (2, Some(4)));
+    let done = node.post("/v1/pools/ports/recover", &dead.replace("true", "false")).await.json();
+    assert_eq!(done["held"], 2);
+    assert_eq!(done["freed"], would["freed"]);
+    let used = node.ask("DELETE", "/v1/pools/ports", &[], "").await;
+    assert_eq!(used.problem(), "pool-in-use");
+    node.post("/v1/pools/ports/recover", r#"{"dead":["web-2","web-3"]}"#).await;
+    assert_eq!(node.ask("DELETE", "/v1/pools/ports", &[], "").await.status, StatusCode::OK);
+    assert_eq!(node.get("/v1/pools/ports").await.problem(), "no-such-pool");
+    let anew = node.post("/v1/pools", r#"{"name":"ports","size":5}"#).await.json();
+    assert_eq!(anew["number"], 2, "never the number of the one that is gone");
+}
+
+#[tokio::test]
+async fn a_request_that_comes_again_with_its_operation_id_is_not_carried_out_again() {
+    let node = Node::start();
+    node.post("/v1/pools", r#"{"name":"p","size":9}"#).await;
+    let tag = r#"{"tag":"web"}"#;
+    let first = node.ask("POST", "/v1/pools/p/allocations", &[JSON, OPERATION], tag).await;
+    let again = node.ask("POST", "/v1/pools/p/allocations", &[JSON, OPERATION], tag).await;
+    assert_eq!((first.json(), &first.body), (json!({ "id": 0, "tag": "web" }), &again.body));
+    assert_eq!(again.headers["cloakroom-operation"], OPERATION.1);
+    assert_eq!(node.get("/v1/pools/p/usage").await.json()["held"], 1);
+    let other =
+        node.ask("POST", "/v1/pools/p/allocations", &[JSON, OPERATION], r#"{"tag":"db"}"#).await;
+    assert_eq!(other.problem(), "operation-reused");
+    let without = node.ask("POST", "/v1/pools/p/allocations", &[JSON], tag).await;
+    assert_eq!(without.json()["id"], 1, "two allocations without an id are two");
+}
+
+/// The node has restarted meanwhile, and remembers nothing: the bound says what came before.
+#[tokio::test]
+async fn a_bound_attempt_is_carried_out_at_most_once_by_a_node_that_remembers_nothing() {
+    let mut node = Node::start();
+    let put = node.ask("PUT", "/v1/keys/k", &[ABSENT, OPERATION], "mine").await;
+    assert_eq!(put.etag(), "\"1\"");
+    node.restart().await;
+    let bound = ("cloakroom-bound", "0");
+    let again = node.ask("PUT", "/v1/keys/k", &[ABSENT, OPERATION, bound], "mine").await;
+    assert_eq!(again.json(), json!({ "version": 1 }), "it is seen to have happened");
+    node.ask("DELETE", "/v1/keys/k", &[("if-match", "\"1\"")], "").await;
+    node.restart().await;
+    let late = node.ask("PUT", "/v1/keys/k", &[ABSENT, OPERATION, bound], "mine").await;
+    assert_eq!((late.status.as_u16(), late.problem().as_str()), (504, "outcome-unknown"));
+    assert_eq!(
+        (late.json()["outcome"].as_str(), late.json()["bound"].as_u64()),
+        (Some("unknown"), Some(0))
+    );
+    assert_eq!(node.get("/v1/keys/k").await.status, StatusCode::NOT_FOUND, "not a second time");
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_is_a_problem_with_a_stable_type() {
+    let node = Node::start();
+    node.post("/v1/pools", r#"{"name":"p","size":9}"#).await;
+    let large = "x".repeat(65_537);
+    let cases = [
+        ("GET", "/v2", &[][..], "", "no-such-path"),
+        ("PATCH", "/v1/pools", &[], "", "method-not-allowed"),
+        ("POST", "/v1/pools", &[JSON], "{", "malformed"),
+        ("POST", "/v1/pools", &[JSON], r#"{"name":"-","size":1}"#, "malformed"),
+        ("POST", "/v1/pools", &[JSON], r#"{"name":"a","size":0}"#, "malformed"),
+        ("POST", "/v1/pools", &[JSON], r#"{"name":"a","size":1,"colour":1}"#, "malformed"),
+        ("GET", "/v1/pools?limit=0", &[], "", "malformed"),
+        ("GET", "/v1/pools/none/usage", &[], "", "no-such-pool"),
+        ("POST", "/v1/pools/p/allocations", &[JSON], r#"{"tag":""}"#, "malformed"),
+        ("DELETE", "/v1/pools/p/allocations/9?tag=a", &[], "", "no-such-id"),
+        ("DELETE", "/v1/pools/p/allocations/1", &[], "", "malformed"),
+        ("PUT", "/v1/keys/a", &[ABSENT], large.as_str(), "too-large"),
+        ("PUT", "/v1/keys/a", &[ABSENT, ("if-match", "\"1\"")], "", "malformed"),
+        ("PUT", "/v1/keys/a", &[("if-match", "1")], "", "malformed"),
+        ("PUT", "/v1/keys/a", &[ABSENT, ("cloakroom-operation", "xyz")], "", "malformed"),
+        ("PUT", "/v1/keys/a", &[ABSENT, ("cloakroom-bound", "1")], "", "malformed"),
+        ("PUT", "/v1/keys/a", &[ABSENT, ("cloakroom-timeout-ms", "0")], "", "malformed"),
+        ("GET", "/v1/records/none", &[], "", "no-such-record"),
+        ("GET", "/readyz?verbose=perhaps", &[], "", "malformed"),
+    ];
+    for (method, path, headers, body, expected) in cases {
+        let got = node.ask(method, path, headers, body).await;
+        assert_eq!(got.problem(), expected, "{method} {path} {body:.40}");
+        assert_eq!(got.json()["outcome"], "none");
+    }
+    let most = "x".repeat(65_536);
+    assert_eq!(node.ask("PUT", "/v1/keys/a", &[ABSENT], &most).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn records_health_version_and_cluster_are_told() {
+    let node = Node::start();
+    let put = node.ask("PUT", "/v1/records/cap?ttl_ms=60000", &[], "green").await;
+    assert_eq!(put.json()["holders"], 1, "{put:?}");
+    let got = node.get("/v1/records/cap").await.json();
+    assert_eq!(got["records"][0]["value"], "green");
+    assert_eq!(got["records"][0]["value_hex"], "677265656e");
+    assert_eq!(&node.get("/livez").await.body[..], b"ok\n");
+    let ready = node.get("/readyz?verbose").await;
+    assert_eq!((ready.status, ready.json()["ready"].as_bool()), (StatusCode::OK, Some(true)));
+    assert_eq!(ready.json()["checks"].as_array().unwrap().len(), 2);
+    assert_eq!(node.get("/version").await.json()["api"], "v1");
+    let cluster = node.get("/v1/cluster").await.json();
+    assert_eq!(
+        (cluster["slots"].as_u64(), cluster["members"][0]["own"].as_bool()),
+        (Some(8), Some(true))
+    );
+    let slots = node.get("/v1/cluster/slots?limit=3&after=1").await.json();
+    assert_eq!((slots["slots"][0]["slot"].as_u64(), slots["next"].as_u64()), (Some(2), Some(4)));
+    assert_eq!(slots["slots"][0]["life"], "active");
+}
+
+#[tokio::test]
+async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() {
+    let node = Node::start();
+    node.post("/v1/pools", r#"{"name":"secret-pool","size":9}"#).await;
+    node.post("/v1/pools/secret-pool/allocations", r#"{"tag":"secret-tag"}"#).await;
+    let text = String::from_utf8(node.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    assert!(text.contains(
+        r#"cloakroom_http_requests_total{method="POST",path="/v1/pools/{pool}/allocations",status="201"} 1"#
+    ), "{text}");
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let name = line.trim_start_matches("# ").split(' ');
+        let name = name.clone().find(|word| !["HELP", "TYPE", "UNIT"].contains(word)).unwrap();
+        assert!(name.starts_with("cloakroom_"), "{line}");
+    }
+    let types = text.lines().filter(|line| line.starts_with("# TYPE "));
+    for line in types {
+        let name = line.split(' ').nth(2).unwrap();
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help text");
+    }
+}
+
+/// A body that never comes.
+struct Never;
+
+impl HttpBody for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn requests_under_way_are_bounded_and_others_are_told_so_at_once() {
+    let node = Arc::new(Node::start());
+    let mut slow = JoinSet::new();
+    for _ in 0..1024 {
+        let node = Arc::clone(&node);
+        slow.spawn(async move {
+            let request = Request::put("/v1/keys/k").header(ABSENT.0, ABSENT.1);
+            node.send(request.body(Body::new(Never)).unwrap()).await
+        });
+    }
+    // Until all have been begun: each turn of ours lets some of them have theirs.
+    let mut turns = 0;
+    let shed = loop {
+        let got = node.get("/version").await;
+        turns += 1;
+        if got.status != StatusCode::OK {
+            break got;
+        }
+        assert!(turns < 10_000, "1,024 are under way, and one more is taken");
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((shed.problem().as_str(), shed.status.as_u16()), ("overloaded", 503));
+    assert_eq!(node.get("/livez").await.status, StatusCode::OK, "it lives, and says so");
+    slow.shutdown().await;
+    assert_eq!(node.get("/version").await.status, StatusCode::OK);
+}
+
+/// A page of another site in a browser on this machine, by a form or by a name that points here.
+#[tokio::test]
+async fn what_a_page_of_another_site_can_make_a_browser_send_is_refused() {
+    let node = Node::start();
+    let body = r#"{"name":"p","size":9}"#;
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+        let form = node.ask("POST", "/v1/pools", &[("content-type", kind)], body).await;
+        assert_eq!(form.problem(), "unsupported-media-type");
+    }
+    assert_eq!(node.ask("POST", "/v1/pools", &[], body).await.problem(), "unsupported-media-type");
+    for host in ["evil.example", "evil.example:8420", "localhost.evil.example", "10.0.0.1", ""] {
+        let rebound = node.ask("GET", "/v1/pools", &[("host", host)], "").await;
+        assert_eq!(rebound.problem(), "wrong-host", "{host}");
+    }
+    for host in ["localhost", "localhost:8420", "127.0.0.1:8420", "[::1]:8420"] {
+        assert_eq!(node.ask("GET", "/v1/pools", &[("host", host)], "").await.status, 200, "{host}");
+    }
+    assert_eq!(node.get("/v1/pools").await.json()["pools"], json!([]));
+}
+
+/// `CLOAKROOM_WRITE_OPENAPI=1 cargo test -p cloakroom-rest --test rest openapi` writes it anew.
+#[test]
+fn the_committed_openapi_description_is_the_one_that_is_served() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../specs/openapi.json");
+    let now = cloakroom_rest::openapi();
+    if std::env::var_os("CLOAKROOM_WRITE_OPENAPI").is_some() {
+        std::fs::write(path, &now).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert!(committed == now, "specs/openapi.json differs: look at it, and write it anew");
+}

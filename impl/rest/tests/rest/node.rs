@@ -1,0 +1,128 @@
+//! A node with its paths, without a socket for clients.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use cloakroom_kademlia::Parameters;
+use cloakroom_node::Patience;
+use cloakroom_register::Waits;
+use cloakroom_rest::App;
+use cloakroom_server::{Limits, NodeFolder, Server, ServerConfig};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Got {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The last part of a problem's type.
+    pub(crate) fn problem(&self) -> String {
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        let json = self.json();
+        assert_eq!(json["status"], self.status.as_u16());
+        json["type"].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
+    }
+
+    pub(crate) fn etag(&self) -> &str {
+        self.headers["etag"].to_str().unwrap()
+    }
+}
+
+/// A cluster of one.
+pub(crate) struct Node {
+    folder: TempDir,
+    server: Option<Arc<Server>>,
+    router: Router,
+}
+
+impl Node {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        NodeFolder::found_alone(&folder.path().join("node"), 8).unwrap();
+        let (server, router) = open(&folder.path().join("node"));
+        Self { folder, server: Some(server), router }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("node")
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Stops it and starts it with what its disk has.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        (self.server, self.router) = {
+            let (server, router) = open(&self.path());
+            (Some(server), router)
+        };
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        self.router = Router::new();
+        self.server.take().unwrap().stop().await;
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Got {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Got { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Got {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Got {
+        self.ask("GET", path, &[], "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Got {
+        self.ask("POST", path, &[("content-type", "application/json")], body).await
+    }
+}
+
+fn open(path: &Path) -> (Arc<Server>, Router) {
+    let NodeFolder { credentials, genesis, .. } = NodeFolder::open(path).unwrap();
+    let cluster = credentials.cluster().to_owned();
+    let config = ServerConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        credentials,
+        genesis: genesis.clone(),
+        data: path.join("node.redb"),
+        parameters: Parameters { subnets: None, ..Parameters::default() },
+        waits: Waits::default(),
+        patience: Patience::default(),
+        limits: Limits::default(),
+    };
+    let server = Arc::new(Server::start(config).unwrap());
+    let router = App::new(Arc::clone(&server), cluster, genesis).router();
+    (server, router)
+}
