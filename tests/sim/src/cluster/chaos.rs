@@ -3,7 +3,8 @@
 //! Invariants:
 //! * no view that may still count, as far as disks and proposals show, loses the disks of a majority:
 //!   such a slot is lost by the rules, and nothing could be demanded of it;
-//! * who has drained goes, disk and all, on its own word alone;
+//! * who has drained goes, disk and all, under the same rule: its own word does not cover views that were
+//!   proposed before, are not decided, and name it;
 //! * a crash keeps some first part of what was on its way to the disk;
 //! * all chance comes from the plan's seed.
 //!
@@ -441,6 +442,10 @@ impl Chaos {
         };
         let gone: Vec<usize> = self.drains.iter().copied().filter(drained).collect();
         for node in gone {
+            // Its word does not cover views that were proposed before and may still name it.
+            if !self.may_lose(world, node) {
+                continue;
+            }
             self.say(world.now(), || format!("n{node} has drained"));
             self.drains.remove(&node);
             self.lose_disk(world, node);
