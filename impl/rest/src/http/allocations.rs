@@ -333,7 +333,8 @@ pub(super) async fn recover(
     Document(body): Document,
 ) -> Result<Response, Problem> {
     let Dead { dead, dry_run } = json(&body)?;
-    let dead: BTreeSet<Tag> = dead.iter().map(|text| tag(text)).collect::<Result<_, _>>()?;
+    // What is no tag holds nothing.
+    let dead: BTreeSet<Tag> = dead.iter().filter_map(|text| Tag::new(text).ok()).collect();
     let registers = app.registers(asked.until);
     let work = async move {
         let pool = defined(&registers, &name).await?;

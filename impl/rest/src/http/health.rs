@@ -57,7 +57,7 @@ pub(super) struct Ready {
 #[serde(deny_unknown_fields)]
 pub(super) struct Verbosity {
     /// Say each check.
-    #[param(value_type = Option<bool>, allow_reserved)]
+    #[param(value_type = Option<String>, pattern = "^(true|false)?$")]
     verbose: Option<String>,
 }
 

@@ -9,7 +9,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cloakroom_pool::{List, MapError, Policy, Request as Ask, Shape};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
@@ -41,19 +42,29 @@ pub(super) struct NewPool {
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example = "ports")]
     name: String,
     /// Ids in the pool: 0 to size - 1.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 281_474_976_710_656_u64, example = 1000)]
     size: u64,
     /// Children of a node.
-    #[serde(default = "wide")]
+    #[serde(default = "wide", deserialize_with = "whole")]
     #[schema(minimum = 2, maximum = 256, default = 64)]
     fanout: u16,
     /// Slots of a block.
-    #[serde(default = "wide")]
+    #[serde(default = "wide", deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 256, default = 64)]
     block: u16,
     /// Which free id is preferred.
     #[serde(default)]
     policy: PolicyName,
+}
+
+/// In JSON 7.0 is 7.
+fn whole<'de, N: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Result<N, D::Error> {
+    let number = serde_json::Number::deserialize(from)?;
+    let text = number.to_string();
+    let digits = text.strip_suffix(".0").unwrap_or(&text);
+    let whole = digits.parse::<u64>().ok().and_then(|whole| N::try_from(whole).ok());
+    whole.ok_or_else(|| D::Error::custom(format!("expected a whole number, got {number}")))
 }
 
 fn wide() -> u16 {

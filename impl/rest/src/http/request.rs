@@ -141,7 +141,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         };
         if (bound.is_some() || again) && operation.is_none() {
             let detail = format!("{BOUND}, {AGAIN}: expected {OPERATION} beside it, got none");
-            return Err(Problem::new(Kind::MALFORMED, detail));
+            return Err(Problem::new(Kind::CONDITION, detail));
         }
         let mut conditions = Vec::new();
         for name in ["if-match", "if-none-match"] {
@@ -318,7 +318,8 @@ impl<S: Sync> FromRequestParts<S> for Condition {
                 "expected If-None-Match: * (absent) or If-Match: \"VERSION\", and not both";
             Err(Problem::new(kind, detail))
         };
-        match (matched, unmatched) {
+        let some = |text: &&str| !text.is_empty();
+        match (matched.filter(some), unmatched.filter(some)) {
             (None, Some("*")) => Ok(Self::Absent),
             (Some(tag), None) => {
                 let digits = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
@@ -328,7 +329,7 @@ impl<S: Sync> FromRequestParts<S> for Condition {
                     None => wrong(Kind::MALFORMED),
                 }
             }
-            (None, None) => wrong(Kind::CONDITION),
+            (None, None) | (Some(_), Some(_)) => wrong(Kind::CONDITION),
             _ => wrong(Kind::MALFORMED),
         }
     }
