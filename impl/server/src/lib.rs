@@ -9,6 +9,7 @@
 //! | `tls.rs` | TLS 1.3 with certificates on both sides |
 //! | `disk.rs` | what a node must not forget, in a file |
 //! | `attempt.rs` | one attempt of an operation, at whoever can run it |
+//! | `members.rs` | the list of members, for whoever runs a server |
 //! | `server.rs` | a node at work: its clock, its connections, its disk, its callers |
 //! | `transport.rs` | QUIC: one connection to a peer, one stream to a message or question |
 //!
@@ -24,6 +25,7 @@ mod error;
 mod files;
 mod folder;
 mod key;
+mod members;
 mod server;
 mod tls;
 mod transport;
@@ -35,5 +37,6 @@ pub use disk::{DiskError, NodeDisk};
 pub use error::Error;
 pub use folder::{Beginning, DEFAULT_SLOTS, FolderError, NodeFolder, Place, Prepared};
 pub use key::Key;
-pub use server::{Members, Reply, Server, ServerConfig, ServerError};
+pub use members::Members;
+pub use server::{Reply, Server, ServerConfig, ServerError};
 pub use transport::{Arrival, Limits, Transport, TransportError};

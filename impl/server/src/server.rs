@@ -20,11 +20,9 @@ use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use cloakroom_kademlia::{Busy, Event, Judge, Moment, Parameters, Peer, QueryId};
-use cloakroom_node::{
-    Answer, Change, ChangeFault, Effects, Genesis, Input, Node, Patience, Roster, Setup, Zone,
-};
+use cloakroom_node::{Answer, Change, ChangeFault, Effects, Genesis, Input, Node, Patience, Setup};
 use cloakroom_register::{
-    Call, Key, Member, Operation, OperationId, Outcome, ReplicaError, Version, View, Waits,
+    Call, Key, Operation, OperationId, Outcome, ReplicaError, Version, View, Waits,
 };
 use cloakroom_wire::{Address, Contact, Header, Message, OwnedRecord, RecordKey};
 use thiserror::Error;
@@ -99,19 +97,6 @@ pub enum Reply {
     Lost,
 }
 
-/// The cluster's members, as far as a node knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members {
-    /// This node, in this life of its disk.
-    pub me: Member,
-    /// The list.
-    pub roster: Roster,
-    /// Its version; zero is the genesis's.
-    pub version: Version,
-    /// Whether this node has drained: it may go.
-    pub is_drained: bool,
-}
-
 /// A node at work.
 #[derive(Debug)]
 pub struct Server {
@@ -122,7 +107,7 @@ pub struct Server {
 }
 
 /// Something for the task that has the node.
-enum Job {
+pub(crate) enum Job {
     Call { operation: Operation, patience_ms: u64, reply: oneshot::Sender<Reply> },
     Change { id: OperationId, change: Change, patience_ms: u64, reply: Changer },
     Meet(Vec<Contact>),
@@ -251,56 +236,12 @@ impl Server {
         answered.await.map_err(|_| ServerError::Stopped)
     }
 
-    /// Changes the list of members, by whichever node has it.
-    ///
-    /// # Errors
-    /// [`ServerError::Stopped`]: then it may have been made. And within: why it was not.
-    pub async fn change(
-        &self,
-        change: Change,
-        patience_ms: u64,
-    ) -> Result<Result<Version, ChangeFault>, ServerError> {
-        let id = Self::operation(b"", Call::Get)?.id;
-        let (reply, answered) = oneshot::channel();
-        self.give(Job::Change { id, change, patience_ms, reply }).await?;
-        answered.await.map_err(|_| ServerError::Stopped)
-    }
-
-    /// This node becomes a member, on the disk that it has, in a zone, where it listens. `others` are
-    /// members that it can ask, beside the founders.
-    ///
-    /// # Errors
-    /// As [`Server::change`].
-    pub async fn join(
-        &self,
-        zone: Zone,
-        others: Vec<Contact>,
-        patience_ms: u64,
-    ) -> Result<Result<Version, ChangeFault>, ServerError> {
-        self.give(Job::Meet(others)).await?;
-        let member = self.members().await?.me;
-        self.change(Change::Join { member, contact: self.contact, zone }, patience_ms).await
-    }
-
-    /// The members, as far as this node knows.
-    ///
-    /// # Errors
-    /// [`ServerError::Stopped`]
-    pub async fn members(&self) -> Result<Members, ServerError> {
-        let look = |_, node: &Node| {
-            let (me, is_drained) = (node.me(), node.is_drained());
-            let (roster, version) = node.roster();
-            Members { me, roster: roster.clone(), version, is_drained }
-        };
-        self.look(look).await
-    }
-
     /// Peers with a connection.
     pub fn connected(&self) -> usize {
         self.transport.connected()
     }
 
-    async fn give(&self, job: Job) -> Result<(), ServerError> {
+    pub(crate) async fn give(&self, job: Job) -> Result<(), ServerError> {
         self.jobs.send(job).await.map_err(|_| ServerError::Stopped)
     }
 
