@@ -113,9 +113,12 @@ pub(crate) enum Job {
     Meet(Vec<Contact>),
     Publish(OwnedRecord, Asker),
     FindValue(RecordKey, Asker),
-    Look(Box<dyn FnOnce(Moment, &Node) + Send>),
+    Look(Look),
     Stop,
 }
+
+/// What is asked of the node between two steps.
+type Look = Box<dyn FnOnce(Moment, &Node) + Send>;
 
 /// Who changes the list of members.
 type Changer = oneshot::Sender<Result<Version, ChangeFault>>;
