@@ -1,14 +1,11 @@
-//! What happens in a run: callers at whatever node, crashes, cuts, lost disks, joins, drains, removals.
+//! What happens in a run: callers at whatever node, what goes wrong (`faults.rs`), and an operator.
 //!
 //! Invariants:
-//! * no view that may still count, as far as disks and proposals show, loses the disks of a majority:
-//!   such a slot is lost by the rules, and nothing could be demanded of it;
-//! * who has drained goes, disk and all, under the same rule: its own word does not cover views that were
-//!   proposed before, are not decided, and name it;
-//! * a crash keeps some first part of what was on its way to the disk;
 //! * all chance comes from the plan's seed.
 //!
 //! What it does not do: judge, or propose views.
+
+mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +13,12 @@ use cloakroom_kademlia::{Judge, Moment, Parameters};
 use cloakroom_node::{Answer, Change, Founder, Genesis, Input, Patience, Setup, Standing, Zone};
 use cloakroom_pool::{PoolId, Shape, Tree};
 use cloakroom_register::{
-    Disk, Epoch, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, View, Write,
+    Disk, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, View, Write,
 };
 use cloakroom_specs::register::Objection;
 
 use super::resident::{Event, Resident, contact_of, hash};
-use crate::engine::{Cut, Director, End, Node, Time, World};
+use crate::engine::{Director, End, Node, Time, World};
 use crate::random::Random;
 use crate::registers::audit::{self, Auditor, plain_operation};
 use crate::registers::client::{Book, Client, Want};
@@ -308,129 +305,6 @@ impl Chaos {
         match want {
             Want::Pause => self.think(world, client),
             Want::Attempt => self.at(world, world.now().plus_us(1000), Deed::Think(client)),
-        }
-    }
-
-    /// Stops a node at once. Some first part of what was on its way reaches the disk.
-    fn crash(&mut self, world: &mut Nodes, node: usize) {
-        let Some(pending) = world.crash(Node(number(node))) else { return };
-        let reached = self.random.index(pending.len() + 1);
-        let now = world.now();
-        self.say(now, || format!("n{node} crashes with {reached} of {} saves", pending.len()));
-        self.save(now, node, &pending[..reached]);
-        self.counts.crashes += 1;
-        let under = self.under.iter().filter(|(_, under)| under.node.index() == node);
-        let gone: Vec<OperationId> = under.map(|(id, _)| *id).collect();
-        for id in gone {
-            if let Some(under) = self.under.remove(&id) {
-                self.counts.vanished += 1;
-                let want = self.clients[under.client].ended(&mut self.book, None);
-                self.go_on(world, under.client, want);
-            }
-        }
-    }
-
-    fn crash_somebody(&mut self, world: &mut Nodes) {
-        let Some(node) = self.somebody(world) else { return };
-        self.crash(world, node);
-        // Some come back before they are replaced, some after.
-        let down = self.random.below(8_000);
-        let starts = self.starts[node];
-        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
-    }
-
-    pub(super) fn restart_all(&mut self, world: &mut Nodes) {
-        for node in 0..self.disks.len() {
-            self.restart(world, node, self.starts[node]);
-        }
-    }
-
-    fn restart(&mut self, world: &mut Nodes, node: usize, starts: u64) {
-        let down = !world.is_up(Node(number(node)));
-        if down && self.starts[node] == starts && !self.left.contains(&node) {
-            self.start(world, node);
-        }
-    }
-
-    fn cut(&mut self, world: &mut Nodes) {
-        let all = 1 << self.plan.regions;
-        let senders = self.random.below(all);
-        let (now, both) = (world.now(), self.random.below(2) == 0);
-        let until = now.plus_us((500 + self.random.below(9_000)) * 1000);
-        let receivers = !senders & (all - 1);
-        self.say(now, || format!("cut from {senders:b} to {receivers:b}, both {both}, to {until}"));
-        world.network_mut().cuts.retain(|cut| cut.until > now);
-        world.network_mut().cuts.push(Cut { from: now, until, senders, receivers, both });
-        self.counts.cuts += 1;
-    }
-
-    /// Whether every view that may still count keeps a majority without this disk.
-    fn may_lose(&self, world: &Nodes, node: usize) -> bool {
-        let me = self.disks[node].me();
-        let survives = |view: &View| {
-            let gone = |member: &&Member| **member == me || self.auditor.is_lost(**member);
-            view.members().iter().filter(gone).count() <= (view.members().len() - 1) / 2
-        };
-        let under_way: Vec<View> = self
-            .up(world)
-            .into_iter()
-            .filter_map(|node| world.machine(Node(number(node))))
-            .flat_map(|resident| resident.node.registers().proposed().cloned().collect::<Vec<_>>())
-            .collect();
-        let last = |slot| self.auditor.living(slot).last().map_or(Epoch(0), |view| view.epoch());
-        let may_count = |view: &&View| view.epoch() > last(view.slot());
-        let quiet = world.now().since_us(self.lost_at) > BETWEEN_LOSSES_US;
-        quiet
-            && self.genesis.slots().all(|slot| self.auditor.living(slot).into_iter().all(survives))
-            && self.candidates.iter().chain(&under_way).filter(may_count).all(survives)
-    }
-
-    /// A disk is gone, and another one may take its place.
-    fn lose_disk(&mut self, world: &mut Nodes, node: usize) {
-        self.crash(world, node);
-        self.auditor.lose(self.disks[node].me());
-        self.lost_at = world.now();
-        self.incarnations += 1;
-        let incarnation = Incarnation(1 + self.random.below(1 << 40) * 2);
-        let node_id = contact_of(number(node)).id;
-        self.disks[node] = Disk::new(Member { node: node_id, incarnation });
-    }
-
-    fn lose(&mut self, world: &mut Nodes) {
-        let node = self.random.index(self.disks.len());
-        if self.left.contains(&node) || !self.may_lose(world, node) {
-            return;
-        }
-        self.say(world.now(), || format!("n{node} loses its disk"));
-        self.lose_disk(world, node);
-        self.counts.lost += 1;
-        let starts = self.starts[node];
-        let down = self.random.below(2_000);
-        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
-    }
-
-    /// Somebody comes, drains, or is removed.
-    fn shift(&mut self, world: &mut Nodes) {
-        self.counts.moves += 1;
-        let stays = self.disks.len() - self.left.len() - self.drains.len();
-        if stays <= self.plan.members || self.random.below(2) == 0 {
-            if stays < self.plan.nodes as usize + 4 {
-                let node = self.settle(world, Incarnation(1));
-                self.say(world.now(), || format!("n{node} comes"));
-            }
-            return;
-        }
-        let node = self.random.index(self.disks.len());
-        if self.left.contains(&node) || self.drains.contains(&node) {
-            return;
-        }
-        if self.random.below(2) == 0 {
-            self.say(world.now(), || format!("n{node} is to drain"));
-            self.drains.insert(node);
-        } else if self.may_lose(world, node) {
-            self.say(world.now(), || format!("n{node} is gone for ever"));
-            self.lose_disk(world, node);
-            self.left.insert(node);
         }
     }
 

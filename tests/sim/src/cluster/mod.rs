@@ -4,7 +4,8 @@
 //! | file | what |
 //! |---|---|
 //! | `resident.rs` | a node as a machine of the engine, with a disk that takes its time |
-//! | `chaos.rs` | who calls, crashes, cuts, loses disks, joins, drains, is removed |
+//! | `chaos.rs` | who calls; the operator |
+//! | `chaos/faults.rs` | who crashes, is cut off, loses its disk, comes and goes |
 //! | `healing.rs` | what must be well again after that |
 //!
 //! Callers, plan, auditor and the judge of histories are those of `registers/`. Nobody proposes views
@@ -28,7 +29,7 @@ pub fn plan(seed: u64) -> Plan {
     let plan = Plan::of(seed);
     Plan {
         // Nodes that could be members, and one or two of them gone.
-        nodes: plan.members as u32 + 2 + plan.nodes % 4,
+        nodes: u32::try_from(plan.members).unwrap_or(5) + 2 + plan.nodes % 4,
         // A power of two.
         slots: plan.slots.min(16),
         // Silence takes its time.
