@@ -28,7 +28,7 @@ pub fn plan(seed: u64) -> Plan {
     let plan = Plan::of(seed);
     Plan {
         // Nodes that could be members, and one or two of them gone.
-        nodes: plan.members as u32 + 2 + plan.nodes % 4,
+        nodes: u32::try_from(plan.members).unwrap_or(5) + 2 + plan.nodes % 4,
         // A power of two.
         slots: plan.slots.min(16),
         // Silence takes its time.
