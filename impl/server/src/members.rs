@@ -1,6 +1,6 @@
 //! The list of members, for whoever runs a server.
 //!
-//! What it does not do: decide. The list is in a register, and the node changes it (NODE-5).
+//! What it does not do: decide. The list is in a register, and the node changes it.
 
 use cloakroom_node::{Change, ChangeFault, Node, Roster, Zone};
 use cloakroom_register::{Call, Member, Version};
