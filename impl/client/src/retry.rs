@@ -113,7 +113,7 @@ impl Client {
                 }
                 let endpoint = &self.endpoints[number];
                 let patience = left.min(PATIENCE);
-                let request = self.request(endpoint.address, &ask, &operation, &doubt, patience);
+                let request = request(endpoint.address, &ask, &operation, &doubt, patience);
                 let got = endpoint.send(request, patience).await;
                 let changes = ask.method != Method::GET;
                 if let Some(end) = judge(endpoint.address, changes, got, &mut doubt) {
@@ -152,36 +152,35 @@ impl Client {
         }
         order
     }
+}
 
-    fn request(
-        &self,
-        address: SocketAddr,
-        ask: &Ask<'_>,
-        operation: &str,
-        doubt: &Doubt,
-        patience: Duration,
-    ) -> Request<Full<Bytes>> {
-        let timeout_ms = patience.as_millis().clamp(1, 60_000).to_string();
-        let mut request = Request::builder()
-            .method(ask.method.clone())
-            .uri(&ask.path)
-            .header("host", address.to_string())
-            .header("cloakroom-timeout-ms", timeout_ms);
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
-        }
-        if ask.effect == Effect::Once {
-            request = request.header("cloakroom-operation", operation);
-            // CLIENT-1: whoever has not carried it out, must not do so now.
-            if let Some(bound) = doubt.bound {
-                request = request.header("cloakroom-bound", bound.to_string());
-            } else if doubt.again {
-                request = request.header("cloakroom-again", "true");
-            }
-        }
-        let body = Full::new(Bytes::copy_from_slice(ask.body));
-        request.body(body).expect("paths and headers are made here, of what fits there")
+fn request(
+    address: SocketAddr,
+    ask: &Ask<'_>,
+    operation: &str,
+    doubt: &Doubt,
+    patience: Duration,
+) -> Request<Full<Bytes>> {
+    let timeout_ms = patience.as_millis().clamp(1, 60_000).to_string();
+    let mut request = Request::builder()
+        .method(ask.method.clone())
+        .uri(&ask.path)
+        .header("host", address.to_string())
+        .header("cloakroom-timeout-ms", timeout_ms);
+    for (name, value) in &ask.headers {
+        request = request.header(*name, value);
     }
+    if ask.effect == Effect::Once {
+        request = request.header("cloakroom-operation", operation);
+        // CLIENT-1: whoever has not carried it out, must not do so now.
+        if let Some(bound) = doubt.bound {
+            request = request.header("cloakroom-bound", bound.to_string());
+        } else if doubt.again {
+            request = request.header("cloakroom-again", "true");
+        }
+    }
+    let body = Full::new(Bytes::copy_from_slice(ask.body));
+    request.body(body).expect("paths and headers are made here, of what fits there")
 }
 
 /// What follows from an attempt: the end, or another one.

@@ -76,6 +76,9 @@ impl Listening {
     }
 
     /// Answers until `end`, and then what is under way.
+    ///
+    /// # Panics
+    /// Never: the places for connections are not closed.
     pub async fn serve(self, router: Router, end: impl Future<Output = ()>) {
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let graceful = GracefulShutdown::new();

@@ -123,8 +123,8 @@ async fn an_allocation_that_may_have_happened_and_is_not_remembered_is_unknown_a
     let direct = client(&[&address], "round-robin", 5000);
     direct.create_pool("p", 9, Policy::LowestFirst).await.unwrap();
     let between = go_between(address, vec![Fate::RequestLost]).await;
-    let client = client(&[&between], "round-robin", 600);
-    let unknown = client.allocate("p", "web").await;
+    let impatient = client(&[&between], "round-robin", 600);
+    let unknown = impatient.allocate("p", "web").await;
     assert!(matches!(unknown, Err(ClientError::Unknown(_))), "{unknown:?}");
     assert_eq!(direct.usage("p").await.unwrap().held, 0);
 }
@@ -138,6 +138,6 @@ async fn a_node_that_is_not_there_is_passed_over_and_nobody_at_all_is_unavailabl
     for number in 0..4 {
         assert_eq!(both.put_if_absent(&format!("k{number}"), b"v").await, Ok(1));
     }
-    let none = client_of(&["127.0.0.1:1"]).put_if_absent("k", b"v").await;
-    assert!(matches!(none, Err(ClientError::Unavailable(_))), "{none:?}");
+    let alone = client_of(&["127.0.0.1:1"]).put_if_absent("k", b"v").await;
+    assert!(matches!(alone, Err(ClientError::Unavailable(_))), "{alone:?}");
 }

@@ -64,7 +64,7 @@ impl Question {
         rest.format()?;
         let patience_ms = rest.long()?;
         let id = OperationId(rest.array()?);
-        let bound = rest.version()?;
+        let bound = if rest.yes()? { Some(Version(rest.long()?)) } else { None };
         let key = Key::from(rest.text()?);
         let expected = match rest.byte()? {
             0 => None,
@@ -183,10 +183,10 @@ impl<'a> In<'a> {
         (self.byte()? == FORMAT).then_some(())
     }
 
-    fn version(&mut self) -> Option<Option<Version>> {
+    fn yes(&mut self) -> Option<bool> {
         match self.byte()? {
-            0 => Some(None),
-            1 => self.long().map(Version).map(Some),
+            0 => Some(false),
+            1 => Some(true),
             _ => None,
         }
     }

@@ -108,9 +108,12 @@ pub(crate) enum Job {
     Call { operation: Operation, patience_ms: u64, reply: oneshot::Sender<Reply> },
     Publish(OwnedRecord, Asker),
     FindValue(RecordKey, Asker),
-    Look(Box<dyn FnOnce(Moment, &Node) + Send>),
+    Look(Looked),
     Stop,
 }
+
+/// What is to be done with a look at the node.
+type Looked = Box<dyn FnOnce(Moment, &Node) + Send>;
 
 /// Who began a query of the DHT.
 type Asker = oneshot::Sender<Result<Event, Busy>>;

@@ -134,11 +134,8 @@ impl Place {
 
 fn recovered(remote: &Remote, name: &str, dead: &[String]) -> Result<Recovered, Error> {
     let done = remote.wait(async |client| client.recover(name, dead, false).await)?;
-    let mut recovered = Recovered::default();
-    recovered.freed = pairs(done.freed)?;
-    recovered.held = done.held;
-    recovered.counts_repaired = done.counts_repaired;
-    Ok(recovered)
+    let (held, counts_repaired) = (done.held, done.counts_repaired);
+    Ok(Recovered { freed: pairs(done.freed)?, held, counts_repaired })
 }
 
 fn pairs(held: Vec<cloakroom_client::Allocation>) -> Result<Vec<(Id, Tag)>, Error> {

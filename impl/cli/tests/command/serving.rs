@@ -137,7 +137,7 @@ fn five_servers_take_each_request_at_any_of_them_until_they_are_stopped() {
     let at = |number: usize, line: &str| {
         text(&cluster.shell(&line.replace("localhost:8420", &addresses[number])))
     };
-    at(0, r#"curl -fsS --retry 20 --retry-delay 1 localhost:8420/readyz"#);
+    at(0, "curl -fsS --retry 20 --retry-delay 1 localhost:8420/readyz");
     let pool = r#"curl -sS localhost:8420/v1/pools --json '{"name":"ports","size":100}'"#;
     assert!(at(1, pool).contains(r#""pool":"ports""#));
     for number in 0..10 {

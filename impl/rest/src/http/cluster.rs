@@ -36,6 +36,7 @@ pub(super) struct Member {
 
 /// A cluster.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "as it stands in the JSON")]
 pub(super) struct Cluster {
     /// Its id.
     cluster: String,
@@ -65,6 +66,7 @@ pub(super) enum Life {
 
 /// A slot, in the newest view that this node has heard of.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "as it stands in the JSON")]
 pub(super) struct Slot {
     /// Its number.
     slot: u16,

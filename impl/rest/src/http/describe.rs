@@ -27,10 +27,10 @@ fn put_right(operation: &mut Value) {
             *kinds = kind.clone();
         }
     }
-    if let Some(body) = operation.get_mut("requestBody") {
-        if as_bytes(&mut body["content"]) {
-            body["required"] = Value::Bool(false);
-        }
+    if let Some(body) = operation.get_mut("requestBody")
+        && as_bytes(&mut body["content"])
+    {
+        body["required"] = Value::Bool(false);
     }
     for response in operation["responses"].as_object_mut().into_iter().flatten() {
         as_bytes(&mut response.1["content"]);

@@ -73,6 +73,7 @@ fn wide() -> u16 {
 
 /// A pool.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "as it stands in the JSON")]
 pub(super) struct Pool {
     /// Its name.
     pool: String,
