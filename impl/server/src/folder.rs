@@ -156,7 +156,7 @@ impl Prepared {
     /// Makes a founder's key and certificate in its folder.
     ///
     /// # Errors
-    /// [`Error`]
+    /// [`enum@Error`]
     pub fn create(
         folder: &Path,
         by: &Authority,
@@ -202,7 +202,7 @@ impl Beginning {
     /// Signs it and writes it into a folder.
     ///
     /// # Errors
-    /// [`Error`]
+    /// [`enum@Error`]
     ///
     /// # Panics
     /// Never: numbers and texts are JSON.
