@@ -195,5 +195,7 @@ mod tests {
         assert_eq!(Genesis::new(&one, 1, 16), Err(GenesisError::Replicas(16)));
         let twice = [founder(1, "a"), founder(1, "b")];
         assert_eq!(Genesis::new(&twice, 1, 1), Err(GenesisError::Twice(NodeId([1; 32]))));
+        let apart = [founder(1, "a"), founder(2, "a"), founder(1, "b")];
+        assert_eq!(Genesis::new(&apart, 1, 1), Err(GenesisError::Twice(NodeId([1; 32]))));
     }
 }
