@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The families of properties in the register (`specs/README.md`).
-const FAMILIES: [&str; 9] =
-    ["POOL-", "SHARD-", "WIRE-", "KAD-", "LIN-", "SIM-", "REG-", "NODE-", "NET-"];
+const FAMILIES: [&str; 11] = [
+    "POOL-", "SHARD-", "WIRE-", "KAD-", "LIN-", "SIM-", "REG-", "NODE-", "NET-", "REST-", "CLIENT-",
+];
 
 /// What must come of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
