@@ -89,6 +89,7 @@ fn callers_meet<R: Reclaim>() {
                         assert_eq!(pool.free(id, &tag), Ok(FreeOutcome::Freed));
                     }
                 }
+                // SeqCst: as above.
                 for (id, tag) in mine {
                     holders[usize::try_from(id.0).unwrap()].store(0, Ordering::SeqCst);
                     assert_eq!(pool.free(id, &tag), Ok(FreeOutcome::Freed));

@@ -105,6 +105,7 @@ impl Worker for TwoLevelsWorker<'_> {
         let TwoLevels { bits, full } = self.map;
         for _ in 0..full.len() {
             loop {
+                // Relaxed: a hint; the bits say what is free.
                 let seen = full[self.at].load(Ordering::Relaxed);
                 if seen == u64::MAX {
                     break;
@@ -117,6 +118,7 @@ impl Worker for TwoLevelsWorker<'_> {
                 // acquires that clearing, and the look below sees what was freed before it.
                 full[self.at].fetch_or(1 << (word % 64), Ordering::AcqRel);
                 if bits.0[word].load(Ordering::Acquire) != u64::MAX {
+                    // Releases what was freed to whoever sets the hint next.
                     full[self.at].fetch_and(!(1 << (word % 64)), Ordering::AcqRel);
                 }
             }
@@ -127,7 +129,8 @@ impl Worker for TwoLevelsWorker<'_> {
 
     fn free(&mut self, id: u64) {
         let word = usize::try_from(id / 64).expect("small");
-        // The bit first, then the hint, which releases it to whoever sets the hint next.
+        // The bit first, which releases what the holder did; then the hint, which releases the bit to whoever
+        // sets the hint next.
         self.map.bits.0[word].fetch_and(!(1 << (id % 64)), Ordering::AcqRel);
         self.map.full[word / 64].fetch_and(!(1 << (word % 64)), Ordering::AcqRel);
     }
