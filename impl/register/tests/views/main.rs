@@ -4,8 +4,7 @@ mod slot;
 
 use cloakroom_register::{
     Accepted, Ask, Ballot, Body, Collect, Collector, Decree, DecreeAsk, DecreeReply, Effects,
-    Epoch, Floor, Key, Life, Message, NodeId, Record, Replica, ReplicaError, Reply, Version, View,
-    Write,
+    Epoch, Floor, Life, Message, NodeId, Record, Replica, ReplicaError, Reply, Version, Write,
 };
 
 use slot::{
@@ -429,9 +428,13 @@ fn who_is_no_member_is_not_listened_to() {
     let effects = slot.tell_from(1, 3, stranger, &page.send[0].message);
     assert!(effects.persist.is_empty());
     assert_eq!(life(&slot, 1, 3), &before);
-    let key: Key = key(0);
-    let check = Collect::Check { key, tombstone: Ballot::ZERO, version: Version(0) };
-    let effects = slot.tell_from(0, 1, stranger, &message(0, Body::Collect(vec![check])));
-    assert!(effects.send.is_empty());
-    let _: &View = slot.replica(0, 0).view();
+    // A collection that the same replica would agree to if a member asked.
+    let mut slot = with([1, 1, 1].map(|round| Some(removed(round))));
+    let Accepted { ballot: tombstone, state } = removed(1).accepted.expect("a tombstone");
+    let check = Collect::Check { key: key(0), tombstone, version: state.version };
+    let check = message(0, Body::Collect(vec![check]));
+    let effects = slot.tell_from(0, 1, stranger, &check);
+    assert!(effects.send.is_empty() && effects.persist.is_empty());
+    let effects = slot.tell(0, 1, 0, &check);
+    assert!(matches!(effects.send[0].message.body, Body::Agreed(_)));
 }
