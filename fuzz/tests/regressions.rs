@@ -54,3 +54,16 @@ fn every_regression_and_seed_belongs_to_a_target() {
         }
     }
 }
+
+#[test]
+fn every_target_is_fuzzed_by_night() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows/fuzz.yml");
+    let text = fs::read_to_string(path).expect("the workflow");
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("target: [")).expect("a list");
+    let listed: Vec<&str> = line.trim_end_matches(']').split(", ").collect();
+    let targets: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    for target in &targets {
+        assert!(listed.contains(target), "{target}: expected in {listed:?}");
+    }
+    assert_eq!(listed.len(), targets.len(), "expected {targets:?}, got {listed:?}");
+}
