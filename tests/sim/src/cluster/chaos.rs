@@ -15,15 +15,14 @@ use cloakroom_pool::{PoolId, Shape, Tree};
 use cloakroom_register::{
     Disk, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, View, Write,
 };
-use cloakroom_specs::register::Objection;
 
 use super::resident::{Event, Resident, contact_of, hash};
 use crate::engine::{Director, End, Node, Time, World};
 use crate::random::Random;
-use crate::registers::audit::{self, Auditor, plain_operation};
-use crate::registers::client::{Book, Client, Want};
+use crate::registers::audit::{self, plain_operation};
+use crate::registers::client::{Client, Want};
 use crate::registers::plan::Plan;
-use crate::registers::{Counts, Fault};
+use crate::registers::ran::{Deeds, Ran};
 
 /// How long nodes are patient here.
 pub(super) const PATIENCE: Patience = Patience { ask_ms: 500, silent_ms: 4_000 };
@@ -64,18 +63,15 @@ pub(super) struct Chaos {
     incarnations: u64,
     changes: u128,
     lost_at: Time,
-    pub(super) auditor: Auditor,
     pub(super) clients: Vec<Client>,
-    pub(super) book: Book,
     under: BTreeMap<OperationId, Under>,
     pub(super) keys: Vec<Key>,
     /// Views that somebody has voted for.
     candidates: Vec<View>,
-    deeds: Vec<Deed>,
+    deeds: Deeds<Deed>,
     pub(super) healing: bool,
-    pub(super) fault: Option<Fault>,
-    pub(super) counts: Counts,
-    pub(super) log: Option<Vec<String>>,
+    /// What is left to be judged.
+    pub(super) ran: Ran,
 }
 
 pub(super) type Nodes = World<Resident>;
@@ -101,7 +97,7 @@ impl Chaos {
         let members = u8::try_from(plan.members).unwrap_or(3);
         let genesis = Genesis::new(&founders, plan.slots.into(), members).expect("a beginning");
         let mut chaos = Self {
-            auditor: Auditor::new(plan.members),
+            ran: Ran::new(plan.members, log),
             clients: callers.chain(pool).collect(),
             keys: (0..plan.keys).map(|key| Key::from(&key.to_be_bytes()[..])).collect(),
             random: Random::stream(plan.seed, "cluster", 0),
@@ -113,19 +109,15 @@ impl Chaos {
             incarnations: 0,
             changes: 0,
             lost_at: Time(0),
-            book: Book::default(),
             under: BTreeMap::new(),
             candidates: Vec::new(),
-            deeds: Vec::new(),
+            deeds: Deeds::new(),
             healing: false,
-            fault: None,
-            counts: Counts::default(),
-            log: log.then(Vec::new),
             plan,
         };
         let mut world = world;
         for slot in chaos.genesis.slots() {
-            let found = chaos.auditor.found(&chaos.genesis.view(slot));
+            let found = chaos.ran.auditor.found(&chaos.genesis.view(slot));
             found.expect("as many members as the auditor expects");
         }
         for _ in 0..chaos.plan.nodes {
@@ -139,10 +131,10 @@ impl Chaos {
             (plan.move_ms, Deed::Move),
         ] {
             if mean > 0 {
-                chaos.later(&mut world, mean, deed);
+                chaos.deeds.later(&mut world, &mut chaos.random, mean, deed);
             }
         }
-        chaos.at(&mut world, Time::from_ms(3_000), Deed::Tend);
+        chaos.deeds.at(&mut world, Time::from_ms(3_000), Deed::Tend);
         for client in 0..chaos.clients.len() {
             chaos.think(&mut world, client);
         }
@@ -181,47 +173,21 @@ impl Chaos {
         let others = others.map(|other| contact_of(number(other))).collect();
         resident.step(world.now(), Input::Meet(others));
         world.start(Node(number(node)), resident);
-        self.say(world.now(), || format!("n{node} starts"));
-    }
-
-    pub(super) fn say(&mut self, now: Time, words: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            log.push(format!("{now}  {}", words()));
-        }
-    }
-
-    fn later(&mut self, world: &mut Nodes, mean_ms: u64, deed: Deed) {
-        let mean = crate::random::to_f64(mean_ms * 1000);
-        let wait = crate::random::to_u64(self.random.exponential(mean));
-        self.at(world, world.now().plus_us(wait), deed);
-    }
-
-    fn at(&mut self, world: &mut Nodes, at: Time, deed: Deed) {
-        self.deeds.push(deed);
-        world.wake(at, (self.deeds.len() - 1) as u64);
+        self.ran.say(world.now(), || format!("n{node} starts"));
     }
 
     fn think(&mut self, world: &mut Nodes, client: usize) {
         let pause = self.clients[client].pause_us(self.plan.think_ms);
-        self.at(world, world.now().plus_us(pause), Deed::Think(client));
-    }
-
-    fn judge(&mut self, now: Time, judged: Result<(), Objection>) {
-        if let (Err(objection), None) = (judged, &self.fault) {
-            self.say(now, || format!("OBJECTION {objection}"));
-            self.fault = Some(Fault::Objection(objection, now));
-        }
+        self.deeds.at(world, world.now().plus_us(pause), Deed::Think(client));
     }
 
     fn save(&mut self, now: Time, node: usize, saves: &[Save]) {
         for save in saves {
-            self.say(now, || format!("n{node} has durably {save:?}"));
             if let Save::Write(_, _, Write::Vote(vote)) = save {
                 let view = vote.accepted.as_ref().map(|(_, view)| view.clone());
                 self.candidates.extend(view);
             }
-            let judged = self.auditor.save(&mut self.disks, node, save);
-            self.judge(now, judged);
+            self.ran.save(now, &mut self.disks, node, save);
         }
     }
 
@@ -240,8 +206,8 @@ impl Chaos {
             if self.healing {
                 return;
             }
-            self.clients[client].begin(&mut self.book, &self.keys);
-            self.counts.calls += 1;
+            self.clients[client].begin(&mut self.ran.book, &self.keys);
+            self.ran.counts.calls += 1;
         }
         self.attempt(world, client);
     }
@@ -256,7 +222,7 @@ impl Chaos {
         }
         let up = self.up(world);
         if up.is_empty() {
-            self.at(world, world.now().plus_us(100_000), Deed::Think(client));
+            self.deeds.at(world, world.now().plus_us(100_000), Deed::Think(client));
             return;
         }
         let slot = self.genesis.slot_of(&hash(&operation.key.0));
@@ -264,7 +230,7 @@ impl Chaos {
         let node = Node(number(up[usize::try_from(pick).unwrap_or(0)]));
         let patience = 3_000 + self.clients[client].below(8_000);
         self.under.insert(operation.id, Under { client, node, slot });
-        self.say(world.now(), || format!("c{client} asks n{}: {operation:?}", node.0));
+        self.ran.say(world.now(), || format!("c{client} asks n{}: {operation:?}", node.0));
         world.command(node, u64::from(node.0), |resident, now| {
             let give_up_at = Moment(now.0).plus_ms(patience);
             resident.step(now, Input::Call(operation, give_up_at));
@@ -283,7 +249,7 @@ impl Chaos {
             }
             Answer::Lost(id) => (id, None),
             Answer::Changed(_, result) => {
-                self.say(world.now(), || format!("a change has ended: {result:?}"));
+                self.ran.say(world.now(), || format!("a change has ended: {result:?}"));
                 return;
             }
             Answer::Dht(_) => return,
@@ -292,19 +258,19 @@ impl Chaos {
         let (client, slot) = (under.client, under.slot);
         let Some(attempts) = self.clients[client].attempts() else { return };
         let (key, call) = (attempts.operation().key.clone(), attempts.operation().call.clone());
-        self.say(world.now(), || format!("c{client} is told {outcome:?} for {key:?}"));
+        self.ran.say(world.now(), || format!("c{client} is told {outcome:?} for {key:?}"));
         if let Some(outcome) = &outcome {
-            let judged = self.auditor.ended(slot, &key, plain_operation(id), &call, outcome);
-            self.judge(world.now(), judged);
+            let judged = self.ran.auditor.ended(slot, &key, plain_operation(id), &call, outcome);
+            self.ran.judge(world.now(), judged);
         }
-        let want = self.clients[client].ended(&mut self.book, outcome);
+        let want = self.clients[client].ended(&mut self.ran.book, outcome);
         self.go_on(world, client, want);
     }
 
     fn go_on(&mut self, world: &mut Nodes, client: usize, want: Want) {
         match want {
             Want::Pause => self.think(world, client),
-            Want::Attempt => self.at(world, world.now().plus_us(1000), Deed::Think(client)),
+            Want::Attempt => self.deeds.at(world, world.now().plus_us(1000), Deed::Think(client)),
         }
     }
 
@@ -320,7 +286,7 @@ impl Chaos {
             if !self.may_lose(world, node) {
                 continue;
             }
-            self.say(world.now(), || format!("n{node} has drained"));
+            self.ran.say(world.now(), || format!("n{node} has drained"));
             self.drains.remove(&node);
             self.lose_disk(world, node);
             self.left.insert(node);
@@ -348,7 +314,7 @@ impl Chaos {
         for (at, change) in wanted {
             self.changes += 1;
             let id = OperationId((self.changes | 1 << 127).to_be_bytes());
-            self.say(world.now(), || format!("at n{at}: {change:?}"));
+            self.ran.say(world.now(), || format!("at n{at}: {change:?}"));
             world.command(Node(number(at)), number(at).into(), |resident, now| {
                 resident.step(now, Input::Change(id, change, Moment(now.0).plus_ms(6_000)));
             });
@@ -358,11 +324,11 @@ impl Chaos {
     /// Lets it run: the faults, then the healing. What is found stands in `fault`.
     pub(super) fn run(&mut self, world: &mut Nodes) {
         let end = Time::from_ms(self.plan.chaos_ms);
-        while world.now() < end && self.fault.is_none() {
+        while world.now() < end && self.ran.fault.is_none() {
             let until = world.now().plus_us(1_000_000).min(end);
             world.run(self, until);
         }
-        if self.fault.is_none() {
+        if self.ran.fault.is_none() {
             self.heal(world);
         }
     }
@@ -370,8 +336,8 @@ impl Chaos {
 
 impl Director<Resident> for Chaos {
     fn wake(&mut self, world: &mut Nodes, token: u64) {
-        let deed = usize::try_from(token).ok().and_then(|at| self.deeds.get(at).copied());
-        let Some(deed) = deed.filter(|_| self.fault.is_none()) else { return };
+        let deed = self.deeds.of(token);
+        let Some(deed) = deed.filter(|_| self.ran.fault.is_none()) else { return };
         let again = match deed {
             Deed::Crash => self.plan.crash_ms,
             Deed::Cut => self.plan.cut_ms,
@@ -386,21 +352,21 @@ impl Director<Resident> for Chaos {
             Deed::Think(client) => self.act(world, client),
             Deed::Crash => self.crash_somebody(world),
             Deed::Restart(node, starts) => self.restart(world, node, starts),
-            Deed::Cut => self.cut(world),
+            Deed::Cut => self.ran.cut(world, &mut self.random, self.plan.regions, 9_000),
             Deed::Lose => self.lose(world),
             Deed::Move => self.shift(world),
             Deed::Tend => {
                 self.tend(world);
-                self.at(world, world.now().plus_us(5_000_000), Deed::Tend);
+                self.deeds.at(world, world.now().plus_us(5_000_000), Deed::Tend);
             }
         }
         if again > 0 {
-            self.later(world, again, deed);
+            self.deeds.later(world, &mut self.random, again, deed);
         }
     }
 
     fn event(&mut self, world: &mut Nodes, node: Node, event: Event) {
-        if self.fault.is_some() {
+        if self.ran.fault.is_some() {
             return;
         }
         match event {
@@ -408,7 +374,7 @@ impl Director<Resident> for Chaos {
             Event::Told(slot, epoch, key, promise) => {
                 let disk = &self.disks[node.index()];
                 let judged = audit::told(disk, slot, epoch, &key, promise);
-                self.judge(world.now(), judged);
+                self.ran.judge(world.now(), judged);
             }
             Event::Answered(answer) => self.answered(world, answer),
         }

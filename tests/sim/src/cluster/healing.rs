@@ -14,7 +14,7 @@ use cloakroom_register::{Call, Expected, Member, Value, Version};
 use super::chaos::{Chaos, Nodes};
 use super::resident::contact_of;
 use crate::engine::{Network, Node};
-use crate::registers::Fault;
+use crate::registers::ran::Fault;
 
 /// It must be well again within so long.
 const HEALING_MS: u64 = 180_000;
@@ -24,18 +24,18 @@ impl Chaos {
         self.healing = true;
         let regions = world.network_mut().regions.clone();
         *world.network_mut() = Network::perfect(regions);
-        self.say(world.now(), || "healing".to_owned());
+        self.ran.say(world.now(), || "healing".to_owned());
         self.restart_all(world);
         let limit = world.now().plus_us(HEALING_MS * 1000);
         let (mut asked, mut rounds) = (None, 0);
-        while self.fault.is_none() {
+        while self.ran.fault.is_none() {
             let until = world.now().plus_us(500_000);
             world.run(self, until);
             let idle = self.clients.iter().all(|client| client.attempts().is_none());
             let unwell = self.unwell(world).or((!idle).then(|| "calls have not ended".to_owned()));
             match (&unwell, asked) {
                 (None, None) => {
-                    asked = Some(self.book.entries.len());
+                    asked = Some(self.ran.book.entries.len());
                     self.ask_all(world);
                 }
                 // A write may be left unknown by right, if another came between its attempts.
@@ -46,22 +46,22 @@ impl Chaos {
                 (None, Some(first)) => {
                     if !self.is_answered(first) {
                         let what = "without faults a call has not been answered".to_owned();
-                        self.fault = Some(Fault::NoProgress(what));
+                        self.ran.fault = Some(Fault::NoProgress(what));
                     }
                     return;
                 }
                 (Some(_), _) => {}
             }
-            if let Some(what) = unwell.filter(|_| world.now() > limit && self.fault.is_none()) {
+            if let Some(what) = unwell.filter(|_| world.now() > limit && self.ran.fault.is_none()) {
                 let seconds = HEALING_MS / 1000;
                 let what = format!("after {seconds} s without faults: {what}");
-                self.fault = Some(Fault::NoProgress(what));
+                self.ran.fault = Some(Fault::NoProgress(what));
             }
         }
     }
 
     fn is_answered(&self, first: usize) -> bool {
-        self.book.entries[first..].iter().all(|entry| entry.outcome.is_some())
+        self.ran.book.entries[first..].iter().all(|entry| entry.outcome.is_some())
     }
 
     /// What is not as it ought to be.
@@ -73,8 +73,8 @@ impl Chaos {
             lists.push((node, roster, version));
         }
         let (_, roster, version) = lists.first()?;
-        if let Some(slot) = self.genesis.slots().find(|slot| !self.auditor.is_settled(*slot)) {
-            let view = self.auditor.newest(slot)?;
+        if let Some(slot) = self.genesis.slots().find(|slot| !self.ran.auditor.is_settled(*slot)) {
+            let view = self.ran.auditor.newest(slot)?;
             return Some(format!("not all members vote: {view}"));
         }
         if let Some((node, _, other)) = lists.iter().find(|list| list.2 != *version) {
@@ -100,7 +100,7 @@ impl Chaos {
     fn misplaced(&self, roster: &Roster) -> Option<String> {
         let candidates: Vec<_> = roster.candidates().collect();
         self.genesis.slots().find_map(|slot| {
-            let view = self.auditor.newest(slot)?;
+            let view = self.ran.auditor.newest(slot)?;
             let point = self.genesis.point_of(slot);
             let closest = place(point, self.genesis.replicas(), &[], &candidates);
             let closest: BTreeSet<Member> = closest.into_iter().collect();
@@ -120,7 +120,7 @@ impl Chaos {
                 let new = Some(Value::from(&[client.to_le_bytes()[0]][..]));
                 Call::CompareAndSet { expected: Expected::Absent, new }
             };
-            self.clients[client].touch(&mut self.book, &key, call);
+            self.clients[client].touch(&mut self.ran.book, &key, call);
             self.attempt(world, client);
         }
     }

@@ -21,7 +21,7 @@ mod healing;
 mod resident;
 
 use crate::registers::command::{Failed, Figures, RegistersArgs, Scenario, carry_out_of};
-use crate::registers::{Outcome, Plan, Ran, judged};
+use crate::registers::{Outcome, Plan, judged};
 use chaos::Chaos;
 
 /// What a seed means.
@@ -45,8 +45,7 @@ pub fn run(seed: u64, log: bool) -> Outcome {
     let (nodes, ids) = (plan.nodes, plan.ids);
     let (mut chaos, mut world) = Chaos::begin(plan, log);
     chaos.run(&mut world);
-    let Chaos { book, fault, counts, auditor, log, .. } = chaos;
-    judged(seed, nodes, ids, Ran { book, fault, counts, auditor, log }, &world)
+    judged(seed, nodes, ids, chaos.ran, &world)
 }
 
 /// Runs many. The figures are there also when some failed.

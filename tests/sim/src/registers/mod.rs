@@ -8,6 +8,7 @@
 //! | `resident.rs` | a host as a machine of the engine, with a disk that takes its time |
 //! | `client.rs` | callers of registers and of a pool on registers |
 //! | `chaos/` | who calls, crashes, cuts, proposes; the healing |
+//! | `ran.rs` | the book of a run, and what is to happen when |
 //! | `audit.rs` | REG-1 to REG-13 on what is durable and what was told |
 //! | `verdict.rs` | the judge of histories |
 //! | `command.rs` | `sim registers` |
@@ -22,12 +23,13 @@ mod chaos;
 pub(crate) mod client;
 pub mod command;
 pub(crate) mod plan;
+pub(crate) mod ran;
 pub(crate) mod resident;
 pub(crate) mod verdict;
 
 use chaos::Chaos;
-pub(crate) use chaos::{Counts, Fault};
 pub use plan::Plan;
+use ran::{Fault, Ran};
 
 use crate::engine::{Machine, World};
 
@@ -76,22 +78,7 @@ pub fn run_plan(plan: Plan, log: bool) -> Outcome {
     let (seed, nodes, ids) = (plan.seed, plan.nodes, plan.ids);
     let (mut chaos, mut world) = Chaos::begin(plan, log);
     chaos.run(&mut world);
-    let Chaos { book, fault, counts, auditor, log, .. } = chaos;
-    judged(seed, nodes, ids, Ran { book, fault, counts, auditor, log }, &world)
-}
-
-/// What a run has left, to be judged.
-pub(crate) struct Ran {
-    /// What was called.
-    pub(crate) book: client::Book,
-    /// What went wrong while it ran.
-    pub(crate) fault: Option<Fault>,
-    /// What it did.
-    pub(crate) counts: Counts,
-    /// Who has judged what is durable.
-    pub(crate) auditor: audit::Auditor,
-    /// Every step, if it was wanted.
-    pub(crate) log: Option<Vec<String>>,
+    judged(seed, nodes, ids, chaos.ran, &world)
 }
 
 /// Judges the histories of a run, and adds up.

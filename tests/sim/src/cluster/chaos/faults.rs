@@ -13,7 +13,7 @@ use cloakroom_register::{Disk, Epoch, Incarnation, Member, OperationId, View};
 
 use super::{BETWEEN_LOSSES_US, Chaos, Deed, Nodes, number};
 use crate::cluster::resident::contact_of;
-use crate::engine::{Cut, Node};
+use crate::engine::Node;
 
 impl Chaos {
     /// Stops a node at once. Some first part of what was on its way reaches the disk.
@@ -21,15 +21,15 @@ impl Chaos {
         let Some(pending) = world.crash(Node(number(node))) else { return };
         let reached = self.random.index(pending.len() + 1);
         let now = world.now();
-        self.say(now, || format!("n{node} crashes with {reached} of {} saves", pending.len()));
+        self.ran.say(now, || format!("n{node} crashes with {reached} of {} saves", pending.len()));
         self.save(now, node, &pending[..reached]);
-        self.counts.crashes += 1;
+        self.ran.counts.crashes += 1;
         let under = self.under.iter().filter(|(_, under)| under.node.index() == node);
         let gone: Vec<OperationId> = under.map(|(id, _)| *id).collect();
         for id in gone {
             if let Some(under) = self.under.remove(&id) {
-                self.counts.vanished += 1;
-                let want = self.clients[under.client].ended(&mut self.book, None);
+                self.ran.counts.vanished += 1;
+                let want = self.clients[under.client].ended(&mut self.ran.book, None);
                 self.go_on(world, under.client, want);
             }
         }
@@ -41,7 +41,7 @@ impl Chaos {
         // Some come back before they are replaced, some after.
         let down = self.random.below(8_000);
         let starts = self.starts[node];
-        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
+        self.deeds.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
     }
 
     pub(in crate::cluster) fn restart_all(&mut self, world: &mut Nodes) {
@@ -57,23 +57,11 @@ impl Chaos {
         }
     }
 
-    pub(super) fn cut(&mut self, world: &mut Nodes) {
-        let all = 1 << self.plan.regions;
-        let senders = self.random.below(all);
-        let (now, both) = (world.now(), self.random.below(2) == 0);
-        let until = now.plus_us((500 + self.random.below(9_000)) * 1000);
-        let receivers = !senders & (all - 1);
-        self.say(now, || format!("cut from {senders:b} to {receivers:b}, both {both}, to {until}"));
-        world.network_mut().cuts.retain(|cut| cut.until > now);
-        world.network_mut().cuts.push(Cut { from: now, until, senders, receivers, both });
-        self.counts.cuts += 1;
-    }
-
     /// Whether every view that may still count keeps a majority without this disk.
     pub(super) fn may_lose(&self, world: &Nodes, node: usize) -> bool {
         let me = self.disks[node].me();
         let survives = |view: &View| {
-            let gone = |member: &&Member| **member == me || self.auditor.is_lost(**member);
+            let gone = |member: &&Member| **member == me || self.ran.auditor.is_lost(**member);
             view.members().iter().filter(gone).count() <= (view.members().len() - 1) / 2
         };
         let under_way: Vec<View> = self
@@ -82,18 +70,22 @@ impl Chaos {
             .filter_map(|node| world.machine(Node(number(node))))
             .flat_map(|resident| resident.node.registers().proposed().cloned().collect::<Vec<_>>())
             .collect();
-        let last = |slot| self.auditor.living(slot).last().map_or(Epoch(0), |view| view.epoch());
+        let last =
+            |slot| self.ran.auditor.living(slot).last().map_or(Epoch(0), |view| view.epoch());
         let may_count = |view: &&View| view.epoch() > last(view.slot());
         let quiet = world.now().since_us(self.lost_at) > BETWEEN_LOSSES_US;
         quiet
-            && self.genesis.slots().all(|slot| self.auditor.living(slot).into_iter().all(survives))
+            && self
+                .genesis
+                .slots()
+                .all(|slot| self.ran.auditor.living(slot).into_iter().all(survives))
             && self.candidates.iter().chain(&under_way).filter(may_count).all(survives)
     }
 
     /// A disk is gone, and another one may take its place.
     pub(super) fn lose_disk(&mut self, world: &mut Nodes, node: usize) {
         self.crash(world, node);
-        self.auditor.lose(self.disks[node].me());
+        self.ran.auditor.lose(self.disks[node].me());
         self.lost_at = world.now();
         self.incarnations += 1;
         let incarnation = Incarnation(1 + self.random.below(1 << 40) * 2);
@@ -106,22 +98,22 @@ impl Chaos {
         if self.left.contains(&node) || !self.may_lose(world, node) {
             return;
         }
-        self.say(world.now(), || format!("n{node} loses its disk"));
+        self.ran.say(world.now(), || format!("n{node} loses its disk"));
         self.lose_disk(world, node);
-        self.counts.lost += 1;
+        self.ran.counts.lost += 1;
         let starts = self.starts[node];
         let down = self.random.below(2_000);
-        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
+        self.deeds.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
     }
 
     /// Somebody comes, drains, or is removed.
     pub(super) fn shift(&mut self, world: &mut Nodes) {
-        self.counts.moves += 1;
+        self.ran.counts.moves += 1;
         let stays = self.disks.len() - self.left.len() - self.drains.len();
         if stays <= self.plan.members || self.random.below(2) == 0 {
             if stays < self.plan.nodes as usize + 4 {
                 let node = self.settle(world, Incarnation(1));
-                self.say(world.now(), || format!("n{node} comes"));
+                self.ran.say(world.now(), || format!("n{node} comes"));
             }
             return;
         }
@@ -130,10 +122,10 @@ impl Chaos {
             return;
         }
         if self.random.below(2) == 0 {
-            self.say(world.now(), || format!("n{node} is to drain"));
+            self.ran.say(world.now(), || format!("n{node} is to drain"));
             self.drains.insert(node);
         } else if self.may_lose(world, node) {
-            self.say(world.now(), || format!("n{node} is gone for ever"));
+            self.ran.say(world.now(), || format!("n{node} is gone for ever"));
             self.lose_disk(world, node);
             self.left.insert(node);
         }

@@ -11,7 +11,7 @@ use cloakroom_register::{Disk, Epoch, Incarnation, Member, OperationId, Slot, Vi
 
 use super::super::resident::{id_of, number_of};
 use super::{Chaos, Deed, Registers};
-use crate::engine::{Cut, Node};
+use crate::engine::Node;
 
 impl Chaos {
     /// Stops a node at once. Some first part of what was on its way reaches the disk.
@@ -20,9 +20,9 @@ impl Chaos {
         let Some(pending) = world.crash(Node(number)) else { return };
         let reached = self.random.index(pending.len() + 1);
         let now = world.now();
-        self.say(now, || format!("n{node} crashes with {reached} of {} saves", pending.len()));
+        self.ran.say(now, || format!("n{node} crashes with {reached} of {} saves", pending.len()));
         self.save(now, node, &pending[..reached]);
-        self.counts.crashes += 1;
+        self.ran.counts.crashes += 1;
         let gone: Vec<OperationId> = self
             .under
             .iter()
@@ -31,8 +31,8 @@ impl Chaos {
             .collect();
         for id in gone {
             if let Some(under) = self.under.remove(&id) {
-                self.counts.vanished += 1;
-                let want = self.clients[under.client].ended(&mut self.book, None);
+                self.ran.counts.vanished += 1;
+                let want = self.clients[under.client].ended(&mut self.ran.book, None);
                 self.go_on(world, under.client, want);
             }
         }
@@ -53,7 +53,7 @@ impl Chaos {
         self.crash(world, node);
         let down = self.random.below(4000);
         let starts = self.starts[node];
-        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
+        self.deeds.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
     }
 
     pub(super) fn restart(&mut self, world: &mut Registers, node: usize, starts: u64) {
@@ -63,21 +63,9 @@ impl Chaos {
         }
     }
 
-    pub(super) fn cut(&mut self, world: &mut Registers) {
-        let all = 1 << self.plan.regions;
-        let senders = self.random.below(all);
-        let (now, both) = (world.now(), self.random.below(2) == 0);
-        let until = now.plus_us((500 + self.random.below(6000)) * 1000);
-        let receivers = !senders & (all - 1);
-        self.say(now, || format!("cut from {senders:b} to {receivers:b}, both {both}, to {until}"));
-        world.network_mut().cuts.retain(|cut| cut.until > now);
-        world.network_mut().cuts.push(Cut { from: now, until, senders, receivers, both });
-        self.counts.cuts += 1;
-    }
-
     /// Somebody takes somebody for dead, rightly or not.
     pub(super) fn propose(&mut self, world: &mut Registers, slot: Slot, keep: bool) {
-        let living = self.auditor.living(slot);
+        let living = self.ran.auditor.living(slot);
         let Some(base) = living.last().map(|view| view.epoch()) else { return };
         // Whoever proposes does so in the newest view that it knows itself.
         let view = living[self.random.index(living.len())];
@@ -91,8 +79,8 @@ impl Chaos {
             return;
         }
         let Ok(candidate) = View::new(slot, epoch, &members) else { return };
-        self.counts.proposals += 1;
-        self.say(world.now(), || format!("n{} proposes {candidate}", node.0));
+        self.ran.counts.proposals += 1;
+        self.ran.say(world.now(), || format!("n{} proposes {candidate}", node.0));
         self.candidates.retain(|other| other.slot() != slot || other.epoch() > base);
         self.candidates.push(candidate.clone());
         world.command(node, u64::from(epoch.0), |resident, now| {
@@ -105,7 +93,7 @@ impl Chaos {
         let mut members = self.draw_members();
         let stays = |member: &&Member| {
             let number = number_of(member.node) as usize;
-            !self.auditor.is_lost(**member) && !self.left.contains(&number)
+            !self.ran.auditor.is_lost(**member) && !self.left.contains(&number)
         };
         let mut kept: Vec<Member> = view.members().iter().filter(stays).copied().collect();
         members.retain(|member| kept.iter().all(|other| other.node != member.node));
@@ -127,11 +115,11 @@ impl Chaos {
     fn may_lose(&self, node: usize) -> bool {
         let me = self.disks[node].me();
         let survives = |view: &View| {
-            let gone = |member: &&Member| **member == me || self.auditor.is_lost(**member);
+            let gone = |member: &&Member| **member == me || self.ran.auditor.is_lost(**member);
             view.members().iter().filter(gone).count() <= (view.members().len() - 1) / 2
         };
         (0..self.plan.slots).all(|slot| {
-            let living = self.auditor.living(Slot(slot));
+            let living = self.ran.auditor.living(Slot(slot));
             let base = living.last().map_or(Epoch(0), |view| view.epoch());
             let proposed = self.candidates.iter();
             let proposed = proposed.filter(|view| view.slot() == Slot(slot) && view.epoch() > base);
@@ -145,20 +133,20 @@ impl Chaos {
             return;
         }
         self.crash(world, node);
-        self.say(world.now(), || format!("n{node} loses its disk"));
-        self.auditor.lose(self.disks[node].me());
+        self.ran.say(world.now(), || format!("n{node} loses its disk"));
+        self.ran.auditor.lose(self.disks[node].me());
         self.incarnations += 1;
         let number = u32::try_from(node).unwrap_or(0);
         let me = Member { node: id_of(number), incarnation: Incarnation(self.incarnations) };
         self.disks[node] = Disk::new(me);
-        self.counts.lost += 1;
+        self.ran.counts.lost += 1;
         let down = self.random.below(2000);
         let starts = self.starts[node];
-        self.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
+        self.deeds.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
     }
 
     pub(super) fn shift(&mut self, world: &mut Registers) {
-        self.counts.moves += 1;
+        self.ran.counts.moves += 1;
         let stays = self.disks.len() - self.left.len();
         if self.random.below(2) == 0 && stays < self.plan.nodes as usize + 5 {
             self.join(world);
@@ -167,8 +155,8 @@ impl Chaos {
         let node = self.random.index(self.disks.len());
         if stays > self.plan.members && !self.left.contains(&node) && self.may_lose(node) {
             self.crash(world, node);
-            self.say(world.now(), || format!("n{node} leaves"));
-            self.auditor.lose(self.disks[node].me());
+            self.ran.say(world.now(), || format!("n{node} leaves"));
+            self.ran.auditor.lose(self.disks[node].me());
             self.left.insert(node);
         }
     }

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use cloakroom_register::{Accepted, Call, Expected, Key, Member, Slot, Value};
 
 use super::super::plan::HEALING_MS;
-use super::{Chaos, Deed, Fault, Registers};
+use super::super::ran::Fault;
+use super::{Chaos, Deed, Registers};
 use crate::engine::Network;
 
 impl Chaos {
@@ -22,21 +23,21 @@ impl Chaos {
         self.healing = true;
         let regions = world.network_mut().regions.clone();
         *world.network_mut() = Network::perfect(regions);
-        self.say(world.now(), || "healing".to_owned());
+        self.ran.say(world.now(), || "healing".to_owned());
         for node in 0..self.disks.len() {
             self.restart(world, node, self.starts[node]);
         }
-        self.at(world, world.now().plus_us(1000), Deed::Mend);
+        self.deeds.at(world, world.now().plus_us(1000), Deed::Mend);
         let limit = world.now().plus_us(HEALING_MS * 1000);
         let (mut asked, mut rounds) = (None, 0);
-        while self.fault.is_none() {
+        while self.ran.fault.is_none() {
             let until = world.now().plus_us(500_000);
             world.run(self, until);
-            let settled = (0..self.plan.slots).all(|slot| self.auditor.is_settled(Slot(slot)));
+            let settled = (0..self.plan.slots).all(|slot| self.ran.auditor.is_settled(Slot(slot)));
             let idle = self.clients.iter().all(|client| client.attempts().is_none());
             match asked {
                 None if settled && idle => {
-                    asked = Some(self.book.entries.len());
+                    asked = Some(self.ran.book.entries.len());
                     self.ask_all(world);
                 }
                 // A write may be left unknown by right, if another came between its attempts.
@@ -47,21 +48,21 @@ impl Chaos {
                 Some(first) if settled && idle && self.tombstones() == 0 => {
                     if !self.is_answered(first) {
                         let what = "without faults a call has not been answered".to_owned();
-                        self.fault = Some(Fault::NoProgress(what));
+                        self.ran.fault = Some(Fault::NoProgress(what));
                     }
                     return;
                 }
                 _ => {}
             }
-            if world.now() > limit && self.fault.is_none() {
+            if world.now() > limit && self.ran.fault.is_none() {
                 let what = self.unwell(settled, idle);
-                self.fault = Some(Fault::NoProgress(what));
+                self.ran.fault = Some(Fault::NoProgress(what));
             }
         }
     }
 
     fn is_answered(&self, first: usize) -> bool {
-        self.book.entries[first..].iter().all(|entry| entry.outcome.is_some())
+        self.ran.book.entries[first..].iter().all(|entry| entry.outcome.is_some())
     }
 
     fn unwell(&self, settled: bool, idle: bool) -> String {
@@ -69,8 +70,8 @@ impl Chaos {
         if !settled {
             let slots = (0..self.plan.slots).map(Slot);
             let restless: Vec<String> = slots
-                .filter(|slot| !self.auditor.is_settled(*slot))
-                .filter_map(|slot| self.auditor.newest(slot).map(ToString::to_string))
+                .filter(|slot| !self.ran.auditor.is_settled(*slot))
+                .filter_map(|slot| self.ran.auditor.newest(slot).map(ToString::to_string))
                 .collect();
             format!("after {seconds} s without faults not all members are active: {restless:?}")
         } else if !idle {
@@ -92,7 +93,7 @@ impl Chaos {
                 Call::CompareAndSet { expected: Expected::Absent, new }
             };
             if client < self.plan.clients as usize {
-                self.clients[client].touch(&mut self.book, &key, call);
+                self.clients[client].touch(&mut self.ran.book, &key, call);
                 self.attempt(world, client);
             }
         }
@@ -104,7 +105,7 @@ impl Chaos {
         if self.plan.waits.collect_ms == 0 {
             return 0;
         }
-        let views = (0..self.plan.slots).filter_map(|slot| self.auditor.newest(Slot(slot)));
+        let views = (0..self.plan.slots).filter_map(|slot| self.ran.auditor.newest(Slot(slot)));
         let removed = views.map(|view| {
             let mut highest: BTreeMap<&Key, &Accepted> = BTreeMap::new();
             let replicas =
@@ -124,12 +125,12 @@ impl Chaos {
     /// Replaces members that are gone, until none is.
     pub(super) fn mend(&mut self, world: &mut Registers) {
         for slot in (0..self.plan.slots).map(Slot) {
-            let Some(view) = self.auditor.newest(slot) else { continue };
-            let gone = |member: &Member| self.auditor.is_lost(*member);
+            let Some(view) = self.ran.auditor.newest(slot) else { continue };
+            let gone = |member: &Member| self.ran.auditor.is_lost(*member);
             if view.members().iter().any(gone) {
                 self.propose(world, slot, true);
             }
         }
-        self.at(world, world.now().plus_us(2_000_000), Deed::Mend);
+        self.deeds.at(world, world.now().plus_us(2_000_000), Deed::Mend);
     }
 }

@@ -18,44 +18,14 @@ use cloakroom_pool::{PoolId, Shape, Tree};
 use cloakroom_register::{
     Disk, Epoch, Incarnation, Key, Member, Operation, OperationId, Outcome, Save, Slot, View,
 };
-use cloakroom_specs::register::Objection;
 
-use super::audit::{self, Auditor, plain_operation};
-use super::client::{Book, Client, Want};
+use super::audit::{self, plain_operation};
+use super::client::{Client, Want};
 use super::plan::Plan;
+use super::ran::{Deeds, Ran};
 use super::resident::{Event, Resident, id_of, number_of};
 use crate::engine::{Director, End, Node, Time, World};
 use crate::random::Random;
-
-/// Why a run has failed.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// A predicate does not hold, at this time.
-    Objection(Objection, Time),
-    /// Something did not end, or did not become as it must.
-    NoProgress(String),
-    /// A history that is not linearizable: of a key, or of the pool.
-    NotLinearizable(String),
-}
-
-/// What a run did.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    /// Calls begun.
-    pub(crate) calls: u64,
-    /// Attempts whose coordinator vanished.
-    pub(crate) vanished: u64,
-    /// Crashes.
-    pub(crate) crashes: u64,
-    /// Disks lost.
-    pub(crate) lost: u64,
-    /// Proposals of views.
-    pub(crate) proposals: u64,
-    /// Cuts.
-    pub(crate) cuts: u64,
-    /// Joins and leaves.
-    pub(crate) moves: u64,
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -85,24 +55,16 @@ pub(super) struct Chaos {
     starts: Vec<u64>,
     left: BTreeSet<usize>,
     incarnations: u64,
-    /// Who judges.
-    pub(super) auditor: Auditor,
     clients: Vec<Client>,
-    /// What was called.
-    pub(super) book: Book,
     under: BTreeMap<OperationId, Under>,
     hints: BTreeMap<(usize, Slot), View>,
     keys: Vec<Key>,
     genesis: Vec<View>,
     candidates: Vec<View>,
-    deeds: Vec<Deed>,
+    deeds: Deeds<Deed>,
     healing: bool,
-    /// The first thing that went wrong.
-    pub(super) fault: Option<Fault>,
-    /// What happened.
-    pub(super) counts: Counts,
-    /// Every step in words, if it is wanted.
-    pub(super) log: Option<Vec<String>>,
+    /// What is left to be judged.
+    pub(super) ran: Ran,
 }
 
 type Registers = World<Resident>;
@@ -130,23 +92,19 @@ impl Chaos {
         let keys = (0..plan.keys).map(|key| Key::from(&key.to_be_bytes()[..])).collect();
         let nodes = plan.nodes.max(u32::try_from(plan.members).unwrap_or(5));
         let mut chaos = Self {
-            auditor: Auditor::new(plan.members),
+            ran: Ran::new(plan.members, log),
             disks: Vec::new(),
             starts: Vec::new(),
             left: BTreeSet::new(),
             incarnations: 0,
             clients,
-            book: Book::default(),
             under: BTreeMap::new(),
             hints: BTreeMap::new(),
             keys,
             genesis: Vec::new(),
             candidates: Vec::new(),
-            deeds: Vec::new(),
+            deeds: Deeds::new(),
             healing: false,
-            fault: None,
-            counts: Counts::default(),
-            log: log.then(Vec::new),
             random: random.clone(),
             plan,
         };
@@ -156,7 +114,7 @@ impl Chaos {
         for slot in 0..chaos.plan.slots {
             let members = chaos.draw_members();
             let view = View::new(Slot(slot), Epoch(0), &members).expect("different nodes");
-            chaos.auditor.found(&view).expect("as many members as the auditor expects");
+            chaos.ran.auditor.found(&view).expect("as many members as the auditor expects");
             chaos.genesis.push(view);
         }
         for node in 0..chaos.disks.len() {
@@ -172,7 +130,7 @@ impl Chaos {
             (plan.move_ms, Deed::Move),
         ] {
             if mean > 0 {
-                chaos.later(&mut world, mean, deed);
+                chaos.deeds.later(&mut world, &mut chaos.random, mean, deed);
             }
         }
         for client in 0..chaos.clients.len() {
@@ -201,7 +159,7 @@ impl Chaos {
         let (waits, sync_ms) = (self.plan.waits, self.plan.sync_ms);
         let resident = Resident::start(&self.disks[node], waits, sync_ms, world.now(), random);
         world.start(Node(number), resident);
-        self.say(world.now(), || format!("n{number} starts"));
+        self.ran.say(world.now(), || format!("n{number} starts"));
         self.found(world, node);
     }
 
@@ -216,26 +174,9 @@ impl Chaos {
         });
     }
 
-    fn say(&mut self, now: Time, words: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            log.push(format!("{now}  {}", words()));
-        }
-    }
-
-    fn later(&mut self, world: &mut Registers, mean_ms: u64, deed: Deed) {
-        let mean = crate::random::to_f64(mean_ms * 1000);
-        let wait = crate::random::to_u64(self.random.exponential(mean));
-        self.at(world, world.now().plus_us(wait), deed);
-    }
-
-    fn at(&mut self, world: &mut Registers, at: Time, deed: Deed) {
-        self.deeds.push(deed);
-        world.wake(at, (self.deeds.len() - 1) as u64);
-    }
-
     fn think(&mut self, world: &mut Registers, client: usize) {
         let pause = self.clients[client].pause_us(self.plan.think_ms);
-        self.at(world, world.now().plus_us(pause), Deed::Think(client));
+        self.deeds.at(world, world.now().plus_us(pause), Deed::Think(client));
     }
 
     /// Members for a view: nodes that have not left, mostly some that are up.
@@ -247,25 +188,16 @@ impl Chaos {
         nodes.iter().map(|&node| self.disks[node].me()).collect()
     }
 
-    fn judge(&mut self, now: Time, judged: Result<(), Objection>) {
-        if let (Err(objection), None) = (judged, &self.fault) {
-            self.say(now, || format!("OBJECTION {objection}"));
-            self.fault = Some(Fault::Objection(objection, now));
-        }
-    }
-
     fn save(&mut self, now: Time, node: usize, saves: &[Save]) {
         for save in saves {
-            self.say(now, || format!("n{node} has durably {save:?}"));
-            let judged = self.auditor.save(&mut self.disks, node, save);
-            self.judge(now, judged);
+            self.ran.save(now, &mut self.disks, node, save);
         }
     }
 
     fn go_on(&mut self, world: &mut Registers, client: usize, want: Want) {
         match want {
             Want::Pause => self.think(world, client),
-            Want::Attempt => self.at(world, world.now().plus_us(1000), Deed::Think(client)),
+            Want::Attempt => self.deeds.at(world, world.now().plus_us(1000), Deed::Think(client)),
         }
     }
 
@@ -275,8 +207,8 @@ impl Chaos {
             if self.healing {
                 return;
             }
-            self.clients[client].begin(&mut self.book, &self.keys);
-            self.counts.calls += 1;
+            self.clients[client].begin(&mut self.ran.book, &self.keys);
+            self.ran.counts.calls += 1;
         }
         self.attempt(world, client);
     }
@@ -289,7 +221,8 @@ impl Chaos {
             return;
         }
         let slot = slot_of(&operation.key, self.plan.slots);
-        let hint = self.hints.get(&(client, slot)).or_else(|| self.auditor.newest(slot)).cloned();
+        let hint =
+            self.hints.get(&(client, slot)).or_else(|| self.ran.auditor.newest(slot)).cloned();
         let nodes = self.disks.len() as u64;
         let stray = self.clients[client].below(10) == 0;
         let node = match hint.filter(|_| !stray) {
@@ -303,13 +236,13 @@ impl Chaos {
         };
         if !world.is_up(Node(node)) {
             self.hints.remove(&(client, slot));
-            self.at(world, world.now().plus_us(100_000), Deed::Think(client));
+            self.deeds.at(world, world.now().plus_us(100_000), Deed::Think(client));
             return;
         }
         let patience = 1500 + self.clients[client].below(5000);
         let id = operation.id;
         self.under.insert(id, Under { client, node: Node(node), slot });
-        self.say(world.now(), || {
+        self.ran.say(world.now(), || {
             format!(
                 "c{client} asks n{node}: {:?} {:?} {:?}",
                 operation.key, operation.call, operation.bound
@@ -330,25 +263,25 @@ impl Chaos {
         let Some(attempts) = self.clients[under.client].attempts() else { return };
         let (key, call) = (attempts.operation().key.clone(), attempts.operation().call.clone());
         let client = under.client;
-        self.say(world.now(), || format!("c{client} is told {outcome:?} for {key:?}"));
+        self.ran.say(world.now(), || format!("c{client} is told {outcome:?} for {key:?}"));
         let number = plain_operation(id);
-        let judged = self.auditor.ended(under.slot, &key, number, &call, &outcome);
-        self.judge(world.now(), judged);
+        let judged = self.ran.auditor.ended(under.slot, &key, number, &call, &outcome);
+        self.ran.judge(world.now(), judged);
         if matches!(outcome, Outcome::Unavailable | Outcome::Unknown(_)) {
             self.hints.remove(&(client, under.slot));
         }
-        let want = self.clients[client].ended(&mut self.book, Some(outcome));
+        let want = self.clients[client].ended(&mut self.ran.book, Some(outcome));
         self.go_on(world, client, want);
     }
 
     /// Lets it run: the faults, then the healing. What is found stands in `fault`.
     pub(super) fn run(&mut self, world: &mut Registers) {
         let end = Time::from_ms(self.plan.chaos_ms);
-        while world.now() < end && self.fault.is_none() {
+        while world.now() < end && self.ran.fault.is_none() {
             let until = world.now().plus_us(1_000_000).min(end);
             world.run(self, until);
         }
-        if self.fault.is_none() {
+        if self.ran.fault.is_none() {
             self.heal(world);
         }
     }
@@ -356,13 +289,8 @@ impl Chaos {
 
 impl Director<Resident> for Chaos {
     fn wake(&mut self, world: &mut Registers, token: u64) {
-        let Some(deed) = usize::try_from(token).ok().and_then(|at| self.deeds.get(at).copied())
-        else {
-            return;
-        };
-        if self.fault.is_some() {
-            return;
-        }
+        let deed = self.deeds.of(token);
+        let Some(deed) = deed.filter(|_| self.ran.fault.is_none()) else { return };
         let plan = &self.plan;
         let (mean, again) = match deed {
             Deed::Crash => (plan.crash_ms, true),
@@ -379,19 +307,19 @@ impl Director<Resident> for Chaos {
             Deed::Think(client) => self.act(world, client),
             Deed::Crash => self.crash_somebody(world),
             Deed::Restart(node, starts) => self.restart(world, node, starts),
-            Deed::Cut => self.cut(world),
+            Deed::Cut => self.ran.cut(world, &mut self.random, plan.regions, 6_000),
             Deed::View => self.propose_something(world),
             Deed::Lose => self.lose(world),
             Deed::Move => self.shift(world),
             Deed::Mend => self.mend(world),
         }
         if again {
-            self.later(world, mean, deed);
+            self.deeds.later(world, &mut self.random, mean, deed);
         }
     }
 
     fn event(&mut self, world: &mut Registers, node: Node, event: Event) {
-        if self.fault.is_some() {
+        if self.ran.fault.is_some() {
             return;
         }
         match event {
@@ -399,7 +327,7 @@ impl Director<Resident> for Chaos {
             Event::Told(slot, epoch, key, promise) => {
                 let disk = &self.disks[node.index()];
                 let judged = audit::told(disk, slot, epoch, &key, promise);
-                self.judge(world.now(), judged);
+                self.ran.judge(world.now(), judged);
             }
             Event::Ended(id, outcome) => self.ended(world, id, outcome),
         }
