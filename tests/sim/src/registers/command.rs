@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::lanes::escaped;
 use super::{Outcome, Plan};
 use crate::args::OutputArgs;
 use crate::random::{Random, to_f64};
@@ -95,14 +96,19 @@ pub struct Figures {
     pub retired: u64,
     /// Crashes, lost disks, proposals, cuts, joins and leaves.
     pub faults: u64,
+    /// The first and the last.
+    pub range: Option<(u64, u64)>,
     /// Histories that the judge did not decide.
     pub undecided: u64,
+    /// The seeds that they are of.
+    pub undecided_seeds: Vec<u64>,
 }
 
 impl Figures {
     fn add(&mut self, outcome: &Outcome, wall_s: f64) {
         let simulated_s = to_f64(outcome.simulated_ms) / 1000.0;
         self.seeds += 1;
+        self.range = Some((self.range.map_or(outcome.seed, |(first, _)| first), outcome.seed));
         self.simulated_s += simulated_s;
         self.wall_s += wall_s;
         if outcome.nodes == 5 {
@@ -120,6 +126,9 @@ impl Figures {
         self.retired += outcome.retired;
         self.faults += outcome.faults;
         self.undecided += outcome.undecided;
+        if outcome.undecided > 0 {
+            self.undecided_seeds.push(outcome.seed);
+        }
     }
 
     /// For people.
@@ -128,7 +137,8 @@ impl Figures {
         let mut row = |name: &str, value: String| {
             let _ = writeln!(text, "{name:34} {value}");
         };
-        row("seeds", self.seeds.to_string());
+        let range = self.range.map_or(String::new(), |(first, last)| format!(": {first}..{last}"));
+        row("seeds", format!("{}{range}", self.seeds));
         row("failed", self.failed.len().to_string());
         row("simulated", format!("{:.0} s in {:.1} s", self.simulated_s, self.wall_s));
         let speed = |simulated: f64, wall: f64| format!("{:.0}", simulated / wall.max(1e-9));
@@ -141,7 +151,9 @@ impl Figures {
         row("tombstones dropped, by member", self.drops.to_string());
         row("snapshots dropped", self.retired.to_string());
         row("crashes, cuts, changes of view …", self.faults.to_string());
-        row("histories undecided", self.undecided.to_string());
+        let seeds: Vec<String> = self.undecided_seeds.iter().map(u64::to_string).collect();
+        let of = if seeds.is_empty() { String::new() } else { format!(": {}", seeds.join(", ")) };
+        row("histories undecided", format!("{}{of}", self.undecided));
         text
     }
 }
@@ -256,22 +268,14 @@ fn show(args: &RegistersArgs, scenario: Scenario, outcome: &Outcome) -> String {
     }
 }
 
-/// The judge's timeline, if a history fails; and every step in any case.
+/// The timeline, and every step.
 fn page(scenario: Scenario, outcome: &Outcome) -> String {
-    let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let fault = escape(outcome.fault.as_deref().unwrap_or("no fault"));
-    let plan = escape(&(scenario.plan)(outcome.seed).to_string());
-    let seed = outcome.seed;
-    let mut page = if outcome.picture.is_empty() {
-        format!(
-            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>seed {seed}</title>\n"
-        )
-    } else {
-        outcome.picture.clone()
-    };
+    let fault = escaped(outcome.fault.as_deref().unwrap_or("no fault"));
+    let plan = escaped(&(scenario.plan)(outcome.seed).to_string());
+    let (seed, mut page) = (outcome.seed, outcome.picture.clone());
     let _ = write!(page, "<h2>seed {seed}: {fault}</h2>\n<p>{plan}</p>\n<pre>\n");
     for line in &outcome.log {
-        page.push_str(&escape(line));
+        page.push_str(&escaped(line));
         page.push('\n');
     }
     page.push_str("</pre>\n");

@@ -11,6 +11,7 @@
 //! | `ran.rs` | the book of a run, and what is to happen when |
 //! | `audit.rs` | REG-1 to REG-13 on what is durable and what was told |
 //! | `verdict.rs` | the judge of histories |
+//! | `lanes.rs` | a picture of a run that fails |
 //! | `command.rs` | `sim registers` |
 //!
 //! Invariants: SIM-1, as everywhere here. A seed that fails fails again.
@@ -22,6 +23,7 @@ pub(crate) mod audit;
 mod chaos;
 pub(crate) mod client;
 pub mod command;
+mod lanes;
 pub(crate) mod plan;
 pub(crate) mod ran;
 pub(crate) mod resident;
@@ -40,7 +42,7 @@ pub struct Outcome {
     pub seed: u64,
     /// In a few words, if it failed.
     pub fault: Option<String>,
-    /// The judge's picture of the history that fails, if that is what failed.
+    /// A page's beginning with a picture: the judge's of the history that fails, or of all calls.
     pub picture: String,
     /// Every step, if it was wanted.
     pub log: Vec<String>,
@@ -90,12 +92,16 @@ pub(crate) fn judged<M: Machine>(
     world: &World<M>,
 ) -> Outcome {
     let Ran { book, mut fault, counts, auditor, log } = ran;
-    let judged = verdict::verdict(&book, ids, &format!("seed {seed}"));
+    let name = format!("seed {seed}");
+    let judged = verdict::verdict(&book, ids, &name);
     let mut picture = String::new();
     if let Some((words, page)) = judged.wrong {
         // A history that fails says more than a node that does.
         fault = Some(Fault::NotLinearizable(words));
         picture = page;
+    }
+    if fault.is_some() && picture.is_empty() && log.is_some() {
+        picture = lanes::page(&book, &name);
     }
     Outcome {
         seed,

@@ -12,12 +12,13 @@ use std::fmt::Write;
 use cloakroom_lincheck::format::{Format, Trace};
 use cloakroom_lincheck::pool::{self, Pool, begin_free, end_free};
 use cloakroom_lincheck::register::{Answer, Call, Register};
-use cloakroom_lincheck::{History, Limit, Timed, Verdict, judge, report, timeline};
+use cloakroom_lincheck::{History, Limit, Specification, Timed, Verdict, judge, report, timeline};
 use cloakroom_register::Key;
 
 use super::client::{Book, Entry, PoolCall};
 
-/// Configurations of one search: about 100 megabytes.
+/// Configurations of a first search: about 100 megabytes. What that leaves open is searched once more,
+/// within the judge's own limit: about a gigabyte.
 const LIMIT: Limit = Limit { configurations: 2_000_000 };
 
 /// Of one run.
@@ -47,7 +48,7 @@ pub(crate) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
         };
         let history = History::of(entries.iter().map(timed).collect());
         judged.histories += 1;
-        match judge(&Register::empty(), &history, LIMIT).verdict {
+        match decide(&Register::empty(), &history) {
             Verdict::Linearizable(_) => {}
             Verdict::Undecided => judged.undecided += 1,
             Verdict::Violated(violation) => {
@@ -60,7 +61,7 @@ pub(crate) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
     if !book.pool.is_empty() {
         judged.histories += 1;
         let history = of_pool(book);
-        match judge(&Pool { size: usize::try_from(ids).unwrap_or(0) }, &history, LIMIT).verdict {
+        match decide(&Pool { size: usize::try_from(ids).unwrap_or(0) }, &history) {
             Verdict::Linearizable(_) => {}
             Verdict::Undecided => judged.undecided += 1,
             Verdict::Violated(violation) => {
@@ -70,6 +71,16 @@ pub(crate) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
         }
     }
     judged
+}
+
+fn decide<S: Specification>(
+    specification: &S,
+    history: &History<S::Call, S::Answer>,
+) -> Verdict<S::State> {
+    match judge(specification, history, LIMIT).verdict {
+        Verdict::Undecided => judge(specification, history, Limit::default()).verdict,
+        verdict => verdict,
+    }
 }
 
 fn of_pool(book: &Book) -> History<pool::Call, pool::Answer> {
