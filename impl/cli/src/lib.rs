@@ -1,5 +1,6 @@
-//! The `cloakroom` command: pools in a durable file, the replay of a trace with callers dying, and the
-//! simulator of whole networks, which is a crate of its own.
+//! The `cloakroom` command: pools in a durable file or on a server, atomic keys and DHT records on a
+//! server, the server itself, clusters and their certificates, the replay of a trace with callers
+//! dying, and the simulator of whole networks, which is a crate of its own.
 //!
 //! Entry symbol: [`run`]. `args` says what can be asked, `commands` does it, `directory` keeps the
 //! pools of a data file, `replay` is the main job, `error` has the exit codes, `output` the two
@@ -9,7 +10,7 @@
 //! * data goes to stdout, messages to stderr;
 //! * exit code 0 is done, 1 refused or failed, 2 wrong usage or input with nothing changed.
 //!
-//! What it does not do: speak to a server, or share a data file with another process at one time.
+//! What it does not do: share a data file with another process at one time.
 
 #![forbid(unsafe_code)]
 

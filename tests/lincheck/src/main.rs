@@ -2,8 +2,9 @@
 //!
 //! Invariants:
 //! * verdicts to stdout, reasons and progress to stderr;
-//! * exit code 2 if a file is unreadable, else 1 if one is not linearizable, else 3 if one is
-//!   undecided, else 0. All files are judged, whatever comes of one.
+//! * exit code 1 if a file is not linearizable, else 2 if one is unreadable, else 3 if one is
+//!   undecided, else 0. All files are judged, whatever comes of one;
+//! * a history that fails has its timeline, unless one wants to be left in peace.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use cloakroom_lincheck::format::{self, Trace};
-use cloakroom_lincheck::report::{Report, Word, report};
+use cloakroom_lincheck::report::{Fault, Report, Word, report};
 use cloakroom_lincheck::{Limit, timeline};
 
 /// Judges whether histories of registers are linearizable.
@@ -30,14 +31,15 @@ struct Arguments {
     /// What to print for each file: a line of text, or of JSON.
     #[arg(long, default_value = "text")]
     output: Output,
-    /// Write a timeline of each history that fails into this folder, as NAME.html.
+    /// Where to write a timeline of each history that fails, as NAME.timeline.html: here, if not
+    /// given, and nowhere with --quiet.
     #[arg(long, value_name = "FOLDER")]
     timeline: Option<PathBuf>,
     /// How many configurations a search may look at before it gives up; 20 million take about a
     /// gigabyte.
     #[arg(long, default_value_t = Limit::default().configurations)]
     most: u64,
-    /// Do not say on stderr why a history fails.
+    /// Do not say on stderr why a history fails, nor draw it if no folder is given.
     #[arg(long, short)]
     quiet: bool,
 }
@@ -60,16 +62,18 @@ enum Output {
 enum End {
     Judged(Word),
     Unreadable,
+    /// It is not linearizable, and its timeline could not be written.
+    Unwritten,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ends: Vec<End> = arguments.files.iter().map(|file| judge_file(&arguments, file)).collect();
     let any = |word| ends.iter().any(|end| matches!(end, End::Judged(judged) if *judged == word));
-    if ends.iter().any(|end| matches!(end, End::Unreadable)) {
-        ExitCode::from(2)
-    } else if any(Word::Not) {
+    if any(Word::Not) || ends.iter().any(|end| matches!(end, End::Unwritten)) {
         ExitCode::from(1)
+    } else if ends.iter().any(|end| matches!(end, End::Unreadable)) {
+        ExitCode::from(2)
     } else if any(Word::Undecided) {
         ExitCode::from(3)
     } else {
@@ -97,23 +101,31 @@ fn judge_file(arguments: &Arguments, file: &Path) -> End {
         if !arguments.quiet {
             say(&format!("{name}: {}", fault.explain(6)));
         }
-        if let Some(folder) = &arguments.timeline {
-            let stem = file.file_stem().filter(|_| file != Path::new("-"));
-            let page = folder.join(stem.unwrap_or("stdin".as_ref())).with_extension("html");
-            let html = timeline::page(&trace, fault, &name.to_string());
-            let written =
-                std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&page, html));
-            match written {
-                Ok(()) if arguments.quiet => {}
-                Ok(()) => say(&format!("{name}: timeline in {}", page.display())),
-                Err(cause) => {
-                    say(&format!("{}: {cause}", page.display()));
-                    return End::Unreadable;
-                }
-            }
+        if let Err(problem) = draw(arguments, file, &trace, fault) {
+            say(&problem);
+            return End::Unwritten;
         }
     }
     End::Judged(report.verdict)
+}
+
+/// The timeline of a history that fails.
+fn draw(arguments: &Arguments, file: &Path, trace: &Trace, fault: &Fault) -> Result<(), String> {
+    let here = PathBuf::from(".");
+    let folder = arguments.timeline.as_ref().or((!arguments.quiet).then_some(&here));
+    let Some(folder) = folder else { return Ok(()) };
+    let stem = file.file_stem().filter(|_| file != Path::new("-"));
+    let mut page = stem.unwrap_or("stdin".as_ref()).to_owned();
+    page.push(".timeline.html");
+    let (page, name) = (folder.join(page), file.display());
+    let html = timeline::page(trace, fault, &name.to_string());
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&page, html))
+        .map_err(|cause| format!("{}: {cause}", page.display()))?;
+    if !arguments.quiet {
+        say(&format!("{name}: timeline in {}", page.display()));
+    }
+    Ok(())
 }
 
 /// The operations of a file, or what is wrong with it, with its line if there is one.

@@ -8,8 +8,14 @@ fn history(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("histories").join(name).display().to_string()
 }
 
+/// In a folder of its own: timelines are written where it runs.
+fn run_in(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom-lincheck"));
+    command.args(arguments).current_dir(folder).output().unwrap()
+}
+
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cloakroom-lincheck")).args(arguments).output().unwrap()
+    run_in(tempfile::tempdir().unwrap().path(), arguments)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -27,12 +33,13 @@ fn each_file_has_its_line_and_the_worst_decides_the_exit_code() {
         format!(
             "{bad}: the first 10 of 13 events fail, and no fewer; the last is in line 11: process 3, \
              read 1\n  before it the register held 2 or 3\n  for instance: 1: read nil, 0: write 1, \
-             2: cas 1→2 ?, 0: read 2\n"
+             2: cas 1→2 ?, 0: read 2\n{bad}: timeline in ./stale-read.timeline.html\n"
         )
     );
     assert_eq!(run(&[&good]).status.code(), Some(0));
+    assert_eq!(run(&[&good, "no-such-file"]).status.code(), Some(2));
     let output = run(&["--quiet", &good, "no-such-file", &bad]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).ends_with(&format!("{bad}: not linearizable\n")));
     assert!(text(&output.stderr).starts_with("no-such-file: "));
 }
@@ -84,7 +91,7 @@ fn what_cannot_be_read_is_refused_by_file_and_line() {
 #[test]
 fn stdin_is_judged_and_json_has_the_reason() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_cloakroom-lincheck"))
-        .args(["--output", "json", "--format", "jsonl", "-"])
+        .args(["--output", "json", "--format", "jsonl", "--quiet", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -121,9 +128,15 @@ fn a_timeline_stands_alone_and_escapes_what_it_shows() {
     let pages = folder.path().join("pages");
     let output = run(&["--timeline", pages.to_str().unwrap(), file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    let page = std::fs::read_to_string(pages.join("evil<b>.html")).unwrap();
+    let page = std::fs::read_to_string(pages.join("evil<b>.timeline.html")).unwrap();
     assert!(page.contains("&lt;script&gt;") && page.contains("prefers-color-scheme: dark"));
     assert_eq!(page.matches("<script>").count(), 1, "only our own");
     assert!(!page.contains("http"), "nothing is loaded from elsewhere");
     assert_eq!(page.matches("class=\"failing\"").count(), 2, "the operation and the legend");
+    let named = [file.to_str().unwrap()];
+    let here = folder.path().join("evil<b>.timeline.html");
+    assert_eq!(run_in(folder.path(), &["--quiet", named[0]]).status.code(), Some(1));
+    assert!(!here.exists(), "quiet draws nothing");
+    assert_eq!(run_in(folder.path(), &named).status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(here).unwrap(), page);
 }
