@@ -20,7 +20,7 @@ mod serving;
 
 pub(crate) use cluster::{
     CertArgs, CertCommand, ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs,
-    RevokeArgs,
+    JoinArgs, MemberArgs, RevokeArgs,
 };
 pub(crate) use remote::{ChoiceArgs, DhtCommand, KvCommand, RemoteArgs, ServerArgs};
 pub(crate) use serving::{LogFormat, ServeArgs};
@@ -65,7 +65,7 @@ pub enum Command {
         #[command(subcommand)]
         command: DhtCommand,
     },
-    /// Make a cluster of several nodes
+    /// Make a cluster of several nodes, look after its members
     Cluster {
         /// What to do with clusters.
         #[command(subcommand)]

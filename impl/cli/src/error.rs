@@ -29,6 +29,20 @@ pub enum Error {
         /// Those that there are.
         pools: Vec<String>,
     },
+    /// The user's: there must be exactly one.
+    #[error("--endpoint: expected the newcomer's server alone, got {got}")]
+    OneEndpoint {
+        /// How many came.
+        got: usize,
+    },
+    /// The user's: not one member.
+    #[error("node: expected digits that one member's id begins with, got {digits:?}: {got}")]
+    WhichMember {
+        /// What came.
+        digits: String,
+        /// How many that may be.
+        got: &'static str,
+    },
     /// The user's: no such data file.
     #[error(
         "{}: expected a data file, got {got}; `cloakroom pool create` makes one",
@@ -173,11 +187,14 @@ impl Error {
             Self::Client(ClientError::Endpoint(_) | ClientError::Strategy { .. }) => 2,
             // As for a data file.
             Self::Client(ClientError::Refused { kind, .. })
-                if ["malformed", "no-such-pool", "no-such-id"].contains(&kind.as_str()) =>
+                if ["malformed", "no-such-pool", "no-such-id", "no-such-member"]
+                    .contains(&kind.as_str()) =>
             {
                 2
             }
             Self::NoSuchPool { .. }
+            | Self::OneEndpoint { .. }
+            | Self::WhichMember { .. }
             | Self::NoData { .. }
             | Self::Name(_)
             | Self::Shape(_)

@@ -1,4 +1,4 @@
-//! What can be called: pools, allocations, atomic keys, records.
+//! What can be called: pools, allocations, atomic keys, records, the list of members.
 //!
 //! Invariants: what a caller names goes into a path percent-encoded, so that no name leads elsewhere.
 //!
@@ -95,6 +95,56 @@ pub struct Record {
     pub value: Option<String>,
     /// The value in hexadecimal.
     pub value_hex: String,
+}
+
+/// How a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It takes seats.
+    Active,
+    /// It takes no new seats, and gives up those that it has.
+    Draining,
+}
+
+/// A member of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id, in hexadecimal.
+    pub node: String,
+    /// Where its peers reach it.
+    pub address: String,
+    /// Its public key, in hexadecimal.
+    pub key: String,
+    /// What it fails together with.
+    pub zone: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// Of how many slots it is a member, as far as the node has heard.
+    pub seats: u64,
+    /// How long ago the node that answered has heard of it.
+    pub heard_ms_ago: Option<u64>,
+    /// Whether it is the node that answered.
+    pub own: bool,
+}
+
+/// A cluster, as one node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its id.
+    pub cluster: String,
+    /// The node that answered.
+    pub node: String,
+    /// How many slots it has.
+    pub slots: u64,
+    /// How many members a slot ought to have.
+    pub replicas: u64,
+    /// The version of the list of members.
+    pub version: u64,
+    /// All members.
+    pub members: Vec<Member>,
+    /// Whether the node that answered has drained: it may go.
+    pub drained: bool,
 }
 
 #[derive(Deserialize)]
@@ -340,6 +390,48 @@ impl Client {
             Err(ClientError::Refused { kind, .. }) if kind == "no-such-record" => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// The cluster, as one of its nodes knows it.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn cluster(&self) -> Result<Cluster, ClientError> {
+        self.read("/v1/cluster".to_string()).await
+    }
+
+    /// Makes the node that answers a member, in a zone; `others` are members that it can ask beside the
+    /// founders. The list's version. To be asked of one endpoint only: that of the newcomer.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn join(&self, zone: &str, others: &[Member]) -> Result<u64, ClientError> {
+        let other = |member: &Member| json!({ "node": member.node, "key": member.key, "address": member.address });
+        let others: Vec<_> = others.iter().map(other).collect();
+        let body = json!({ "zone": zone, "others": others }).to_string();
+        let path = "/v1/cluster/members".to_string();
+        let listed: Written = self.document(Method::POST, path, &body, Effect::Harmless).await?;
+        Ok(listed.version)
+    }
+
+    /// Has a member give up its seats. The list's version.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn drain(&self, node: &str) -> Result<u64, ClientError> {
+        let path = format!("/v1/cluster/members/{}/drain", escaped(node));
+        let got = self.call(ask(Method::POST, path, Effect::Harmless)).await?;
+        Ok(json_of::<Written>(&got)?.version)
+    }
+
+    /// Takes a member off the list, for ever in this life of its disk. The list's version.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn remove_member(&self, node: &str) -> Result<u64, ClientError> {
+        let path = format!("/v1/cluster/members/{}", escaped(node));
+        let got = self.call(ask(Method::DELETE, path, Effect::Harmless)).await?;
+        Ok(json_of::<Written>(&got)?.version)
     }
 
     async fn read<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {

@@ -1,4 +1,4 @@
-//! Pools, atomic keys and records of a cluster, for programs.
+//! Pools, atomic keys, records and members of a cluster, for programs.
 //!
 //! [`Client`] sends each request to one of several endpoints, in the order of a load-balancing strategy, and
 //! tries again until a deadline. A call has one operation id in all its attempts.
@@ -25,7 +25,9 @@ mod retry;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use calls::{Allocation, Held, Policy, Pool, Record, Recovered, Usage};
+pub use calls::{
+    Allocation, Cluster, Held, Member, Policy, Pool, Record, Recovered, Standing, Usage,
+};
 use cloakroom_kademlia::Balance;
 pub use retry::Client;
 use thiserror::Error;

@@ -10,11 +10,23 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::ServerArgs;
+
 /// The commands about clusters.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
     /// Make the authority, the genesis and the nodes' folders of a new cluster
     Init(InitArgs),
+    /// Tell how a cluster is: its members, slots, and who is not heard
+    Status(ServerArgs),
+    /// List the members
+    Members(ServerArgs),
+    /// Make the node of a server a member
+    Join(JoinArgs),
+    /// Have a member give up its seats, so that it may go
+    Drain(MemberArgs),
+    /// Take a member off the list, for ever: it is lost, or has drained
+    Remove(MemberArgs),
 }
 
 /// The commands about certificates.
@@ -101,6 +113,49 @@ pub struct InitArgs {
     /// How long the nodes' certificates are valid.
     #[command(flatten)]
     pub validity: ValidityArgs,
+}
+
+/// `cluster join`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The newcomer has a folder from `cert issue` and serves already; say where with --endpoint. It becomes a \
+member on the disk that it has, where it listens: give its `serve` a --listen that stays. Joined again \
+with another disk, that one takes its place.
+
+Example:
+  cloakroom cert issue ./coats d
+  cloakroom serve --folder ./coats/d --listen 10.0.0.4:7420 --http 127.0.0.1:8423
+  cloakroom cluster join --endpoint http://127.0.0.1:8423 --zone rack-4")]
+pub struct JoinArgs {
+    /// The newcomer's zone: what it fails together with
+    #[arg(long, env = "CLOAKROOM_ZONE", hide_env_values = true, value_name = "NAME")]
+    pub zone: String,
+    /// A server that is a member: its members are named to the newcomer. Needed where the founders are gone
+    #[arg(long, env = "CLOAKROOM_THROUGH", hide_env_values = true, value_name = "URL")]
+    pub through: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// A member.
+#[derive(Debug, Args)]
+pub struct MemberArgs {
+    /// The first digits of its id, as many as no other member's begins with
+    #[arg(value_parser = digits)]
+    pub node: String,
+    /// Where.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+fn digits(text: &str) -> Result<String, String> {
+    // As ids are shown, with or without their letter.
+    let text = text.strip_prefix('n').unwrap_or(text).to_ascii_lowercase();
+    if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text);
+    }
+    Err("expected 1 to 64 hexadecimal digits".to_owned())
 }
 
 /// How long certificates are valid.

@@ -9,6 +9,7 @@ mod cluster;
 mod ids;
 mod kv;
 mod live;
+mod members;
 mod place;
 mod pools;
 mod recovery;
@@ -48,7 +49,7 @@ pub(crate) fn carry_out(cli: Cli) -> Result<Done, Error> {
         Command::Serve(args) => serve::serve(&args),
         Command::Kv { command } => kv::kv(&command),
         Command::Dht { command } => kv::dht(&command),
-        Command::Cluster { command: ClusterCommand::Init(args) } => cluster::init(&args),
+        Command::Cluster { command } => of_cluster(&command),
         Command::Cert { command } => cluster::cert(&command),
         Command::Dev { command: DevCommand::Cluster(args) } => cluster::dev_cluster(&args),
         Command::Pool { command: PoolCommand::Create(args) } => pools::create(&args),
@@ -64,6 +65,17 @@ pub(crate) fn carry_out(cli: Cli) -> Result<Done, Error> {
         Command::Sim(args) => Ok(sim::carry_out(&args).map(|()| Done::Yes)?),
         Command::Completion(args) => shell::completion(&args),
         Command::Man(args) => shell::man(&args),
+    }
+}
+
+fn of_cluster(command: &ClusterCommand) -> Result<Done, Error> {
+    match command {
+        ClusterCommand::Init(args) => cluster::init(args),
+        ClusterCommand::Status(args) => members::status(args),
+        ClusterCommand::Members(args) => members::members(args),
+        ClusterCommand::Join(args) => members::join(args),
+        ClusterCommand::Drain(args) => members::drain(args),
+        ClusterCommand::Remove(args) => members::remove(args),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::binary::Desk;
 
@@ -14,7 +15,11 @@ struct Serving {
 
 impl Serving {
     fn start(desk: &Desk) -> Self {
-        let mut command = desk.command("serve --http 127.0.0.1:0 --log-format json");
+        Self::of(desk, "serve --http 127.0.0.1:0 --log-format json")
+    }
+
+    fn of(desk: &Desk, line: &str) -> Self {
+        let mut command = desk.command(line);
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -119,21 +124,80 @@ fn a_cluster_is_made_and_a_node_more_and_certificates_are_renewed_and_revoked() 
     desk.fails("cert renew coats ../c", 2, "expected letters");
 }
 
-#[test]
-fn five_servers_take_each_request_at_any_of_them_until_they_are_stopped() {
-    let desk = Desk::new();
-    let mut command = desk.command("dev cluster --nodes 5 --first-port 0");
+/// `dev cluster` with so many servers, and their addresses.
+fn dev_cluster(desk: &Desk, nodes: usize) -> (Serving, Vec<String>) {
+    let mut command = desk.command(&format!("dev cluster --nodes {nodes} --first-port 0"));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut addresses = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..nodes {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         let url = line.split_whitespace().next().unwrap_or_default();
         let address = url.strip_prefix("http://").unwrap_or_else(|| panic!("got {line:?}"));
         addresses.push(address.to_owned());
     }
-    let cluster = Serving { child, out, address: addresses[0].clone() };
+    (Serving { child, out, address: addresses[0].clone() }, addresses)
+}
+
+#[test]
+fn a_node_joins_and_members_drain_and_are_removed_for_ever() {
+    let desk = Desk::new();
+    let (cluster, addresses) = dev_cluster(&desk, 3);
+    cluster.shell("curl -fsS --retry 20 --retry-delay 1 localhost:8420/readyz");
+    let member = format!("--endpoint http://{}", addresses[1]);
+    desk.ok("cert issue cloakroom-dev d");
+    let newcomer = Serving::of(&desk, "serve --folder cloakroom-dev/d --http 127.0.0.1:0");
+    let at = format!("--endpoint http://{}", newcomer.address);
+    assert_eq!(
+        desk.ok(&format!("cluster join --zone d --through http://{} {at}", addresses[2])),
+        "1\n"
+    );
+    let members = || desk.json(&format!("cluster members {member}"));
+    let listed = |zone: &str| {
+        let all = members();
+        let all = all.as_array().unwrap().clone();
+        all.into_iter().find(|member| member["zone"] == zone)
+    };
+    // A node hears of the list's newest version, sooner or later.
+    let until = |zone: &str, is: &dyn Fn(Option<&serde_json::Value>) -> bool| {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            let found = listed(zone);
+            if is(found.as_ref()) {
+                return found;
+            }
+        }
+        panic!("{zone}: {:?}", members());
+    };
+    let id =
+        |member: Option<serde_json::Value>| member.unwrap()["node"].as_str().unwrap().to_owned();
+    let newcomer_id = id(until("d", &|it| it.is_some()));
+    assert!(desk.ok(&format!("cluster members {member}")).contains(&newcomer_id[..16]));
+    let status = desk.command(&format!("cluster status {member}")).output().unwrap();
+    assert!(text(&status).contains("4 active, 0 draining"), "{status:?}");
+    let first = id(listed("node-1"));
+    assert_eq!(desk.ok(&format!("cluster drain n{} {member}", &first[..12])), "2\n");
+    until("node-1", &|it| it.is_some_and(|member| member["standing"] == "draining"));
+    assert_eq!(desk.ok(&format!("cluster remove {newcomer_id} {member}")), "3\n");
+    until("d", &|it| it.is_none());
+    // Its disk is banned.
+    desk.fails(&format!("cluster join --zone d {at}"), 1, "banned");
+    desk.fails(&format!("cluster drain {} {member}", "0".repeat(64)), 2, "no such member");
+    desk.fails(
+        &format!("cluster join --zone d {member},{}", addresses[0]),
+        2,
+        "expected the newcomer's",
+    );
+    desk.fails(&format!("cluster drain xyz {member}"), 2, "hexadecimal");
+    let mut cluster = cluster;
+    assert_eq!(cluster.signal("-TERM").code(), Some(0));
+}
+
+#[test]
+fn five_servers_take_each_request_at_any_of_them_until_they_are_stopped() {
+    let desk = Desk::new();
+    let (cluster, addresses) = dev_cluster(&desk, 5);
     let at = |number: usize, line: &str| {
         text(&cluster.shell(&line.replace("localhost:8420", &addresses[number])))
     };

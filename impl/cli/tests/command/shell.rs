@@ -19,6 +19,17 @@ fn help_has_the_exit_codes_and_no_colour_off_a_terminal() {
 }
 
 #[test]
+fn no_color_wins_over_whoever_forces_colours() {
+    let desk = Desk::new();
+    let forced = |no_color: &str| {
+        let mut command = desk.command("--help");
+        Ran::of(command.env("CLICOLOR_FORCE", "1").env("NO_COLOR", no_color).output().unwrap()).out
+    };
+    assert!(forced("").contains('\x1b'), "an empty one is none");
+    assert!(!forced("1").contains('\x1b'));
+}
+
+#[test]
 fn no_command_is_wrong_usage() {
     let ran = Desk::new().run("");
     assert_eq!((ran.code, &*ran.out), (2, ""));

@@ -2,12 +2,15 @@
 //!
 //! Invariants: what stands here is a hint, and of one node; nothing else reads it.
 //!
-//! What it does not do: change who is a member.
+//! What it does not do: change who is a member; `members.rs` does.
+
+use std::collections::BTreeMap;
 
 use axum::extract::State;
 use cloakroom_kademlia::Moment;
-use cloakroom_node::Node;
+use cloakroom_node::{Genesis, Node, Place, Standing as PlaceStanding};
 use cloakroom_register::{Life as ReplicaLife, Member as Seated, Slot as SlotNumber};
+use cloakroom_wire::NodeId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -26,12 +29,30 @@ pub(super) struct Member {
     node: String,
     /// Where its peers reach it.
     address: String,
+    /// Its public key, in hexadecimal.
+    key: String,
+    /// Which life of its disk, in hexadecimal.
+    incarnation: String,
     /// What it fails together with.
     zone: String,
+    /// How it stands.
+    standing: Standing,
+    /// Of how many slots it is a member, in the newest views that this node has heard of.
+    seats: u64,
     /// Whether it is the node that answers.
     own: bool,
     /// How long ago this node has heard of it; nothing if it never has.
     heard_ms_ago: Option<u64>,
+}
+
+/// How a member stands.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Standing {
+    /// Takes seats.
+    Active,
+    /// Takes no new seats, and gives up those that it has.
+    Draining,
 }
 
 /// A cluster.
@@ -46,8 +67,13 @@ pub(super) struct Cluster {
     slots: u64,
     /// How many members a slot ought to have.
     replicas: u64,
+    /// The version of the list of members; zero is the genesis's.
+    version: u64,
     /// All members.
     members: Vec<Member>,
+    /// Whether the node that answers has drained: it has no seat, and none that it may still be asked
+    /// for.
+    drained: bool,
 }
 
 /// What this node's replica of a slot does.
@@ -113,27 +139,50 @@ pub(super) async fn members(State(app): State<App>) -> Result<axum::Json<Cluster
     let genesis = app.0.genesis.clone();
     let own = app.0.server.contact().id;
     let look = move |now: Moment, node: &Node| {
-        let member = |founder: &cloakroom_node::Founder| {
-            let contact = founder.contact;
+        let (roster, version) = node.roster();
+        let seats = seats(node, &genesis);
+        let member = |place: &Place| {
+            let contact = place.contact;
             let heard = node.heard_at(contact.id).map(|at| now.0.saturating_sub(at.0) / 1000);
             Member {
                 node: hex(&contact.id.0),
                 address: contact.address.to_string(),
-                zone: founder.zone.0.to_string(),
+                key: hex(&contact.key.0),
+                incarnation: format!("{:016x}", place.member.incarnation.0),
+                zone: place.zone.0.to_string(),
+                standing: match place.standing {
+                    PlaceStanding::Active => Standing::Active,
+                    PlaceStanding::Draining => Standing::Draining,
+                },
+                seats: seats.get(&contact.id).copied().unwrap_or(0),
                 own: contact.id == own,
                 heard_ms_ago: heard,
             }
         };
-        genesis.founders().iter().map(member).collect()
+        (roster.places().map(member).collect(), version.0, node.is_drained())
     };
-    let members = app.0.server.look(look).await.map_err(stopped)?;
+    let (members, version, drained) = app.0.server.look(look).await.map_err(stopped)?;
     Ok(axum::Json(Cluster {
         cluster: app.0.cluster.clone(),
         node: hex(&own.0),
         slots: app.0.genesis.slots().count() as u64,
         replicas: app.0.genesis.replicas() as u64,
+        version,
         members,
+        drained,
     }))
+}
+
+/// Of how many slots each node is a member.
+fn seats(node: &Node, genesis: &Genesis) -> BTreeMap<NodeId, u64> {
+    let mut seats = BTreeMap::new();
+    for slot in genesis.slots() {
+        let newest = node.registers().newest(slot).cloned();
+        for member in newest.unwrap_or_else(|| genesis.view(slot)).members() {
+            *seats.entry(member.node).or_insert(0) += 1;
+        }
+    }
+    seats
 }
 
 /// Which members the slots have
@@ -162,7 +211,7 @@ pub(super) async fn slots(
     Ok(axum::Json(app.0.server.look(look).await.map_err(stopped)?))
 }
 
-fn slot(node: &Node, genesis: &cloakroom_node::Genesis, slot: SlotNumber) -> Slot {
+fn slot(node: &Node, genesis: &Genesis, slot: SlotNumber) -> Slot {
     let registers = node.registers();
     let view = registers.newest(slot).cloned().unwrap_or_else(|| genesis.view(slot));
     let life = registers.replica(slot, view.epoch()).map(|replica| match replica.durable().life {

@@ -6,6 +6,7 @@
 //! | `pools.rs`, `allocations.rs` | pools, and the ids that they hand out |
 //! | `records.rs` | records of the DHT |
 //! | `cluster.rs`, `health.rs` | who is there, and how it does |
+//! | `members.rs` | who comes, drains and goes |
 //! | `request.rs` | what is taken from a request, strictly |
 //! | `describe.rs` | the API's description |
 //! | `page.rs` | the status page |
@@ -22,6 +23,7 @@ mod cluster;
 mod describe;
 mod health;
 mod keys;
+mod members;
 mod page;
 mod pools;
 mod records;
@@ -145,6 +147,9 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(records::read, records::write))
         .routes(routes!(cluster::members))
         .routes(routes!(cluster::slots))
+        .routes(routes!(members::join))
+        .routes(routes!(members::drain))
+        .routes(routes!(members::remove))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::version))

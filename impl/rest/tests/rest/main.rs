@@ -190,6 +190,45 @@ async fn records_health_version_and_cluster_are_told() {
 }
 
 #[tokio::test]
+async fn the_list_of_members_changes_by_the_rules_alone() {
+    let node = Node::start();
+    let own = node.get("/v1/cluster").await.json();
+    let me = own["node"].as_str().unwrap().to_owned();
+    assert_eq!((own["version"].as_u64(), own["drained"].as_bool()), (Some(0), Some(false)));
+    let listed = &own["members"][0];
+    assert_eq!((listed["standing"].as_str(), listed["seats"].as_u64()), (Some("active"), Some(8)));
+    // The one member there is moves to another zone, and says so twice.
+    for _ in 0..2 {
+        let joined = node.post("/v1/cluster/members", r#"{"zone":"rack-9"}"#).await;
+        assert_eq!(joined.json()["version"], 1, "{joined:?}");
+    }
+    assert_eq!(node.get("/v1/cluster").await.json()["members"][0]["zone"], "rack-9");
+    let strange = "0".repeat(64);
+    let (mine, theirs) =
+        (format!("/v1/cluster/members/{me}"), format!("/v1/cluster/members/{strange}"));
+    let other = |key: &str, address: &str| {
+        format!(
+            r#"{{"zone":"z","others":[{{"node":"{strange}","key":"{key}","address":"{address}"}}]}}"#
+        )
+    };
+    for (method, path, body, expected) in [
+        ("POST", format!("{mine}/drain"), String::new(), "not-listed"),
+        ("DELETE", mine, String::new(), "not-listed"),
+        ("POST", format!("{theirs}/drain"), String::new(), "no-such-member"),
+        ("DELETE", theirs, String::new(), "no-such-member"),
+        ("DELETE", "/v1/cluster/members/n12".to_owned(), String::new(), "malformed"),
+        ("POST", "/v1/cluster/members".to_owned(), r#"{"zone":""}"#.to_owned(), "malformed"),
+        ("POST", "/v1/cluster/members".to_owned(), other("zz", "1.2.3.4:5"), "malformed"),
+        ("POST", "/v1/cluster/members".to_owned(), other(&strange, "here"), "malformed"),
+    ] {
+        let json = [("content-type", "application/json")];
+        let got = node.ask(method, &path, &json, &body).await;
+        assert_eq!(got.problem(), expected, "{method} {path} {body}");
+    }
+    assert_eq!(node.get("/v1/cluster").await.json()["version"], 1);
+}
+
+#[tokio::test]
 async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() {
     let node = Node::start();
     node.post("/v1/pools", r#"{"name":"secret-pool","size":9}"#).await;

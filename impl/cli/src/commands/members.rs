@@ -1,0 +1,188 @@
+//! `cluster status|members|join|drain|remove`: who belongs to a cluster of servers.
+//!
+//! Invariants:
+//! * a member is named by as many digits of its id as no other one begins with, or the command is refused;
+//! * what is told of seats is what one node has heard, and is said to be.
+//!
+//! What it does not do: change the list; the servers do.
+
+use std::fmt::Write;
+
+use cloakroom_client::{Client, Cluster, Member, Standing};
+use serde::Serialize;
+
+use super::Done;
+use super::place::Remote;
+use crate::args::{Format, JoinArgs, MemberArgs, ServerArgs};
+use crate::error::Error;
+use crate::output::{print, print_json, say};
+
+/// A member that was not heard for so long is told.
+const SILENT_MS: u64 = 10_000;
+/// Digits of an id that are shown.
+const SHOWN: usize = 16;
+
+#[derive(Serialize)]
+struct Status<'a> {
+    #[serde(flatten)]
+    cluster: &'a Cluster,
+    /// Ids of members that the node that answered has not heard lately.
+    silent: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    node: &'a str,
+    /// The list's version.
+    version: u64,
+}
+
+pub(super) fn status(args: &ServerArgs) -> Result<Done, Error> {
+    let cluster = cluster(args)?;
+    let silent: Vec<&str> = silent(&cluster).map(|member| member.node.as_str()).collect();
+    match args.output.output {
+        Format::Json => print_json(&Status { cluster: &cluster, silent })?,
+        Format::Table => {
+            let of = |standing| {
+                cluster.members.iter().filter(move |member| member.standing == standing).count()
+            };
+            let mut text = String::new();
+            let mut row = |name: &str, value: String| {
+                let _ = writeln!(text, "{name:<10}{value}");
+            };
+            row("cluster", cluster.cluster.clone());
+            row("slots", format!("{}, {} members each", cluster.slots, cluster.replicas));
+            let (active, draining) = (of(Standing::Active), of(Standing::Draining));
+            row("members", format!("{active} active, {draining} draining"));
+            row("list", format!("version {}", cluster.version));
+            row("told by", shown(&cluster.node).to_owned());
+            print(text.as_bytes())?;
+            for member in silent.iter().map(|node| shown(node)) {
+                say(format_args!("not heard for {} s or more: {member}", SILENT_MS / 1000));
+            }
+        }
+    }
+    Ok(if silent_none(&cluster) { Done::Yes } else { Done::Refused })
+}
+
+fn silent(cluster: &Cluster) -> impl Iterator<Item = &Member> {
+    let is_silent = |member: &&Member| {
+        !member.own && member.heard_ms_ago.is_none_or(|heard| heard >= SILENT_MS)
+    };
+    cluster.members.iter().filter(is_silent)
+}
+
+fn silent_none(cluster: &Cluster) -> bool {
+    silent(cluster).next().is_none()
+}
+
+pub(super) fn members(args: &ServerArgs) -> Result<Done, Error> {
+    let cluster = cluster(args)?;
+    match args.output.output {
+        Format::Json => print_json(&cluster.members)?,
+        Format::Table => print(table(&cluster.members).as_bytes())?,
+    }
+    Ok(Done::Yes)
+}
+
+fn table(members: &[Member]) -> String {
+    let wide = |of: fn(&Member) -> &str, head: &str| {
+        members.iter().map(|member| of(member).chars().count()).max().unwrap_or(0).max(head.len())
+    };
+    let (address, zone) = (wide(|it| &it.address, "ADDRESS"), wide(|it| &it.zone, "ZONE"));
+    let mut table = format!(
+        "{:<SHOWN$}  {:<address$}  {:<zone$}  STANDING  SEATS  HEARD\n",
+        "NODE", "ADDRESS", "ZONE"
+    );
+    for member in members {
+        let standing = match member.standing {
+            Standing::Active => "active",
+            Standing::Draining => "draining",
+        };
+        let heard = match member.heard_ms_ago {
+            _ if member.own => "answers".to_owned(),
+            None => "never".to_owned(),
+            Some(ms) => format!("{}.{} s ago", ms / 1000, ms % 1000 / 100),
+        };
+        let name: String =
+            member.zone.chars().map(|it| if it.is_control() { '?' } else { it }).collect();
+        let _ = writeln!(
+            table,
+            "{:<SHOWN$}  {:<address$}  {name:<zone$}  {standing:<8}  {:>5}  {heard}",
+            shown(&member.node),
+            member.address,
+            member.seats,
+        );
+    }
+    table
+}
+
+pub(super) fn join(args: &JoinArgs) -> Result<Done, Error> {
+    let [_] = args.server.endpoint.as_slice() else {
+        return Err(Error::OneEndpoint { got: args.server.endpoint.len() });
+    };
+    let others = match &args.through {
+        None => Vec::new(),
+        Some(member) => {
+            let member = Remote::new(std::slice::from_ref(member), &args.server.choice)?;
+            member.wait(Client::cluster)?.members
+        }
+    };
+    let newcomer = servers(&args.server)?;
+    let version = newcomer.wait(async |client| client.join(&args.zone, &others).await)?;
+    let node = newcomer.wait(Client::cluster)?.node;
+    told(&args.server, &node, version, "is a member")
+}
+
+pub(super) fn drain(args: &MemberArgs) -> Result<Done, Error> {
+    let remote = servers(&args.server)?;
+    let node = member(&remote, &args.node)?;
+    let version = remote.wait(async |client| client.drain(&node).await)?;
+    told(&args.server, &node, version, "drains: when `cluster members` shows no seat, remove it")
+}
+
+pub(super) fn remove(args: &MemberArgs) -> Result<Done, Error> {
+    let remote = servers(&args.server)?;
+    let node = member(&remote, &args.node)?;
+    let version = remote.wait(async |client| client.remove_member(&node).await)?;
+    told(&args.server, &node, version, "is no member any more, and its disk never will be")
+}
+
+/// The id that begins so.
+fn member(remote: &Remote, digits: &str) -> Result<String, Error> {
+    if digits.len() == 64 {
+        return Ok(digits.to_owned());
+    }
+    let members = remote.wait(Client::cluster)?.members;
+    let mut named = members.iter().filter(|member| member.node.starts_with(digits));
+    match (named.next(), named.next()) {
+        (Some(only), None) => Ok(only.node.clone()),
+        (first, _) => {
+            let got = if first.is_none() { "none" } else { "several" };
+            Err(Error::WhichMember { digits: digits.to_owned(), got })
+        }
+    }
+}
+
+fn told(args: &ServerArgs, node: &str, version: u64, what: &str) -> Result<Done, Error> {
+    match args.output.output {
+        Format::Json => print_json(&Changed { node, version })?,
+        Format::Table => {
+            print(format!("{version}\n").as_bytes())?;
+            say(format_args!("{} {what}", shown(node)));
+        }
+    }
+    Ok(Done::Yes)
+}
+
+fn shown(node: &str) -> &str {
+    node.get(..SHOWN).unwrap_or(node)
+}
+
+fn cluster(args: &ServerArgs) -> Result<Cluster, Error> {
+    servers(args)?.wait(Client::cluster)
+}
+
+fn servers(args: &ServerArgs) -> Result<Remote, Error> {
+    Remote::new(&args.endpoint, &args.choice)
+}

@@ -1,0 +1,199 @@
+//! How the list of members changes: a node comes, gives up its seats, is gone.
+//!
+//! Invariants: made twice, a change changes nothing more: a request may be sent again.
+//!
+//! What it does not do: decide. The list is in a register, and the node changes it.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use cloakroom_node::{Change, ChangeFault, Zone};
+use cloakroom_register::Version;
+use cloakroom_server::ServerError;
+use cloakroom_wire::{Address, Contact, NodeId, NodeKey};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::App;
+use super::request::{Asked, Document, Path, json};
+use crate::problem::{Answer, Kind, Problem};
+
+/// Members that a newcomer may be told.
+const MOST_OTHERS: usize = 64;
+/// Bytes of a zone's name.
+const MOST_ZONE: usize = 255;
+
+/// A newcomer's wish.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Joining {
+    /// What it fails together with.
+    #[schema(min_length = 1, max_length = 255)]
+    zone: String,
+    /// Members that it can ask, beside the founders.
+    #[serde(default)]
+    #[schema(max_items = 64)]
+    others: Vec<Other>,
+}
+
+/// A member that a newcomer can ask.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Other {
+    /// Its id, in hexadecimal.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    node: String,
+    /// Its public key, in hexadecimal.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    key: String,
+    /// Where it listens.
+    #[schema(example = "127.0.0.1:7420")]
+    address: String,
+}
+
+/// The list has the change.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Listed {
+    /// The list's version now.
+    version: u64,
+}
+
+/// Make the node that answers a member
+///
+/// On the disk that it has, where it listens. Harmless to send again; from then on it may be given seats.
+#[utoipa::path(
+    post, path = "/v1/cluster/members", tag = "cluster", request_body = Joining,
+    responses(
+        (status = 200, body = Listed),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 504, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn join(
+    State(app): State<App>,
+    asked: Asked,
+    Document(body): Document,
+) -> Result<Response, Problem> {
+    let Joining { zone, others } = json(&body)?;
+    if !(1..=MOST_ZONE).contains(&zone.len()) || others.len() > MOST_OTHERS {
+        let (bytes, count) = (zone.len(), others.len());
+        let detail = format!(
+            "expected a zone of 1 to {MOST_ZONE} bytes and at most {MOST_OTHERS} others, got {bytes} \
+             and {count}"
+        );
+        return Err(Problem::new(Kind::MALFORMED, detail));
+    }
+    let others = others.iter().map(contact).collect::<Result<Vec<_>, _>>()?;
+    let until = asked.until;
+    let work = async move {
+        let join = app.0.server.join(Zone(zone.into()), others, left_ms(until));
+        told(join.await)
+    };
+    Ok(asked.apart(work).await)
+}
+
+/// Have a member give up its seats
+///
+/// It takes no new ones. When it has none left, as `/v1/cluster` of that node says, it may go. Harmless to
+/// send again.
+#[utoipa::path(
+    post, path = "/v1/cluster/members/{node}/drain", tag = "cluster",
+    params(("node" = String, Path, pattern = "^[0-9a-f]{64}$")),
+    responses(
+        (status = 200, body = Listed),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 504, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn drain(
+    State(app): State<App>,
+    asked: Asked,
+    Path(node): Path<String>,
+) -> Result<Response, Problem> {
+    change(app, asked, Change::Drain(NodeId(point("node", &node)?))).await
+}
+
+/// Take a member off the list, for ever
+///
+/// The disk that it has is never let in again: others take its seats at once. For a machine that is lost, or
+/// has drained. Harmless to send again.
+#[utoipa::path(
+    delete, path = "/v1/cluster/members/{node}", tag = "cluster",
+    params(("node" = String, Path, pattern = "^[0-9a-f]{64}$")),
+    responses(
+        (status = 200, body = Listed),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 504, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn remove(
+    State(app): State<App>,
+    asked: Asked,
+    Path(node): Path<String>,
+) -> Result<Response, Problem> {
+    change(app, asked, Change::Remove(NodeId(point("node", &node)?))).await
+}
+
+async fn change(app: App, asked: Asked, change: Change) -> Result<Response, Problem> {
+    let until = asked.until;
+    let work = async move { told(app.0.server.change(change, left_ms(until)).await) };
+    Ok(asked.apart(work).await)
+}
+
+fn left_ms(until: Instant) -> u64 {
+    u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn told(ended: Result<Result<Version, ChangeFault>, ServerError>) -> Result<Answer, Problem> {
+    match ended {
+        Ok(Ok(version)) => Ok(Answer::json(StatusCode::OK, &Listed { version: version.0 })),
+        Ok(Err(fault)) => Err(match fault {
+            ChangeFault::Unknown => Problem::unknown(fault, None),
+            ChangeFault::Unreachable | ChangeFault::Newer => Problem::new(Kind::UNAVAILABLE, fault),
+            ChangeFault::NoMember(_) => Problem::new(Kind::NO_SUCH_MEMBER, fault),
+            _ => Problem::new(Kind::NOT_LISTED, fault),
+        }),
+        // REST-2
+        Err(stopped) => Err(Problem::unknown(stopped, None)),
+    }
+}
+
+fn contact(other: &Other) -> Result<Contact, Problem> {
+    let address: std::net::SocketAddr = other.address.parse().map_err(|_| {
+        let detail = format!("address: expected ADDRESS:PORT, got {:?}", other.address);
+        Problem::new(Kind::MALFORMED, detail)
+    })?;
+    Ok(Contact {
+        id: NodeId(point("node", &other.node)?),
+        key: NodeKey(point("key", &other.key)?),
+        address: Address::from(address),
+    })
+}
+
+/// 32 bytes in hexadecimal.
+fn point(what: &str, text: &str) -> Result<[u8; 32], Problem> {
+    let wrong = || {
+        let detail = format!("{what}: expected 64 hexadecimal digits, got {text:?}");
+        Problem::new(Kind::MALFORMED, detail)
+    };
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    let digits = digits.filter(|digits| digits.len() == 64).ok_or_else(wrong)?;
+    let mut point = [0; 32];
+    for (byte, pair) in point.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair[0] << 4 | pair[1];
+    }
+    Ok(point)
+}
