@@ -49,6 +49,8 @@ pub(crate) struct Changes {
     is_reading: bool,
     read_at: Moment,
     read_every_ms: u64,
+    /// When the list was last seen in its register.
+    seen_at: Option<Moment>,
     /// Operations of this start, of its own.
     count: u64,
 }
@@ -74,7 +76,13 @@ impl Changes {
         let known = Known { roster, version: Version(0) };
         let under_way = BTreeMap::new();
         let read_at = now.plus_ms(first_ms % read_every_ms.max(1));
-        Self { known, under_way, is_reading: false, read_at, read_every_ms, count: 0 }
+        let (is_reading, seen_at) = (false, None);
+        Self { known, under_way, is_reading, read_at, read_every_ms, seen_at, count: 0 }
+    }
+
+    /// Whether the list was seen lately: at the reading before the last one, if not at the last.
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        self.seen_at.is_some_and(|seen| now.since_ms(seen) <= 2 * self.read_every_ms)
     }
 
     /// When something is to be done.
@@ -182,7 +190,7 @@ impl Node {
             (Purpose::Read, end) => {
                 self.changes.is_reading = false;
                 if let End::Ended(Outcome::Got(held)) = end {
-                    let _ = self.learn_list(held.as_ref());
+                    let _ = self.learn_list(now, held.as_ref());
                     self.say_that_we_are_back(now, effects);
                 }
             }
@@ -191,6 +199,7 @@ impl Node {
                 self.make_change(now, id, held.as_ref(), effects);
             }
             (Purpose::Write(id, roster), End::Ended(Outcome::Set(version))) => {
+                self.changes.seen_at = Some(now);
                 self.adopt(*version, roster);
                 self.changed(id, Ok(*version), effects);
             }
@@ -219,7 +228,7 @@ impl Node {
         held: Option<&Held>,
         effects: &mut Effects,
     ) {
-        let Some((version, roster)) = self.learn_list(held) else {
+        let Some((version, roster)) = self.learn_list(now, held) else {
             self.changed(id, Err(ChangeFault::Newer), effects);
             return;
         };
@@ -249,11 +258,13 @@ impl Node {
     }
 
     /// What the register has, which this node has then too; `None` when it cannot read it.
-    fn learn_list(&mut self, held: Option<&Held>) -> Option<(Version, Roster)> {
+    fn learn_list(&mut self, now: Moment, held: Option<&Held>) -> Option<(Version, Roster)> {
         let Some(held) = held else {
+            self.changes.seen_at = Some(now);
             return Some((Version(0), Roster::of(&self.genesis)));
         };
         let roster = Roster::decode(&held.value.0).ok().flatten()?;
+        self.changes.seen_at = Some(now);
         self.adopt(held.version, roster.clone());
         Some((held.version, roster))
     }

@@ -326,14 +326,16 @@ impl Node {
             }
         }
         self.follow(now, Work { send, ..Work::default() }, effects);
-        let roster = &self.changes.known.roster;
+        let (roster, is_fresh) = (&self.changes.known.roster, self.changes.is_fresh(now));
         let replicas = self.host.replicas();
         let newest = replicas.filter(|replica| {
             let view = replica.view();
             self.host.newest(view.slot()) == Some(view)
         });
         let successors: Vec<View> = newest
-            .filter_map(|replica| self.watch.successor(now, &self.genesis, replica, roster))
+            .filter_map(|replica| {
+                self.watch.successor(now, &self.genesis, replica, roster, is_fresh)
+            })
             .take(MOST_PROPOSALS)
             .collect();
         for view in successors {

@@ -4,13 +4,17 @@
 //! * what stands here decides only which views are *proposed*. That a proposal is harmless is the
 //!   registers' affair, and that one is decided needs a majority of the view;
 //! * NODE-2: a node that hears nobody takes nobody for gone: it is cut off itself, and proposes nothing;
+//! * NODE-2: nor does one propose that has begun so lately that it cannot tell who is silent: it might
+//!   seat the dead;
 //! * a node that says that it has another disk is not there in the life that the list has, also before
 //!   the list says so;
 //! * one member proposes at a time, as long as the others are not much slower: each further seat waits
 //!   as long again;
 //! * NODE-7: a slot whose members all live moves only if its closest candidates are others than its
 //!   members, and then one member at a time. So a change of the list moves only the slots whose closest
-//!   candidates it changes.
+//!   candidates it changes;
+//! * NODE-7: who has not lately read the list moves nothing where all live: with an old list it would
+//!   undo for ever what others do, and where that is the list's own slot, keep itself from reading.
 //!
 //! What it does not do: judge who is faulty. Silence for a stated time is all it knows; loss of single
 //! answers does not make silence, since everybody is asked many times within it. Nor see what others see:
@@ -131,17 +135,22 @@ impl Watch {
     }
 
     /// The view that ought to follow that of an active replica of ours, if another ought to and it is
-    /// our turn to propose it.
+    /// our turn to propose it. `is_fresh`: the list was read lately.
     pub(crate) fn successor(
         &self,
         now: Moment,
         genesis: &Genesis,
         replica: &Replica,
         roster: &Roster,
+        is_fresh: bool,
     ) -> Option<View> {
         let view = replica.view();
         let me = replica.durable().me;
         if replica.durable().life != Life::Active {
+            return None;
+        }
+        // NODE-2: and with the list that it began with, if there has been a newer one for long.
+        if now.since_ms(self.began) < self.patience.silent_ms {
             return None;
         }
         let seen = self.look_at(now, view, me, roster);
@@ -161,6 +170,9 @@ impl Watch {
         let candidates: Vec<Candidate> = roster.candidates().filter(lives).collect();
         let point = genesis.point_of(view.slot());
         let members = if seen.is_whole && view.members().len() >= genesis.replicas() {
+            if !is_fresh {
+                return None;
+            }
             // Who drains asks for it itself, too: it may be the only one that has not heard of a later view.
             if turn > 0 && roster.standing(me) != Some(Standing::Draining) {
                 return None;
@@ -220,6 +232,7 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::genesis::{Founder, Zone};
+    use crate::roster::Change;
     use cloakroom_wire::{Address, Contact, NodeKey};
 
     const PATIENCE: Patience = Patience { ask_ms: 1_000, silent_ms: 10_000 };
@@ -246,7 +259,48 @@ mod tests {
             watch.heard(Moment(at_ms * 1000), NodeId([*id; 32]));
         }
         let replica = Replica::genesis(me, view).unwrap();
-        watch.successor(Moment(now_ms * 1000), &genesis, &replica, &Roster::of(&genesis))
+        watch.successor(Moment(now_ms * 1000), &genesis, &replica, &Roster::of(&genesis), true)
+    }
+
+    #[test]
+    fn who_has_just_begun_gives_no_seat_to_somebody_it_has_not_heard() {
+        // The member at the third seat is known to be gone before the node could tell of the others.
+        let genesis = genesis();
+        let view = genesis.slots().map(|slot| genesis.view(slot)).next().unwrap();
+        let [me, there, _] = view.members() else { panic!("three members") };
+        let mut watch = Watch::new(Moment(0), PATIENCE);
+        watch.heard(Moment(9_000_000), there.node);
+        let lost = view.members()[2];
+        watch.lives(lost.node, Incarnation(7));
+        let replica = Replica::genesis(*me, view.clone()).unwrap();
+        let roster = Roster::of(&genesis);
+        let proposed = |watch: &Watch, now_ms: u64| {
+            watch.successor(Moment(now_ms * 1000), &genesis, &replica, &roster, true)
+        };
+        assert_eq!(proposed(&watch, 9_500), None);
+        assert_eq!(proposed(&watch, 11_000), None, "nobody else was heard");
+        let outside = roster.candidates().find(|other| view.seat_at(other.member.node).is_none());
+        let outside = outside.unwrap().member.node;
+        watch.heard(Moment(10_900_000), outside);
+        let next = proposed(&watch, 11_000).expect("one is replaced");
+        assert!(next.seat_at(outside).is_some() && next.seat_at(lost.node).is_none());
+    }
+
+    #[test]
+    fn who_has_not_lately_read_the_list_moves_nothing_where_all_live() {
+        let genesis = genesis();
+        let view = genesis.slots().map(|slot| genesis.view(slot)).next().unwrap();
+        let (me, drains) = (view.members()[0], view.members()[2]);
+        let mut watch = Watch::new(Moment(0), PATIENCE);
+        for id in 1..=5 {
+            watch.heard(Moment(19_000_000), NodeId([id; 32]));
+        }
+        let replica = Replica::genesis(me, view).unwrap();
+        let roster = Roster::of(&genesis).after(&Change::Drain(drains.node)).unwrap().unwrap();
+        let now = Moment(20_000_000);
+        let proposed = |is_fresh| watch.successor(now, &genesis, &replica, &roster, is_fresh);
+        assert_eq!(proposed(false), None);
+        assert_eq!(proposed(true).expect("it drains").seat_at(drains.node), None);
     }
 
     #[test]
