@@ -31,9 +31,31 @@ fn a_write_takes_two_round_trips_and_one_while_its_coordinator_has_the_promise()
     assert_eq!(cluster.call(0, swap("a", "b")), (Outcome::Set(Version(2)), 1));
     assert_eq!(cluster.call(0, remove("b")), (Outcome::Set(Version(3)), 1));
     assert_eq!(cluster.call(0, put("c")), (Outcome::Set(Version(4)), 1));
-    // Another writes, and takes the promise with it.
+    // Another writes, and takes the promise with it. By itself it finds out by a refusal.
     assert_eq!(cluster.call(2, swap("c", "d")), (Outcome::Set(Version(5)), 3));
     assert_eq!(cluster.call(2, swap("d", "e")), (Outcome::Set(Version(6)), 1));
+}
+
+#[test]
+fn a_write_takes_two_round_trips_where_the_promises_of_others_are_known() {
+    let mut cluster = Cluster::empty();
+    // What the member beside a coordinator has promised.
+    let meet = |cluster: &mut Cluster, seat: u8| {
+        let promise = cluster.replicas[usize::from(seat)].durable().record(&key()).promise;
+        cluster.coordinator(seat).met(&key(), promise);
+    };
+    assert_eq!(cluster.call(0, put("a")), (Outcome::Set(Version(1)), 2));
+    // Its own promise is no news.
+    meet(&mut cluster, 0);
+    assert_eq!(cluster.call(0, swap("a", "b")), (Outcome::Set(Version(2)), 1));
+    assert_eq!(cluster.call(0, swap("b", "c")), (Outcome::Set(Version(3)), 1));
+    meet(&mut cluster, 2);
+    assert_eq!(cluster.call(2, swap("c", "d")), (Outcome::Set(Version(4)), 2));
+    meet(&mut cluster, 0);
+    assert_eq!(cluster.call(0, swap("d", "e")), (Outcome::Set(Version(5)), 2));
+    // Promises of a view before say nothing: they are below all of this one.
+    cluster.coordinator(0).met(&key(), ballot(EPOCH.0 - 1, 99, 1));
+    assert_eq!(cluster.call(0, swap("e", "f")), (Outcome::Set(Version(6)), 1));
 }
 
 #[test]
