@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use cloakroom_register::{
-    Attempts, Body, Call, Disk, Envelope, Epoch, Expected, Host, Incarnation, Key, Life, Member,
-    Message, Moment, NodeId, Operation, OperationId, Outcome, Save, Slot, Value, Version, View,
-    Waits, Work,
+    Attempts, Body, Call, Disk, Envelope, Epoch, Expected, Held, Host, Incarnation, Key, Life,
+    Member, Message, Moment, NodeId, Operation, OperationId, Outcome, Save, Slot, Value, Version,
+    View, Waits, Work,
 };
 
 const SLOT: Slot = Slot(7);
@@ -144,6 +144,10 @@ fn remove(value: &str) -> Call {
     Call::CompareAndSet { expected, new: None }
 }
 
+fn held(version: u64, value: &str) -> Option<Held> {
+    Some(Held { version: Version(version), value: Value::from(value.as_bytes()) })
+}
+
 fn cluster(nodes: u8) -> Nodes {
     let mut cluster = Nodes::new(nodes);
     cluster.found(&view(0, &[0, 1, 2]));
@@ -186,6 +190,34 @@ fn a_write_takes_one_round_trip_with_the_promise_and_two_without() {
     assert_eq!(nodes.timed(1, "coat", swap("h", "i")), set(9, 1));
     nodes.away.clear();
     assert_eq!(nodes.timed(2, "coat", swap("i", "k")), set(10, 3));
+}
+
+#[test]
+fn a_promise_does_not_outlive_its_view() {
+    let mut nodes = cluster(3);
+    assert_eq!(nodes.call(0, "coat", put("a")), Some(Outcome::Set(Version(1))));
+    assert_eq!(nodes.call(0, "coat", swap("a", "b")), Some(Outcome::Set(Version(2))));
+    assert_eq!(nodes.call(0, "coat", swap("b", "c")), Some(Outcome::Set(Version(3))));
+    nodes.act(1, |host, now| host.propose(now, &view(1, &[0, 1, 2])));
+    nodes.pass(2000);
+    assert!((0..3).all(|number| nodes.life(number, 1) == Some(&Life::Active)));
+    assert_eq!(nodes.call(1, "coat", swap("c", "d")), Some(Outcome::Set(Version(4))));
+    // All had promised node 0 its next write, in the view before; in this one, lower rounds later,
+    // nobody has promised it anything.
+    assert_eq!(nodes.call(0, "coat", swap("c", "e")), Some(Outcome::Mismatch(held(4, "d"))));
+}
+
+#[test]
+fn a_promise_on_the_own_disk_is_not_that_of_a_majority() {
+    let mut nodes = cluster(3);
+    // Node 2 is cut off, tries again and again, and so promises itself what nobody else has.
+    nodes.away = vec![0, 1];
+    assert_eq!(nodes.call(2, "coat", put("a")), Some(Outcome::Unavailable));
+    nodes.away = vec![2];
+    assert_eq!(nodes.call(0, "coat", put("b")), Some(Outcome::Set(Version(1))));
+    nodes.away.clear();
+    nodes.start(2);
+    assert_eq!(nodes.call(2, "coat", put("a")), Some(Outcome::Mismatch(held(1, "b"))));
 }
 
 #[test]
