@@ -19,7 +19,7 @@
 //! * REG-9: a copied ballot, of an older epoch, is never taken for chosen: in the old view a higher
 //!   one may have had a minority, and still be here. Nothing at all is proof of absence, by REG-4;
 //! * a promise is kept only for the ballot that a majority has promised, in this view, until it is
-//!   used, refused or the coordinator ends;
+//!   used, refused, known to be overtaken, or the coordinator ends;
 //! * answers are counted by seat, once.
 //!
 //! What it does not do: wait. Its host calls [`Coordinator::retry`] when it has waited long enough

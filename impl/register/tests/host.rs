@@ -144,8 +144,8 @@ fn remove(value: &str) -> Call {
     Call::CompareAndSet { expected, new: None }
 }
 
-fn held(version: u64, value: &str) -> Option<Held> {
-    Some(Held { version: Version(version), value: Value::from(value.as_bytes()) })
+fn held(version: u64, value: &str) -> Held {
+    Held { version: Version(version), value: Value::from(value.as_bytes()) }
 }
 
 fn cluster(nodes: u8) -> Nodes {
@@ -204,7 +204,7 @@ fn a_promise_does_not_outlive_its_view() {
     assert_eq!(nodes.call(1, "coat", swap("c", "d")), Some(Outcome::Set(Version(4))));
     // All had promised node 0 its next write, in the view before; in this one, lower rounds later,
     // nobody has promised it anything.
-    assert_eq!(nodes.call(0, "coat", swap("c", "e")), Some(Outcome::Mismatch(held(4, "d"))));
+    assert_eq!(nodes.call(0, "coat", swap("c", "e")), Some(Outcome::Mismatch(Some(held(4, "d")))));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_promise_on_the_own_disk_is_not_that_of_a_majority() {
     assert_eq!(nodes.call(0, "coat", put("b")), Some(Outcome::Set(Version(1))));
     nodes.away.clear();
     nodes.start(2);
-    assert_eq!(nodes.call(2, "coat", put("a")), Some(Outcome::Mismatch(held(1, "b"))));
+    assert_eq!(nodes.call(2, "coat", put("a")), Some(Outcome::Mismatch(Some(held(1, "b")))));
 }
 
 #[test]
