@@ -11,12 +11,15 @@
 //! 4. With a majority of accepts it ends. They carried the promise for the coordinator's next ballot
 //!    of that key, so its next compare-and-set begins here: one round trip.
 //!
+//! A fresh ballot is above all that this coordinator has met. If a majority has promised a higher one
+//! that it has not met, step 2 is refused and done again; [`Coordinator::met`] is for knowing better.
+//!
 //! Invariants:
 //! * REG-5: every request has a ballot of its own: fresh, in this epoch, from this start's rounds;
 //! * REG-9: a copied ballot, of an older epoch, is never taken for chosen: in the old view a higher
 //!   one may have had a minority, and still be here. Nothing at all is proof of absence, by REG-4;
 //! * a promise is kept only for the ballot that a majority has promised, in this view, until it is
-//!   used, refused or the coordinator ends;
+//!   used, refused, known to be overtaken, or the coordinator ends;
 //! * answers are counted by seat, once.
 //!
 //! What it does not do: wait. Its host calls [`Coordinator::retry`] when it has waited long enough
@@ -111,6 +114,22 @@ impl Coordinator {
     /// Whether answers under this ballot still count.
     pub fn awaits(&self, ballot: Ballot) -> bool {
         self.running.contains_key(&ballot)
+    }
+
+    /// A member, in practice the one in this coordinator's own seat, has promised this ballot of a key.
+    /// Told before an operation begins, it spares the round trip that would find it out.
+    ///
+    /// It changes only what is tried first: rounds rise as with a refusal, and a promise that is kept
+    /// for a lower ballot goes as with a new round.
+    pub fn met(&mut self, key: &Key, promise: Ballot) {
+        if promise.epoch != self.view.epoch() {
+            // Of copied records. Every ballot of this view is above it.
+            return;
+        }
+        self.round = self.round.max(promise.round);
+        if self.kept.get(key).is_some_and(|kept| kept.ballot < promise) {
+            self.kept.remove(key);
+        }
     }
 
     /// Begins operations, on whatever keys of the slot: each with an id that is not under way here.

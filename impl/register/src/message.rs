@@ -126,7 +126,7 @@ pub struct Page {
 /// What is asked about a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Collect {
-    /// Is exactly this accepted, or nothing, below a floor that is not below it?
+    /// Is exactly this accepted? A member with nothing does not agree, however high its floor.
     Check {
         /// Of which key.
         key: Key,

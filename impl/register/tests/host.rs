@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use cloakroom_register::{
-    Attempts, Body, Call, Disk, Envelope, Epoch, Expected, Host, Incarnation, Key, Life, Member,
-    Message, Moment, NodeId, Operation, OperationId, Outcome, Save, Slot, Value, Version, View,
-    Waits, Work,
+    Attempts, Body, Call, Disk, Envelope, Epoch, Expected, Held, Host, Incarnation, Key, Life,
+    Member, Message, Moment, NodeId, Operation, OperationId, Outcome, Save, Slot, Value, Version,
+    View, Waits, Work,
 };
 
 const SLOT: Slot = Slot(7);
@@ -33,6 +33,8 @@ struct Nodes {
     ended: Vec<(OperationId, Outcome)>,
     calls: u8,
     delivered: usize,
+    /// What coordinators have asked of other nodes: two messages to a round trip.
+    asked: usize,
 }
 
 impl Nodes {
@@ -40,7 +42,7 @@ impl Nodes {
         let disks = (0..count).map(|number| (number, Disk::new(member(number)))).collect();
         let (hosts, away, ended) = (BTreeMap::new(), Vec::new(), Vec::new());
         let now = Moment(0);
-        let mut nodes = Self { hosts, disks, away, now, ended, calls: 0, delivered: 0 };
+        let mut nodes = Self { hosts, disks, away, now, ended, calls: 0, delivered: 0, asked: 0 };
         for number in 0..count {
             nodes.start(number);
         }
@@ -72,6 +74,7 @@ impl Nodes {
         let mut under_way = vec![self.persist(from, work)];
         while let Some((from, send)) = under_way.pop() {
             for Envelope { to, message } in send {
+                self.asked += usize::from(matches!(message.body, Body::Ask(_)));
                 let to = to.0[0] - 1;
                 let Some(host) = self.hosts.get_mut(&to) else { continue };
                 if !self.away.contains(&to) && !self.away.contains(&from) {
@@ -115,6 +118,13 @@ impl Nodes {
         Some(self.ended.remove(at).1)
     }
 
+    /// The same, with how many round trips it took.
+    fn timed(&mut self, number: u8, key: &str, call: Call) -> Option<(Outcome, usize)> {
+        let before = self.asked;
+        let outcome = self.call(number, key, call)?;
+        Some((outcome, (self.asked - before) / 2))
+    }
+
     fn life(&self, number: u8, epoch: u32) -> Option<&Life> {
         Some(&self.disks[&number].replica(SLOT, Epoch(epoch))?.life)
     }
@@ -124,9 +134,18 @@ fn put(value: &str) -> Call {
     Call::CompareAndSet { expected: Expected::Absent, new: Some(Value::from(value.as_bytes())) }
 }
 
+fn swap(from: &str, to: &str) -> Call {
+    let expected = Expected::Value(Value::from(from.as_bytes()));
+    Call::CompareAndSet { expected, new: Some(Value::from(to.as_bytes())) }
+}
+
 fn remove(value: &str) -> Call {
     let expected = Expected::Value(Value::from(value.as_bytes()));
     Call::CompareAndSet { expected, new: None }
+}
+
+fn held(version: u64, value: &str) -> Held {
+    Held { version: Version(version), value: Value::from(value.as_bytes()) }
 }
 
 fn cluster(nodes: u8) -> Nodes {
@@ -150,6 +169,55 @@ fn a_view_changes_under_way_and_whoever_is_not_in_it_says_so() {
     assert_eq!(nodes.hosts[&0].newest(SLOT), Some(&next));
     let Some(Outcome::Got(Some(held))) = nodes.call(4, "coat", Call::Get) else { panic!() };
     assert_eq!(held.value, Value::from(&b"7"[..]));
+}
+
+#[test]
+fn a_write_takes_one_round_trip_with_the_promise_and_two_without() {
+    let mut nodes = cluster(3);
+    let set = |version, round_trips| Some((Outcome::Set(Version(version)), round_trips));
+    assert_eq!(nodes.timed(0, "coat", put("a")), set(1, 2));
+    assert_eq!(nodes.timed(0, "coat", swap("a", "b")), set(2, 1));
+    assert_eq!(nodes.timed(0, "coat", swap("b", "c")), set(3, 1));
+    // Whatever others have promised each other, the members that they sit beside know it.
+    assert_eq!(nodes.timed(2, "coat", swap("c", "d")), set(4, 2));
+    assert_eq!(nodes.timed(2, "coat", swap("d", "e")), set(5, 1));
+    // The promise that node 0 had is gone, and it knows.
+    assert_eq!(nodes.timed(0, "coat", swap("e", "f")), set(6, 2));
+    assert_eq!(nodes.timed(1, "coat", swap("f", "g")), set(7, 2));
+    // A member that was not asked: its coordinator finds out.
+    nodes.away = vec![2];
+    assert_eq!(nodes.timed(1, "coat", swap("g", "h")), set(8, 1));
+    assert_eq!(nodes.timed(1, "coat", swap("h", "i")), set(9, 1));
+    nodes.away.clear();
+    assert_eq!(nodes.timed(2, "coat", swap("i", "k")), set(10, 3));
+}
+
+#[test]
+fn a_promise_does_not_outlive_its_view() {
+    let mut nodes = cluster(3);
+    assert_eq!(nodes.call(0, "coat", put("a")), Some(Outcome::Set(Version(1))));
+    assert_eq!(nodes.call(0, "coat", swap("a", "b")), Some(Outcome::Set(Version(2))));
+    assert_eq!(nodes.call(0, "coat", swap("b", "c")), Some(Outcome::Set(Version(3))));
+    nodes.act(1, |host, now| host.propose(now, &view(1, &[0, 1, 2])));
+    nodes.pass(2000);
+    assert!((0..3).all(|number| nodes.life(number, 1) == Some(&Life::Active)));
+    assert_eq!(nodes.call(1, "coat", swap("c", "d")), Some(Outcome::Set(Version(4))));
+    // All had promised node 0 its next write, in the view before; in this one, lower rounds later,
+    // nobody has promised it anything.
+    assert_eq!(nodes.call(0, "coat", swap("c", "e")), Some(Outcome::Mismatch(Some(held(4, "d")))));
+}
+
+#[test]
+fn a_promise_on_the_own_disk_is_not_that_of_a_majority() {
+    let mut nodes = cluster(3);
+    // Node 2 is cut off, tries again and again, and so promises itself what nobody else has.
+    nodes.away = vec![0, 1];
+    assert_eq!(nodes.call(2, "coat", put("a")), Some(Outcome::Unavailable));
+    nodes.away = vec![2];
+    assert_eq!(nodes.call(0, "coat", put("b")), Some(Outcome::Set(Version(1))));
+    nodes.away.clear();
+    nodes.start(2);
+    assert_eq!(nodes.call(2, "coat", put("a")), Some(Outcome::Mismatch(Some(held(1, "b")))));
 }
 
 #[test]

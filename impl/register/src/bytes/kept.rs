@@ -338,3 +338,32 @@ fn read_pulled(from: &mut Fixed<'_>) -> Read<Pulled> {
         _ => Pulled::All,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ballot::Ballot;
+    use crate::id::{OperationId, Value};
+    use crate::record::{Accepted, State};
+    use crate::view::Seat;
+
+    #[test]
+    fn a_key_costs_at_most_100_durable_bytes_beside_key_and_value() {
+        let most = |epoch| {
+            let (round, seat, boot) = (u32::MAX, Seat(u8::MAX), Boot(u32::MAX));
+            Ballot { epoch: Epoch(epoch), round, seat, boot }
+        };
+        let (key, value) = ([7; 255], vec![7; 65_536]);
+        let content = Some(Value::from(&value[..]));
+        let (version, operation) = (Version(u64::MAX), OperationId([u8::MAX; 16]));
+        let state = State { version, content, operation };
+        let accepted = Some(Accepted { ballot: most(u32::MAX - 1), state });
+        let record = Record { promise: most(u32::MAX), accepted };
+        let write = Write::Record(Key::from(&key[..]), record);
+        let changes = changes(&Save::Write(Slot(u16::MAX), Epoch(u32::MAX), write)).unwrap();
+        let [Change::Put(place, kept)] = &changes[..] else { panic!("one entry") };
+        let bytes = place.len() + kept.len() - key.len() - value.len();
+        assert!(bytes <= 100, "{bytes}");
+        assert_eq!(bytes, 62);
+    }
+}

@@ -70,7 +70,12 @@ impl Host {
             return;
         };
         let retry_at = now.plus_ms(self.waits.answers_ms);
+        let own = self.replicas.get(&(slot, coordinator.view().epoch()));
         for operation in &operations {
+            // Who has written the key since has asked this member too, unless it was not reached.
+            if let Some(replica) = own {
+                coordinator.met(&operation.key, replica.durable().record(&operation.key).promise);
+            }
             let give_up_at = give_up_at(operation.id);
             let running = Running { slot, retry_at, give_up_at, refused: 0 };
             self.running.insert(operation.id, running);

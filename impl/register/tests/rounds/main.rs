@@ -31,9 +31,31 @@ fn a_write_takes_two_round_trips_and_one_while_its_coordinator_has_the_promise()
     assert_eq!(cluster.call(0, swap("a", "b")), (Outcome::Set(Version(2)), 1));
     assert_eq!(cluster.call(0, remove("b")), (Outcome::Set(Version(3)), 1));
     assert_eq!(cluster.call(0, put("c")), (Outcome::Set(Version(4)), 1));
-    // Another writes, and takes the promise with it.
+    // Another writes, and takes the promise with it. By itself it finds out by a refusal.
     assert_eq!(cluster.call(2, swap("c", "d")), (Outcome::Set(Version(5)), 3));
     assert_eq!(cluster.call(2, swap("d", "e")), (Outcome::Set(Version(6)), 1));
+}
+
+#[test]
+fn a_write_takes_two_round_trips_where_the_promises_of_others_are_known() {
+    let mut cluster = Cluster::empty();
+    // What the member beside a coordinator has promised.
+    let meet = |cluster: &mut Cluster, seat: u8| {
+        let promise = cluster.replicas[usize::from(seat)].durable().record(&key()).promise;
+        cluster.coordinator(seat).met(&key(), promise);
+    };
+    assert_eq!(cluster.call(0, put("a")), (Outcome::Set(Version(1)), 2));
+    // Its own promise is no news.
+    meet(&mut cluster, 0);
+    assert_eq!(cluster.call(0, swap("a", "b")), (Outcome::Set(Version(2)), 1));
+    assert_eq!(cluster.call(0, swap("b", "c")), (Outcome::Set(Version(3)), 1));
+    meet(&mut cluster, 2);
+    assert_eq!(cluster.call(2, swap("c", "d")), (Outcome::Set(Version(4)), 2));
+    meet(&mut cluster, 0);
+    assert_eq!(cluster.call(0, swap("d", "e")), (Outcome::Set(Version(5)), 2));
+    // Promises of a view before say nothing: they are below all of this one.
+    cluster.coordinator(0).met(&key(), ballot(EPOCH.0 - 1, 99, 1));
+    assert_eq!(cluster.call(0, swap("e", "f")), (Outcome::Set(Version(6)), 1));
 }
 
 #[test]
@@ -155,6 +177,31 @@ fn a_retry_does_not_happen_again_when_its_state_is_gone() {
 }
 
 #[test]
+fn a_compare_and_set_that_fails_writes_back_what_it_answers() {
+    let mut cluster = Cluster::empty();
+    half_done(&mut cluster, "a", 1);
+    cluster.down = vec![0];
+    assert_eq!(cluster.run(2, operation(98, put("b"))), None, "one refuses, one is down");
+    // One of two has it: as far as anybody knows, nobody else ever will.
+    assert_eq!(cluster.retry(2, id(98)), Some((Outcome::Mismatch(Some(held(1, "a"))), 2)));
+    // Without the one that had it, it is still what was answered.
+    cluster.down = vec![1];
+    assert_eq!(cluster.call(2, GET).0, Outcome::Got(Some(held(1, "a"))));
+}
+
+#[test]
+fn a_majority_is_of_all_seats_whoever_can_be_reached() {
+    let mut cluster = Cluster::empty();
+    // One is cut off from the two others, and both sides write.
+    cluster.down = vec![0, 1];
+    assert_eq!(cluster.run(2, operation(99, put("a"))), None);
+    cluster.down = vec![2];
+    assert_eq!(cluster.call(0, put("b")).0, Outcome::Set(Version(1)));
+    cluster.down = vec![];
+    assert_eq!(cluster.retry(2, id(99)).unwrap().0, Outcome::Mismatch(Some(held(1, "b"))));
+}
+
+#[test]
 fn unanimity_on_a_copied_ballot_is_not_taken_for_chosen() {
     // In the view before, `a` had one vote and `b`, under a higher ballot, another; both were copied
     // from sealed majorities, and nothing was chosen.
@@ -269,4 +316,36 @@ fn a_promise_is_used_for_one_state() {
         ballots.push(asks[0].ballot());
     }
     assert_ne!(ballots[0], ballots[1]);
+}
+
+#[test]
+fn of_two_coordinators_in_one_round_only_one_writes() {
+    let mut cluster = Cluster::empty();
+    let begun = [0, 1].map(|seat| {
+        let operation = operation(90 + seat, put(if seat == 0 { "a" } else { "b" }));
+        (seat, cluster.coordinator(seat).begin([operation]).send)
+    });
+    let accepts = begun.map(|(seat, asked)| (seat, cluster.round_trip(seat, &asked).send));
+    let [first, second] = accepts.map(|(seat, asked)| cluster.round_trip(seat, &asked).ended);
+    assert_eq!(first, [], "the ballot of seat 1 is the higher one, and was promised");
+    assert_eq!(second, [(id(91), Outcome::Set(Version(1)))]);
+}
+
+#[test]
+fn what_is_accepted_was_promised_under_its_own_ballot() {
+    let mut cluster = Cluster::empty();
+    let asked = cluster.coordinator(2).begin([operation(99, put("a"))]).send;
+    let promises = [0, 1].map(|seat| (seat, answer(&mut cluster, 2, &asked, seat)));
+    // Other keys take its rounds far up. What it takes next of them, nobody has promised.
+    let other =
+        |number: u8| Operation { key: Key::from(&[number][..]), ..operation(number, put("x")) };
+    let _ = cluster.coordinator(2).begin((50..60).map(other));
+    assert_eq!(cluster.call(0, put("b")), (Outcome::Set(Version(1)), 3));
+    let accepts: Vec<Envelope> = promises
+        .iter()
+        .flat_map(|(seat, promise)| cluster.coordinator(2).handle(node(*seat), promise).send)
+        .collect();
+    assert_eq!(accepts.len(), 3, "both promises were made before");
+    assert_eq!(cluster.round_trip(2, &accepts).ended, []);
+    assert_eq!(cluster.retry(2, id(99)).unwrap().0, Outcome::Mismatch(Some(held(1, "b"))));
 }
