@@ -220,6 +220,81 @@ fn a_promise_on_the_own_disk_is_not_that_of_a_majority() {
     assert_eq!(nodes.call(2, "coat", put("a")), Some(Outcome::Mismatch(Some(held(1, "b")))));
 }
 
+/// Operations on one key, all begun at once at one node.
+fn at_once(nodes: &mut Nodes, number: u8, calls: Vec<Call>, until: Moment) -> Vec<OperationId> {
+    let first = nodes.calls + 1;
+    let operations: Vec<Operation> = calls
+        .into_iter()
+        .map(|call| {
+            nodes.calls += 1;
+            let id = OperationId([nodes.calls; 16]);
+            Operation { id, key: Key::from(&b"hot"[..]), call, bound: None }
+        })
+        .collect();
+    nodes.act(number, |host, now| host.begin(now, SLOT, operations, until));
+    (first..=nodes.calls).map(|call| OperationId([call; 16])).collect()
+}
+
+/// The outcomes by operation, in the order in which they ended.
+fn outcomes(nodes: &mut Nodes, ids: &[OperationId]) -> Vec<Outcome> {
+    let ended = std::mem::take(&mut nodes.ended);
+    let ended: BTreeMap<OperationId, Outcome> = ended.into_iter().collect();
+    ids.iter().map(|id| ended[id].clone()).collect()
+}
+
+#[test]
+fn writes_of_one_key_at_one_node_form_a_line_and_do_not_refuse_each_other() {
+    let mut nodes = cluster(3);
+    let steps = ["a", "b", "c", "d", "e", "f"];
+    let swaps = steps.windows(2).map(|pair| swap(pair[0], pair[1]));
+    let calls: Vec<Call> = [put("a")].into_iter().chain(swaps).collect();
+    let until = nodes.now.plus_ms(4000);
+    let ids = at_once(&mut nodes, 0, calls, until);
+    // The first prepares; all others have a promise. Nobody has waited.
+    let expected: Vec<Outcome> = (1..=6).map(|version| Outcome::Set(Version(version))).collect();
+    assert_eq!(outcomes(&mut nodes, &ids), expected);
+    assert_eq!(nodes.asked / 2, 7);
+}
+
+#[test]
+fn who_is_given_up_in_a_line_has_not_begun_and_who_comes_after_begins() {
+    let mut nodes = cluster(3);
+    nodes.away = vec![1, 2];
+    let (soon, late) = (nodes.now.plus_ms(500), nodes.now.plus_ms(60_000));
+    let first = at_once(&mut nodes, 0, vec![put("a")], late);
+    let second = at_once(&mut nodes, 0, vec![put("b")], soon);
+    let third = at_once(&mut nodes, 0, vec![swap("a", "c")], late);
+    nodes.pass(1000);
+    assert_eq!(outcomes(&mut nodes, &second), [Outcome::Unavailable]);
+    nodes.away.clear();
+    nodes.pass(5000);
+    let both = [first, third].concat();
+    let expected = [Outcome::Set(Version(1)), Outcome::Set(Version(2))];
+    assert_eq!(outcomes(&mut nodes, &both), expected);
+}
+
+#[test]
+fn a_line_goes_on_in_the_next_view_and_ends_where_there_is_none() {
+    for (next, expected) in [
+        ([0, 1, 3], [Outcome::Set(Version(1)), Outcome::Set(Version(2))]),
+        ([1, 2, 3], [Outcome::Unavailable, Outcome::Unavailable]),
+    ] {
+        let mut nodes = cluster(4);
+        nodes.away = vec![1, 2];
+        let until = nodes.now.plus_ms(60_000);
+        let ids = at_once(&mut nodes, 0, vec![put("a"), swap("a", "b")], until);
+        nodes.away = vec![0];
+        nodes.act(1, |host, now| host.propose(now, &view(1, &next)));
+        nodes.pass(2000);
+        nodes.away.clear();
+        nodes.pass(10_000);
+        let got = outcomes(&mut nodes, &ids);
+        // The first has begun, and may have happened.
+        let is_unknown = |outcome: &Outcome| matches!(outcome, Outcome::Unknown(_));
+        assert!(got == expected || is_unknown(&got[0]) && got[1] == expected[1], "{got:?}");
+    }
+}
+
 #[test]
 fn who_was_away_when_the_view_changed_is_told_although_the_others_have_retired() {
     let mut nodes = cluster(6);

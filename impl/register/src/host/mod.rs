@@ -22,7 +22,7 @@ mod operations;
 mod route;
 mod upkeep;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 pub use disk::{Disk, Save};
@@ -34,7 +34,7 @@ use crate::durable::Life;
 use crate::forward::Start;
 use crate::id::{Boot, Epoch, Key, Member, OperationId, Slot};
 use crate::message::Envelope;
-use crate::operation::Outcome;
+use crate::operation::{Operation, Outcome};
 use crate::replica::{Replica, ReplicaError};
 use crate::view::View;
 
@@ -102,6 +102,8 @@ pub struct Host {
     /// In the newest view that was heard of, of each slot in which this member has a seat.
     coordinators: BTreeMap<Slot, Coordinator>,
     running: BTreeMap<OperationId, Running>,
+    /// The writes that wait, by key: there as long as one of the key is under way.
+    lines: BTreeMap<(Slot, Key), VecDeque<Operation>>,
     /// By the view that they would end.
     proposals: BTreeMap<(Slot, Epoch), Proposal>,
     collections: BTreeMap<(Slot, Key), Collection>,
@@ -139,6 +141,7 @@ impl Host {
             entered: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             running: BTreeMap::new(),
+            lines: BTreeMap::new(),
             proposals: BTreeMap::new(),
             collections: BTreeMap::new(),
             own: BTreeSet::new(),
