@@ -70,7 +70,7 @@ struct Heard {
 
 /// The members of a view, as they are seen from here.
 struct Seen {
-    /// Have their place in the list, and are heard.
+    /// Are heard, and have their place in the list, if that is not an old one.
     stay: Vec<Member>,
     /// Are heard.
     heard: usize,
@@ -153,7 +153,7 @@ impl Watch {
         if now.since_ms(self.began) < self.patience.silent_ms {
             return None;
         }
-        let seen = self.look_at(now, view, me, roster);
+        let seen = self.look_at(now, view, me, roster, is_fresh);
         // NODE-2: a node that is cut off is not to speak.
         if seen.heard <= view.members().len() / 2 {
             return None;
@@ -192,10 +192,19 @@ impl Watch {
         View::new(view.slot(), view.epoch().next()?, &members).ok()
     }
 
-    fn look_at(&self, now: Moment, view: &View, me: Member, roster: &Roster) -> Seen {
+    fn look_at(
+        &self,
+        now: Moment,
+        view: &View,
+        me: Member,
+        roster: &Roster,
+        is_fresh: bool,
+    ) -> Seen {
         let is_heard = |member: &Member| *member == me || self.is_up(now, *member);
         let members = view.members().iter().copied();
-        let stays = |member: &Member| is_heard(member) && roster.standing(*member).is_some();
+        // NODE-7: an old list may not have whoever came since.
+        let has_place = |member: &Member| roster.standing(*member).is_some() || !is_fresh;
+        let stays = |member: &Member| is_heard(member) && has_place(member);
         let stay: Vec<Member> = members.clone().filter(stays).collect();
         let heard = members.clone().filter(is_heard).count();
         // Who says that it has another disk need not be waited for.
@@ -301,6 +310,11 @@ mod tests {
         let proposed = |is_fresh| watch.successor(now, &genesis, &replica, &roster, is_fresh);
         assert_eq!(proposed(false), None);
         assert_eq!(proposed(true).expect("it drains").seat_at(drains.node), None);
+        // Nor does it replace whom its list does not have.
+        let roster = Roster::of(&genesis).after(&Change::Remove(drains.node)).unwrap().unwrap();
+        let proposed = |is_fresh| watch.successor(now, &genesis, &replica, &roster, is_fresh);
+        assert_eq!(proposed(false), None);
+        assert_eq!(proposed(true).expect("it is removed").seat_at(drains.node), None);
     }
 
     #[test]

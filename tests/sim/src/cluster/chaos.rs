@@ -10,10 +10,12 @@ mod faults;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom_kademlia::{Judge, Moment, Parameters};
-use cloakroom_node::{Answer, Change, Founder, Genesis, Input, Patience, Setup, Standing, Zone};
+use cloakroom_node::{
+    Answer, Change, Founder, Genesis, Input, Patience, Roster, Setup, Standing, Zone,
+};
 use cloakroom_pool::{PoolId, Shape, Tree};
 use cloakroom_register::{
-    Disk, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, View, Write,
+    Disk, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, Version, View, Write,
 };
 
 use super::resident::{Event, Resident, contact_of, hash};
@@ -168,8 +170,17 @@ impl Chaos {
         };
         let (disk, sync_ms) = (&self.disks[node], self.plan.sync_ms);
         let mut resident = Resident::start(disk, setup, sync_ms, world.now(), random);
-        // Whom an operator names: nodes that were here lately.
-        let others = (0..self.disks.len()).rev().filter(|other| !self.left.contains(other)).take(3);
+        // Whom an operator names: members, by the newest list that a node tells.
+        let lists = self.up(world).into_iter().filter_map(|at| world.machine(Node(number(at))));
+        let newest = lists.map(|other| other.node.roster()).max_by_key(|(_, version)| *version);
+        let listed = |other: &usize| {
+            let place = |(roster, _): (&Roster, Version)| {
+                roster.place(contact_of(number(*other)).id).is_some()
+            };
+            newest.is_none_or(place)
+        };
+        let others = (0..self.disks.len()).rev().filter(|other| !self.left.contains(other));
+        let others = others.filter(listed).take(3);
         let others = others.map(|other| contact_of(number(other))).collect();
         resident.step(world.now(), Input::Meet(others));
         world.start(Node(number(node)), resident);
