@@ -47,3 +47,28 @@ fn a_newcomer_names_its_disk_itself() {
 fn who_drains_need_not_learn_any_more() {
     passes(18);
 }
+
+/// A member that had just begun took founders that were long gone for there, and gave them a majority.
+#[test]
+fn who_has_just_begun_seats_nobody_unheard() {
+    for seed in [514, 656, 671, 705] {
+        passes(seed);
+    }
+}
+
+/// A member with an old list of members undid every half second what the others did, and could not read
+/// the new one for that.
+#[test]
+fn an_old_list_moves_nothing() {
+    for seed in [1042, 1505] {
+        passes(seed);
+    }
+}
+
+/// Changes of the list that came to one member at once refused each other for minutes.
+#[test]
+fn writes_of_one_key_wait_for_each_other() {
+    for seed in [5999, 7677] {
+        passes(seed);
+    }
+}
