@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! * an operation ends once; one that is under way is not begun a second time;
-//! * of a line one write is under way; one that is given up in the line has not begun;
+//! * REG-15: of a line one write is under way; one that is given up in the line has not begun;
 //! * REG-8: an operation that moves to a coordinator in a newer view takes its bound version with it,
 //!   and one that cannot move ends as one that was given up.
 //!

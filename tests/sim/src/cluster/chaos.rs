@@ -10,13 +10,12 @@ mod faults;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom_kademlia::{Judge, Moment, Parameters};
-use cloakroom_node::{
-    Answer, Change, Founder, Genesis, Input, Patience, Roster, Setup, Standing, Zone,
-};
+use cloakroom_node::{Answer, Change, Founder, Genesis, Input, Patience, Setup, Standing, Zone};
 use cloakroom_pool::{PoolId, Shape, Tree};
 use cloakroom_register::{
-    Disk, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, Version, View, Write,
+    Disk, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, View, Write,
 };
+use cloakroom_wire::Contact;
 
 use super::resident::{Event, Resident, contact_of, hash};
 use crate::engine::{Director, End, Node, Time, World};
@@ -170,21 +169,22 @@ impl Chaos {
         };
         let (disk, sync_ms) = (&self.disks[node], self.plan.sync_ms);
         let mut resident = Resident::start(disk, setup, sync_ms, world.now(), random);
-        // Whom an operator names: members, by the newest list that a node tells.
-        let lists = self.up(world).into_iter().filter_map(|at| world.machine(Node(number(at))));
-        let newest = lists.map(|other| other.node.roster()).max_by_key(|(_, version)| *version);
-        let listed = |other: &usize| {
-            let place = |(roster, _): (&Roster, Version)| {
-                roster.place(contact_of(number(*other)).id).is_some()
-            };
-            newest.is_none_or(place)
-        };
-        let others = (0..self.disks.len()).rev().filter(|other| !self.left.contains(other));
-        let others = others.filter(listed).take(3);
-        let others = others.map(|other| contact_of(number(other))).collect();
+        let others = self.named(world);
         resident.step(world.now(), Input::Meet(others));
         world.start(Node(number(node)), resident);
         self.ran.say(world.now(), || format!("n{node} starts"));
+    }
+
+    /// Whom an operator names to a node: members, by the newest list that a node tells.
+    fn named(&self, world: &Nodes) -> Vec<Contact> {
+        let lists = self.up(world).into_iter().filter_map(|at| world.machine(Node(number(at))));
+        let newest = lists.map(|other| other.node.roster()).max_by_key(|(_, version)| *version);
+        let listed = |other: &usize| {
+            let id = contact_of(number(*other)).id;
+            newest.is_none_or(|(roster, _)| roster.place(id).is_some())
+        };
+        let others = (0..self.disks.len()).rev().filter(|other| !self.left.contains(other));
+        others.filter(listed).take(3).map(|other| contact_of(number(other))).collect()
     }
 
     fn think(&mut self, world: &mut Nodes, client: usize) {
@@ -326,7 +326,13 @@ impl Chaos {
             self.changes += 1;
             let id = OperationId((self.changes | 1 << 127).to_be_bytes());
             self.ran.say(world.now(), || format!("at n{at}: {change:?}"));
+            // As `Server::join` does: whom it was told before may have been down then.
+            let others = match &change {
+                Change::Join { .. } => self.named(world),
+                _ => Vec::new(),
+            };
             world.command(Node(number(at)), number(at).into(), |resident, now| {
+                resident.step(now, Input::Meet(others));
                 resident.step(now, Input::Change(id, change, Moment(now.0).plus_ms(6_000)));
             });
         }
