@@ -75,7 +75,8 @@ pub trait Explore: Clone + Send + Sync + 'static {
     }
 }
 
-/// The properties of registers that a state can break. REG-14 is that none asks routing.
+/// The properties of registers that a state can break. REG-14 is none of them: it is that they hold whoever
+/// is asked, so what shows it is that messages stray, in `check_views`.
 pub const REGISTERS: [(&str, u8); 13] = [
     ("REG-1", 1),
     ("REG-2", 2),

@@ -182,7 +182,7 @@ mod tests {
             detail: String::new(),
         };
         let question =
-            |at| Question { about: at.to_string(), ask: Box::new(move || opinion(at)) };
+            |at: usize| Question { about: at.to_string(), ask: Box::new(move || opinion(at)) };
         let mut told = Vec::new();
         let answers = answers((0..9).map(question).collect(), &mut |about| told.push(about.len()));
         assert_eq!(answers, (0..9).map(opinion).collect::<Vec<_>>());
@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn no_two_questions_are_the_same() {
-        let mut about: Vec<_> = questions(true).into_iter().map(|question| question.about).collect();
+        let mut about: Vec<_> =
+            questions(true).into_iter().map(|question| question.about).collect();
         let all = about.len();
         about.sort_unstable();
         about.dedup();
