@@ -55,7 +55,7 @@ struct Question {
 
 /// Asks every tool about everything, two questions at a time: Spin about the twins, their mutants and their
 /// witnesses; z3 and cvc5 about each file. `progress` is told each question as it begins; the answers
-/// come in the order of [`questions`]. Less than a minute of processor time, much of it for compiling
+/// come in the order of `questions`. Less than a minute of processor time, much of it for compiling
 /// what Spin writes; `deep` adds bounds that take many.
 ///
 /// # Panics
