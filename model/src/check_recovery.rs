@@ -14,10 +14,21 @@
 //!   id may be held and every count must be zero.
 //!
 //! POOL-3 is judged here too, since a recovery frees. Of the outcomes of frees nothing is judged
-//! beside their effect. An answer that never comes is one of a write that has not arrived yet.
+//! beside their effect.
+//!
+//! Of the three meanings of Unknown two are transitions: it happened, and it may arrive later. That it
+//! *never* happens adds no state that is judged. Until it arrives the write is on its way, and POOL-1 and
+//! POOL-3 are judged in that state as in any other. POOL-7 waits for it, and then there are two cases. If
+//! the caller goes on, its call returns only when the write has happened or is buried, and a buried one
+//! that arrives changes nothing: the state after it is the one where it never came. If the caller
+//! dies, a write that never happens is one that was not asked for, and it may die one step earlier, too.
 //!
 //! Each [`Rule`] can be broken. A broken rule must be seen to break a property: else
-//! the rule would be superstition, or the model blind.
+//! the rule would be superstition, or the model blind. What breaks need not be POOL-7. Without rule 3 it is:
+//! an id stays held for nobody. Without the others the harm comes sooner, and is worse: recovery takes an
+//! id from a live holder whose tag it did not find (rules 1 and 4), or the pool gives it to the next
+//! while it is still in use (rule 2). Both are POOL-1, and the shortest counterexample has that;
+//! POOL-7 says that nothing leaks, and nothing does there.
 
 mod judge;
 mod moves;

@@ -6,6 +6,7 @@
 
 use crate::article::Fault;
 use crate::check_views::{decree, handover};
+use crate::joined::served;
 use crate::search::{self, Event, Explore, Explored};
 use crate::{check_lookup, check_pool, check_recovery, check_register, check_table};
 
@@ -135,7 +136,7 @@ impl Check {
         // Two searches, two cores.
         let (own, (states, broken)) = std::thread::scope(|scope| {
             let own = scope.spawn(|| search::with_our_own(model, progress));
-            let stateright = search::with_stateright(model, 1);
+            let stateright = search::with_stateright(model);
             (own.join().expect("our own search does not panic"), stateright)
         });
         let Explored { depth, solo, .. } = own;
@@ -229,41 +230,22 @@ impl Check {
 }
 
 /// Opens stateright's explorer on a check, at `address`, and never returns.
-///
-/// # Errors
-/// When the check has no model to explore state by state.
-pub fn explore(check: &Check, address: &str) -> Result<(), String> {
-    use stateright::Model;
-    match check.object {
-        Object::Pool(bounds) => {
-            search::Stateright(check_pool::CheckPool::new(bounds)).checker().serve(address);
-        }
-        Object::Recovery(bounds) | Object::Broken(bounds) => {
-            let model = check_recovery::CheckRecovery::new(bounds);
-            search::Stateright(model).checker().serve(address);
-        }
-        Object::Register(bounds) => {
-            let model = check_register::CheckRegister::new(bounds);
-            search::Stateright(model).checker().serve(address);
-        }
-        Object::Decree(bounds) => {
-            search::Stateright(decree::CheckDecree::new(bounds)).checker().serve(address);
-        }
-        Object::Handover(bounds) => {
-            search::Stateright(handover::CheckHandover::new(bounds)).checker().serve(address);
-        }
-        Object::Table(bounds) => {
-            search::Stateright(check_table::CheckTable::new(bounds)).checker().serve(address);
-        }
-        Object::Lookup(bounds) | Object::Misled(bounds) => {
-            search::Stateright(check_lookup::CheckLookup::new(bounds)).checker().serve(address);
-        }
-        Object::Fault(fault) => {
-            return Err(format!(
-                "{} is a committed trace: step through it with `replay model/traces/{}.trace`",
-                check.name, fault.name
-            ));
-        }
+pub fn explore(check: &Check, address: &str) {
+    fn serve<E: Explore>(model: E, address: &str) {
+        served(search::Stateright(model), address);
     }
-    Ok(())
+    match check.object {
+        Object::Pool(bounds) => serve(check_pool::CheckPool::new(bounds), address),
+        Object::Recovery(bounds) | Object::Broken(bounds) => {
+            serve(check_recovery::CheckRecovery::new(bounds), address);
+        }
+        Object::Register(bounds) => serve(check_register::CheckRegister::new(bounds), address),
+        Object::Decree(bounds) => serve(decree::CheckDecree::new(bounds), address),
+        Object::Handover(bounds) => serve(handover::CheckHandover::new(bounds), address),
+        Object::Table(bounds) => serve(check_table::CheckTable::new(bounds), address),
+        Object::Lookup(bounds) | Object::Misled(bounds) => {
+            serve(check_lookup::CheckLookup::new(bounds), address);
+        }
+        Object::Fault(fault) => fault.explore(address),
+    }
 }

@@ -16,6 +16,7 @@ pub mod check_views;
 pub mod checks;
 pub mod evidence;
 pub mod hashed;
+mod joined;
 pub mod opinions;
 pub mod register_twin;
 pub mod search;

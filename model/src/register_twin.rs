@@ -20,9 +20,10 @@ use cloakroom_register::{
     OperationId, Outcome, Replica, Seat, Slot, Steps, Value, View,
 };
 use cloakroom_specs::register as spec;
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
 
 use crate::check_register::{member, node};
+use crate::joined::{Order, joined};
 use crate::twin::Explored;
 
 /// What both sides explore.
@@ -82,16 +83,12 @@ impl Bounds {
     /// # Panics
     /// Beyond 2^64 states.
     pub fn explore(self) -> Result<Explored, String> {
-        let checker = RegisterTwin::new(self).checker().threads(1).spawn_bfs().join();
-        if let Some(path) = checker.discovery(PROPERTY) {
+        let mut visited = joined(RegisterTwin::new(self), Order::BreadthFirst);
+        if let Some(path) = visited.discoveries.remove(PROPERTY) {
             let outcomes = path.last_state().callers.each_ref().map(|c| c.outcome.clone());
             return Err(format!("{outcomes:?} after {:?}", path.into_actions()));
         }
-        let count = |count: usize| u64::try_from(count).expect("a count of states");
-        Ok(Explored {
-            states: count(checker.unique_state_count()),
-            transitions: count(checker.state_count()),
-        })
+        Ok(Explored { states: visited.states, transitions: visited.transitions })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Two searches over one model, and what they must agree on.
 //!
-//! * **stateright** visits every reachable state and judges each. Its traps are fenced off here:
-//!   always joined, no timeout, no target count or depth, no `eventually`, at least one `always`
-//!   property left undiscovered unless something is wrong, the visited states counted exactly.
+//! * **stateright** visits every reachable state and judges each, behind the door that fences its traps
+//!   off (`joined.rs`), and by `always` properties, of which at least one is left undiscovered unless
+//!   something is wrong: so it goes on to the end.
 //! * **Our own search** visits every reachable state once more, depth first, with other hashes. It
 //!   finds cycles (a caller could run for ever without a call returning), the longest run, and for
 //!   every state and caller how many steps the caller takes when it runs alone: POOL-5, which rests
@@ -13,8 +13,11 @@
 //! States are told apart by 64-bit hashes, different ones in the two searches: both would
 //! have to lose equally many states.
 //!
-//! Symmetry is not used: callers differ by their tags, which stand in the map and, under the policy
-//! *spread*, choose the slot.
+//! Neither search knows of symmetry. Where it is used, in `check_views`, a state writes itself down in a
+//! canonical way (`check_views/symmetry.rs`), and both searches tell states apart by that. The pool's callers
+//! could be permuted as well while they have equal scripts and the policy is *lowest first*: there tags are
+//! only compared for equality. (Under *spread* a tag's hash chooses the slot, and callers differ.) It is left
+//! out, so that what both searches count, and Spin beside them, are plain states.
 
 mod hash;
 
@@ -23,10 +26,12 @@ use std::fmt::{Debug, Display};
 use std::hash::{BuildHasherDefault, Hash};
 
 use cloakroom_specs::{kademlia, pool as spec, register};
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
 
 pub(crate) use hash::Folded;
 use hash::{Keyed, key};
+
+use crate::joined::{Order, joined};
 
 /// A finite system that can be explored.
 pub trait Explore: Clone + Send + Sync + 'static {
@@ -70,7 +75,8 @@ pub trait Explore: Clone + Send + Sync + 'static {
     }
 }
 
-/// The properties of registers that a state can break. REG-14 is that none asks routing.
+/// The properties of registers that a state can break. REG-14 is none of them: it is that they hold whoever
+/// is asked, so what shows it is that messages stray, in `check_views`.
 pub const REGISTERS: [(&str, u8); 13] = [
     ("REG-1", 1),
     ("REG-2", 2),
@@ -268,11 +274,11 @@ fn keeps<E: Explore>(number: usize) -> fn(&Stateright<E>, &E::State) -> bool {
 
 /// Visits every state with stateright. Returns the number of unique states and the names of the
 /// properties that do not hold.
-pub fn with_stateright<E: Explore>(model: &E, threads: usize) -> (u64, Vec<&'static str>) {
-    let checker = Stateright(model.clone()).checker().threads(threads).spawn_dfs().join();
-    let mut broken: Vec<_> = checker.discoveries().into_keys().collect();
+pub fn with_stateright<E: Explore>(model: &E) -> (u64, Vec<&'static str>) {
+    let visited = joined(Stateright(model.clone()), Order::DepthFirst);
+    let mut broken: Vec<_> = visited.discoveries.into_keys().collect();
     broken.sort_unstable();
-    (checker.unique_state_count() as u64, broken)
+    (visited.states, broken)
 }
 
 /// The shortest counterexample, and how many unique states were seen until it was found. Breadth

@@ -20,7 +20,9 @@ use cloakroom_pool::{
 use cloakroom_specs::pool::{
     Freed, Objection, What, change_is_allowed, counts_exact, full, holders_keep_their_ids,
 };
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
+
+use crate::joined::{Order, joined};
 
 /// What both sides explore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,16 +127,12 @@ impl Bounds {
     /// When the bounds are no pool: the caller's fault.
     pub fn explore(self) -> Result<Explored, String> {
         let twin = Twin::new(self).expect("bounds of a pool");
-        let checker = twin.checker().threads(1).spawn_bfs().join();
-        if let Some(path) = checker.discovery(PROPERTY) {
+        let mut visited = joined(twin, Order::BreadthFirst);
+        if let Some(path) = visited.discoveries.remove(PROPERTY) {
             let actions = path.clone().into_actions();
             return Err(format!("{:?} after {actions:?}", path.last_state().objection));
         }
-        let count = |count: usize| u64::try_from(count).expect("a count of states");
-        Ok(Explored {
-            states: count(checker.unique_state_count()),
-            transitions: count(checker.state_count()),
-        })
+        Ok(Explored { states: visited.states, transitions: visited.transitions })
     }
 }
 

@@ -3,6 +3,7 @@
 //! * every file opens with `//!`;
 //! * no file has more than [`MOST_LINES`] before its tests, unless [`LONG`] says why;
 //! * no note to finish something later, no test that is switched off, no test that sleeps;
+//! * models are visited through the one wrapper that knows stateright's traps;
 //! * a lint is only switched off with a reason: in a comment above or beside, or as `reason = …`;
 //! * every crate root forbids unsafe code.
 
@@ -27,6 +28,9 @@ const UNFINISHED: [&str; 5] = [
 ];
 const SWITCHED_OFF: &str = concat!("#[", "ignore");
 const SLEEP: &str = concat!("thread::", "sleep");
+/// stateright's checker, whose traps are fenced off in one file.
+const CHECKER: &str = concat!(".check", "er()");
+const CHECKER_IN: &str = "model/src/joined.rs";
 const LINTS_OFF: [&str; 4] = [
     concat!("#[", "allow("),
     concat!("#![", "allow("),
@@ -66,6 +70,9 @@ fn complaints(source: &Source) -> Vec<String> {
         }
         if line.contains(SLEEP) && (test_file || at >= tests) {
             complaints.push(format!("{path}:{number}: a test sleeps, which hides a race"));
+        }
+        if line.contains(CHECKER) && path != CHECKER_IN {
+            complaints.push(format!("{path}:{number}: `{CHECKER}`: expected `joined` or `served`"));
         }
         if LINTS_OFF.iter().any(|off| line.contains(off)) && !has_reason(&lines, at) {
             complaints.push(format!("{path}:{number}: a lint is switched off without a reason"));
@@ -114,6 +121,7 @@ fn what_is_not_tidy_is_refused_by_file_and_line() {
         "#[cfg(test)]".into(),
         format!("{SWITCHED_OFF}]"),
         format!("fn f() {{ {SLEEP}() }}"),
+        format!("model{CHECKER}.spawn_bfs();"),
     ];
     let source = |path: &str, text: String| Source { path: path.into(), text };
     assert_eq!(
@@ -125,6 +133,7 @@ fn what_is_not_tidy_is_refused_by_file_and_line() {
             "a/src/lib.rs:3: a lint is switched off without a reason",
             "a/src/lib.rs:8: a test is switched off",
             "a/src/lib.rs:9: a test sleeps, which hides a race",
+            &format!("a/src/lib.rs:10: `{CHECKER}`: expected `joined` or `served`"),
         ]
     );
     let long = format!("//! Long.\n{}", "\n".repeat(MOST_LINES));

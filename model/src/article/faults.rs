@@ -13,7 +13,7 @@ use cloakroom_specs::pool::{self, Oracle};
 
 use super::event::{Event, What};
 use super::machine::{Algorithm, Answer, Call, Caller, Tag};
-use super::search::shortest;
+use super::search::{explore, shortest};
 use super::trace::{Part, Step, Trace};
 use super::world::{Action, Happens, Setting, World};
 
@@ -166,6 +166,11 @@ impl Fault {
     pub fn control(&self) -> Control {
         let (states, actions) = shortest(self.kind, self.cured);
         Control { states, shown: actions.is_some() }
+    }
+
+    /// Opens stateright's explorer on the search, at `address`, and never returns.
+    pub fn explore(&self, address: &str) {
+        explore(self.kind, self.setting, address);
     }
 }
 

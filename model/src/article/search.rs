@@ -1,17 +1,17 @@
-//! The search: stateright, breadth first, on one thread, always to its end.
+//! The search: stateright, breadth first, always to its end.
 //!
 //! Invariants:
-//! * one thread, since several do not visit in the order of depth, and the first trace found would
-//!   not be the shortest;
-//! * no timeout, no target: the search ends at the fault or when there is no further state.
+//! * breadth first and on one thread, so that the first trace found is a shortest one;
+//! * the search ends at the fault or when there is no further state (`joined.rs`).
 //!
 //! A live-lock is no `eventually`, which stateright does not judge on cycles: it is a state from
 //! which a call that moves alone comes back to that state.
 
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
 
 use super::faults::Kind;
 use super::world::{Action, Setting, World};
+use crate::joined::{Order, joined, served};
 
 struct Search {
     kind: Kind,
@@ -46,9 +46,14 @@ const SHOWN: &str = "the fault is shown";
 
 /// The unique states seen, and the shortest way to a state that shows the fault if there is one.
 pub(super) fn shortest(kind: Kind, setting: Setting) -> (u64, Option<Vec<Action>>) {
-    let checker = Search { kind, setting }.checker().threads(1).spawn_bfs().join();
-    let way = checker.discovery(SHOWN).map(stateright::Path::into_actions);
-    (checker.unique_state_count() as u64, way)
+    let mut visited = joined(Search { kind, setting }, Order::BreadthFirst);
+    let way = visited.discoveries.remove(SHOWN).map(stateright::Path::into_actions);
+    (visited.states, way)
+}
+
+/// Opens the explorer on a search, and never returns. It goes on to what the search says is shown.
+pub(super) fn explore(kind: Kind, setting: Setting, address: &str) {
+    served(Search { kind, setting }, address);
 }
 
 #[cfg(test)]

@@ -24,10 +24,21 @@ const HANDOVER: handover::Bounds = handover::Bounds {
     accepts: &[2, 1],
     crashes: 0,
     symmetric: false,
+    learn: 3,
+};
+
+/// Two changes of view, with nodes that stay. Two members of each later view are a majority; the third
+/// never learns that it is one, or all three would be too much.
+const OVERLAP: handover::Bounds = handover::Bounds {
+    views: &[[0, 1, 2], [1, 2, 3], [2, 3, 4]],
+    accepts: &[1, 1, 0],
+    learn: 2,
+    ..HANDOVER
 };
 
 /// With no node in two of them, so that seats are alike.
-const TWO_VIEWS: &[[u8; 3]] = &[[0, 1, 2], [3, 4, 5]];
+const ALIKE: handover::Bounds =
+    handover::Bounds { views: &[[0, 1, 2], [3, 4, 5]], symmetric: true, ..HANDOVER };
 const THREE_VIEWS: &[[u8; 3]] = &[[0, 1, 2], [3, 4, 5], [6, 7, 8]];
 
 /// Two members with different plans.
@@ -78,7 +89,8 @@ const fn handover(
     counts: (u64, u32),
     seen: &'static [Event],
 ) -> Check {
-    let what = (tier, "REG-2 to REG-4, REG-6, REG-12, REG-13");
+    // REG-14: an accept may reach any replica of its nodes, or, where seats are alike, of all.
+    let what = (tier, "REG-2 to REG-4, REG-6, REG-12 to REG-14");
     check(what, name, words, Object::Handover(bounds), counts, seen)
 }
 
@@ -90,7 +102,8 @@ const fn decree(
     counts: (u64, u32),
     seen: &'static [Event],
 ) -> Check {
-    let what = (tier, "REG-1, REG-3, REG-6, REG-13");
+    // REG-14: what is asked may stray to replicas of later views.
+    let what = (tier, "REG-1, REG-3, REG-6, REG-13, REG-14");
     check(what, name, words, Object::Decree(bounds), counts, seen)
 }
 
@@ -147,6 +160,46 @@ pub(super) const CHECKS: &[Check] = &[
         register::Bounds { crashes: 1, ..REGISTER },
         (56_842, 23),
         &[Set, Died],
+    ),
+    register(
+        Tier::Quick,
+        "register-restart",
+        "nothing there; 2 puts one after the other through one coordinator, 1 crash",
+        register::Bounds { scripts: &[&[Do::Put, Do::Put]], crashes: 1, ..REGISTER },
+        (2_133, 23),
+        &[Set, Missed, Died],
+    ),
+    register(
+        Tier::Push,
+        "register-restart-beside",
+        "nothing there; the same, and a put through another coordinator",
+        register::Bounds { scripts: &[&[Do::Put, Do::Put], &[Do::Put]], crashes: 1, ..REGISTER },
+        (204_361, 32),
+        &[Set, Missed, Died],
+    ),
+    register(
+        Tier::Deep,
+        "register-restart-get",
+        "nothing there; put and then get through one coordinator, get through another, 1 crash",
+        register::Bounds { scripts: &[&[Do::Put, Do::Get], &[Do::Get]], crashes: 1, ..REGISTER },
+        (1_714_457, 42),
+        &[Set, Got, Died],
+    ),
+    register(
+        Tier::Quick,
+        "register-remove",
+        "nothing there; put and remove through one coordinator, get through another",
+        register::Bounds { scripts: &[&[Do::Put, Do::Remove(10)], &[Do::Get]], ..REGISTER },
+        (54_687, 30),
+        &[Set, Got],
+    ),
+    register(
+        Tier::Quick,
+        "register-version",
+        "nothing there; put through one coordinator, swap by version 1 through another",
+        register::Bounds { scripts: &[&[Do::Put], &[Do::SwapVersion(1)]], ..REGISTER },
+        (1_565, 16),
+        &[Set, Missed],
     ),
     register(
         Tier::Deep,
@@ -208,6 +261,45 @@ pub(super) const CHECKS: &[Check] = &[
         },
         (245_491, 30),
         &[Set, Collected, Died],
+    ),
+    collection(
+        Tier::Quick,
+        "collection-get",
+        "a tombstone at all members; get beside 1 collection",
+        register::Bounds {
+            begin: Begin::Removed([1, 1, 1]),
+            scripts: &[&[Do::Get], &[]],
+            collections: 1,
+            ..REGISTER
+        },
+        (7_334, 27),
+        &[Got, Collected],
+    ),
+    collection(
+        Tier::Push,
+        "collection-again",
+        "a tombstone at all members; another one in its place, beside 2 collections",
+        register::Bounds {
+            begin: Begin::Removed([1, 1, 1]),
+            scripts: &[&[Do::RemoveAgain], &[]],
+            collections: 2,
+            ..REGISTER
+        },
+        (72_082, 32),
+        &[Set, Collected],
+    ),
+    collection(
+        Tier::Push,
+        "collection-twice",
+        "a tombstone at all members; put and remove beside 2 collections",
+        register::Bounds {
+            begin: Begin::Removed([1, 1, 1]),
+            scripts: &[&[Do::Put, Do::Remove(10)], &[]],
+            collections: 2,
+            ..REGISTER
+        },
+        (109_430, 40),
+        &[Set, Collected],
     ),
     decree(
         Tier::Quick,
@@ -298,7 +390,7 @@ pub(super) const CHECKS: &[Check] = &[
         Tier::Quick,
         "views-alike",
         "2 views, seats alike; 1 accept on its way in the first",
-        handover::Bounds { views: TWO_VIEWS, accepts: &[1, 0], crashes: 0, symmetric: true },
+        handover::Bounds { accepts: &[1, 0], ..ALIKE },
         (1_729, 21),
         &[Voted, Sealed, Activated, Retired],
     ),
@@ -306,7 +398,7 @@ pub(super) const CHECKS: &[Check] = &[
         Tier::Deep,
         "views-alike-crash",
         "2 views, seats alike; 2 accepts on their way in the first and 1 in the second, 1 replica crashes",
-        handover::Bounds { views: TWO_VIEWS, accepts: &[2, 1], crashes: 1, symmetric: true },
+        handover::Bounds { accepts: &[2, 1], crashes: 1, ..ALIKE },
         (86_854, 29),
         &[Voted, Sealed, Activated, Retired, Died],
     ),
@@ -314,7 +406,7 @@ pub(super) const CHECKS: &[Check] = &[
         Tier::Deep,
         "views-alike-three",
         "2 views, seats alike; 3 accepts on their way in the first",
-        handover::Bounds { views: TWO_VIEWS, accepts: &[3, 0], crashes: 0, symmetric: true },
+        handover::Bounds { accepts: &[3, 0], ..ALIKE },
         (97_597, 27),
         &[Voted, Sealed, Activated, Retired],
     ),
@@ -322,7 +414,7 @@ pub(super) const CHECKS: &[Check] = &[
         Tier::Deep,
         "views-twice",
         "3 views one after another, seats alike; 1 accept on its way in the first",
-        handover::Bounds { views: THREE_VIEWS, accepts: &[1, 0, 0], crashes: 0, symmetric: true },
+        handover::Bounds { views: THREE_VIEWS, accepts: &[1, 0, 0], ..ALIKE },
         (228_002, 39),
         &[Voted, Sealed, Activated, Retired],
     ),
@@ -330,8 +422,45 @@ pub(super) const CHECKS: &[Check] = &[
         Tier::Deep,
         "views-twice-voting",
         "3 views one after another, seats alike; 1 accept on its way in the first and 1 in the second",
-        handover::Bounds { views: THREE_VIEWS, accepts: &[1, 1, 0], crashes: 0, symmetric: true },
+        handover::Bounds { views: THREE_VIEWS, accepts: &[1, 1, 0], ..ALIKE },
         (1_616_370, 42),
         &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Push,
+        "views-overlap",
+        "3 views of 5 nodes, each with two of the one before, of the later ones two members learn of it; 1 accept on its way in the first",
+        handover::Bounds { accepts: &[1, 0, 0], ..OVERLAP },
+        (123_064, 30),
+        &[Voted, Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Deep,
+        "views-overlap-all",
+        "3 views of 5 nodes, each with two of the one before; nothing on its way",
+        handover::Bounds { accepts: &[0, 0, 0], learn: 3, ..OVERLAP },
+        (2_620_081, 36),
+        &[Sealed, Activated, Retired],
+    ),
+    handover(
+        Tier::Deep,
+        "views-overlap-crash",
+        "the same, of the later views two members learn of it; 1 accept on its way in each of the first two, 1 crash",
+        handover::Bounds { crashes: 1, ..OVERLAP },
+        (1_424_024, 35),
+        &[Voted, Sealed, Activated, Retired, Died],
+    ),
+    handover(
+        Tier::Deep,
+        "views-back",
+        "3 views, the second of wholly other nodes and the third of the first ones, of the later ones two members learn of it; 1 accept on its way in the first, 1 crash",
+        handover::Bounds {
+            views: &[[0, 1, 2], [3, 4, 5], [0, 1, 2]],
+            accepts: &[1, 0, 0],
+            crashes: 1,
+            ..OVERLAP
+        },
+        (337_720, 32),
+        &[Voted, Sealed, Activated, Retired, Died],
     ),
 ];

@@ -45,6 +45,8 @@ pub enum Do {
     SwapVersion(u64),
     /// Remove the value of this operation.
     Remove(u64),
+    /// Remove once more what is absent, as a host does whose collections are in vain.
+    RemoveAgain,
 }
 
 /// The operations of the view before, by number.

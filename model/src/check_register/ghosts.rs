@@ -38,13 +38,14 @@ struct Proposal {
     next: Option<Ballot>,
     /// Who has voted for it, a bit for each seat.
     votes: u8,
-    /// Chosen in the view before.
-    chosen_before: bool,
+    /// Chosen in the view before; or a tombstone that was dropped, when all members had exactly it: whatever
+    /// is made from nothing is made from that.
+    settled: bool,
 }
 
 impl Proposal {
     fn is_chosen(&self) -> bool {
-        self.chosen_before || self.votes.count_ones() as usize >= spec::majority(MEMBERS)
+        self.settled || self.votes.count_ones() as usize >= spec::majority(MEMBERS)
     }
 }
 
@@ -80,11 +81,11 @@ impl Ghosts {
     }
 
     /// A proposal of the view before. The second was made from the first, if that was chosen.
-    pub(crate) fn earlier(&mut self, ballot: Ballot, state: spec::State, chosen_before: bool) {
-        let from = self.proposals.iter().find(|first| first.chosen_before).map(|p| p.ballot);
-        let proposal = Proposal { ballot, state, from, next: None, votes: 0, chosen_before };
+    pub(crate) fn earlier(&mut self, ballot: Ballot, state: spec::State, settled: bool) {
+        let from = self.proposals.iter().find(|first| first.settled).map(|p| p.ballot);
+        let proposal = Proposal { ballot, state, from, next: None, votes: 0, settled };
         self.proposals.push(proposal);
-        if chosen_before {
+        if settled {
             // It may have been answered to anybody.
             self.line.write(0, state.version).expect("it is the first");
         }
@@ -118,8 +119,8 @@ impl Ghosts {
         };
         // To find nothing is to find a tombstone that was dropped.
         let from = from.or(self.dropped);
-        let (votes, chosen_before) = (0, false);
-        let proposal = Proposal { ballot, state, from, next, votes, chosen_before };
+        let (votes, settled) = (0, false);
+        let proposal = Proposal { ballot, state, from, next, votes, settled };
         self.proposals.insert(at, proposal);
     }
 
@@ -169,6 +170,10 @@ impl Ghosts {
     /// A member has dropped a tombstone.
     pub(crate) fn dropped(&mut self, tombstone: Ballot) {
         self.dropped = self.dropped.max(Some(tombstone));
+        if let Ok(at) = self.proposals.binary_search_by_key(&tombstone, |proposal| proposal.ballot)
+        {
+            self.proposals[at].settled |= !self.proposals[at].is_chosen();
+        }
     }
 
     /// A coordinator is gone.

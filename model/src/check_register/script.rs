@@ -32,6 +32,7 @@ impl CheckRegister {
             Do::Swap(from) => (spec::Expected::Value(from), Some(number), call),
             Do::SwapVersion(from) => (spec::Expected::Version(from), Some(number), call),
             Do::Remove(from) => (spec::Expected::Value(from), None, call),
+            Do::RemoveAgain => (spec::Expected::Absent, None, call),
         }
     }
 

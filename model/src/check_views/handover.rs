@@ -43,6 +43,9 @@ pub struct Bounds {
     pub crashes: u8,
     /// Whether states that differ only in who sits where are one. Then no node is in two views.
     pub symmetric: bool,
+    /// How many members of each later view, by seat, ever learn that they are. The others are as good as
+    /// down, or just late.
+    pub learn: u8,
 }
 
 /// The model.
@@ -109,11 +112,15 @@ impl CheckHandover {
     /// The model within these bounds.
     ///
     /// # Panics
-    /// When the bounds have no views, or are symmetric with a node in two.
+    /// When the bounds have no views, or are symmetric with a node in two or one that never learns.
     pub fn new(bounds: Bounds) -> Self {
         let nodes = || bounds.views.iter().flatten();
         let twice = nodes().any(|node| nodes().filter(|other| *other == node).count() > 1);
         assert!(!(bounds.symmetric && twice), "the seats of a node in two views are not alike");
+        assert!(
+            !bounds.symmetric || bounds.learn == 3,
+            "nor are those of who learns and who does not"
+        );
         let view = |(epoch, nodes): (u32, &[u8; 3])| {
             let members = nodes.map(|node| member(node.into()));
             View::new(Slot(0), Epoch(epoch), &members).expect("three nodes")
@@ -344,7 +351,7 @@ impl Explore for CheckHandover {
         for (epoch, members) in (0..).zip(&state.members) {
             for (seat, seated) in (0..).zip(members) {
                 let Some(seated) = seated else {
-                    if Self::is_active(state, at(epoch) - 1) {
+                    if seat < self.bounds.learn && Self::is_active(state, at(epoch) - 1) {
                         actions.push(Action::Appoint(epoch, seat));
                     }
                     continue;
@@ -461,8 +468,13 @@ mod tests {
     use super::super::symmetry::seated;
     use super::*;
 
-    const TWO: Bounds =
-        Bounds { views: &[[0, 1, 2], [3, 4, 5]], accepts: &[1, 0], crashes: 0, symmetric: true };
+    const TWO: Bounds = Bounds {
+        views: &[[0, 1, 2], [3, 4, 5]],
+        accepts: &[1, 0],
+        crashes: 0,
+        symmetric: true,
+        learn: 3,
+    };
 
     /// Visits all states that `told` tells apart; what it says of each.
     fn visit<T>(bounds: Bounds, told: impl Fn(&State) -> (Vec<u64>, T)) -> Vec<T> {

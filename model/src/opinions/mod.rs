@@ -17,7 +17,8 @@ mod spin;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{env, fs, process};
+use std::sync::Mutex;
+use std::{env, fs, process, thread};
 
 /// What a tool has to say about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,15 +46,63 @@ pub enum Verdict {
     NotRun(String),
 }
 
-/// Asks every tool about everything, one after the other: Spin about the twins, their mutants and their
-/// witnesses; z3 and cvc5 about each file. `progress` is told what is about to be asked. Less than a
-/// minute of processor time, much of it for compiling what Spin writes; `deep` adds bounds that take
-/// many.
-pub fn run(deep: bool, progress: &mut dyn FnMut(&str)) -> Vec<Opinion> {
-    let mut opinions = spin::opinions(progress);
-    opinions.extend(registers::opinions(deep, progress));
-    opinions.extend(smt::opinions(progress));
-    opinions
+/// One thing that a tool is to be asked.
+struct Question {
+    /// The tool and what it is asked about, for whoever waits.
+    about: String,
+    ask: Box<dyn FnOnce() -> Opinion + Send>,
+}
+
+/// Asks every tool about everything, two questions at a time: Spin about the twins, their mutants and their
+/// witnesses; z3 and cvc5 about each file. `progress` is told each question as it begins; the answers
+/// come in the order of `questions`. Less than a minute of processor time, much of it for compiling
+/// what Spin writes; `deep` adds bounds that take many.
+///
+/// # Panics
+/// When a question does.
+pub fn run(deep: bool, progress: &mut (dyn FnMut(&str) + Send)) -> Vec<Opinion> {
+    answers(questions(deep), progress)
+}
+
+fn questions(deep: bool) -> Vec<Question> {
+    let mut questions = spin::questions();
+    questions.extend(registers::questions());
+    questions.extend(smt::questions());
+    if deep {
+        questions.extend(registers::deep());
+    }
+    questions
+}
+
+/// In the place of what only a deep run asks, last there: what is pinned, with the reason why it was not
+/// asked.
+pub fn put_off(reason: &str) -> Vec<Opinion> {
+    registers::put_off(reason)
+}
+
+fn answers(questions: Vec<Question>, progress: &mut (dyn FnMut(&str) + Send)) -> Vec<Opinion> {
+    let mut answers: Vec<Option<Opinion>> = questions.iter().map(|_| None).collect();
+    // From the last one on: the solvers' longest questions stand there, and nobody waits for one of them
+    // in the end with nothing else to do.
+    let waiting = questions.into_iter().zip(answers.iter_mut()).rev();
+    let waiting = Mutex::new((waiting, progress));
+    let next = || {
+        let mut waiting = waiting.lock().expect("nobody panics who holds it");
+        let (waiting, progress) = &mut *waiting;
+        let next = waiting.next()?;
+        progress(&next.0.about);
+        Some(next)
+    };
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((question, answer)) = next() {
+                    *answer = Some((question.ask)());
+                }
+            });
+        }
+    });
+    answers.into_iter().map(|answer| answer.expect("all were asked")).collect()
 }
 
 /// Why a tool gave no answer that can be judged.
@@ -121,6 +170,33 @@ mod tests {
         let asked = ask("spin", &mut Command::new("/nowhere/spin"));
         let verdict = asked.map_or_else(Verdict::from, |_| Verdict::Agrees);
         assert_eq!(verdict, Verdict::NotRun("not run: spin missing".into()));
+    }
+
+    #[test]
+    fn every_question_is_told_and_has_its_answer_in_order() {
+        let opinion = |at: usize| Opinion {
+            tool: "none",
+            name: at.to_string(),
+            what: String::new(),
+            verdict: Verdict::Agrees,
+            detail: String::new(),
+        };
+        let question =
+            |at: usize| Question { about: at.to_string(), ask: Box::new(move || opinion(at)) };
+        let mut told = Vec::new();
+        let answers = answers((0..9).map(question).collect(), &mut |about| told.push(about.len()));
+        assert_eq!(answers, (0..9).map(opinion).collect::<Vec<_>>());
+        assert_eq!(told, [1; 9]);
+    }
+
+    #[test]
+    fn no_two_questions_are_the_same() {
+        let mut about: Vec<_> =
+            questions(true).into_iter().map(|question| question.about).collect();
+        let all = about.len();
+        about.sort_unstable();
+        about.dedup();
+        assert_eq!(about.len(), all, "they may be asked at the same time");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The same invariants as for the pool's twin ([`spin`]). Checks REG-7 and REG-9.
 
 use super::spin::{self, Text};
-use super::{Opinion, Verdict};
+use super::{Opinion, Question, Verdict};
 use crate::register_twin::Bounds;
 use crate::twin::Explored;
 
@@ -39,25 +39,48 @@ const FAILURES: [(&str, Bounds, &str); 8] = [
     ("WITNESS_ABSENT", PUT_AND_GET, "a get finds nothing"),
 ];
 
-pub(super) fn opinions(deep: bool, progress: &mut dyn FnMut(&str)) -> Vec<Opinion> {
-    let mut opinions = Vec::new();
-    let more = DEEP.iter().filter(|_| deep);
-    for &(bounds, pinned) in TWINS.iter().chain(more) {
-        let name = format!("register.pml, {}", describe(bounds));
-        progress(&format!("spin: {name}"));
+const WHAT: &str = "Spin and the real members and coordinators reach as many states";
+
+fn twin((bounds, pinned): (Bounds, Explored)) -> Question {
+    let name = format!("register.pml, {}", describe(bounds));
+    let about = format!("spin: {name}");
+    let ask = move || {
         let found = spin::search(MODEL, &definitions(bounds), None);
         let verdict = spin::judge_twin(bounds.explore(), found, pinned);
-        let what = "Spin and the real members and coordinators reach as many states";
-        opinions.push(spin::twin_opinion(name, what, verdict, pinned));
-    }
-    for (flag, bounds, what) in FAILURES {
+        spin::twin_opinion(name, WHAT, verdict, pinned)
+    };
+    Question { about, ask: Box::new(ask) }
+}
+
+/// What only a deep run asks.
+pub(super) fn deep() -> Vec<Question> {
+    DEEP.into_iter().map(twin).collect()
+}
+
+/// The same, not asked: what is pinned.
+pub(super) fn put_off(reason: &str) -> Vec<Opinion> {
+    let opinion = |(bounds, Explored { states, transitions }): (Bounds, Explored)| Opinion {
+        tool: "spin",
+        name: format!("register.pml, {}", describe(bounds)),
+        what: WHAT.to_owned(),
+        verdict: Verdict::NotRun(reason.to_owned()),
+        detail: format!("{reason}: {states} states, {transitions} transitions"),
+    };
+    DEEP.into_iter().map(opinion).collect()
+}
+
+pub(super) fn questions() -> Vec<Question> {
+    let failure = |(flag, bounds, what): (&'static str, Bounds, &'static str)| {
         let name = format!("register.pml, {flag}, {}", describe(bounds));
-        progress(&format!("spin: {name}"));
-        let verdict: Verdict =
-            spin::judge_failure(spin::search(MODEL, &definitions(bounds), Some(flag)));
-        opinions.push(spin::failure_opinion(name, what, verdict));
-    }
-    opinions
+        let about = format!("spin: {name}");
+        let ask = move || {
+            let verdict: Verdict =
+                spin::judge_failure(spin::search(MODEL, &definitions(bounds), Some(flag)));
+            spin::failure_opinion(name, what, verdict)
+        };
+        Question { about, ask: Box::new(ask) }
+    };
+    TWINS.into_iter().map(twin).chain(FAILURES.into_iter().map(failure)).collect()
 }
 
 /// `put and get, 1 round begun again`

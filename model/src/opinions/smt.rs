@@ -15,7 +15,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Opinion, Scratch, Trouble, Verdict, ask};
+use super::{Opinion, Question, Scratch, Trouble, Verdict, ask};
 
 /// A file of queries.
 struct File {
@@ -37,7 +37,7 @@ enum Plan {
     Halves,
 }
 
-const FILES: [File; 5] = [
+static FILES: [File; 5] = [
     File {
         name: "interval.smt2",
         what: "left, right and up undo each other; halves partition; all 64-bit sizes",
@@ -78,20 +78,21 @@ struct Query<'a> {
     name: &'a str,
 }
 
-pub(super) fn opinions(progress: &mut dyn FnMut(&str)) -> Vec<Opinion> {
-    let mut opinions = Vec::new();
-    for file in &FILES {
-        for tool in ["z3", "cvc5"] {
-            progress(&format!("{tool}: {}", file.name));
+pub(super) fn questions() -> Vec<Question> {
+    let question = |file: &'static File, tool: &'static str| {
+        let about = format!("{tool}: {}", file.name);
+        let ask = move || {
             let (verdict, detail) = match judge(tool, file) {
                 Ok((verdict, detail)) => (verdict, detail),
                 Err(trouble) => (trouble.into(), String::new()),
             };
             let (name, what) = (file.name.to_owned(), file.what.to_owned());
-            opinions.push(Opinion { tool, name, what, verdict, detail });
-        }
-    }
-    opinions
+            Opinion { tool, name, what, verdict, detail }
+        };
+        Question { about, ask: Box::new(ask) }
+    };
+    let asked = FILES.iter().flat_map(|file| ["z3", "cvc5"].map(|tool| question(file, tool)));
+    asked.collect()
 }
 
 fn judge(tool: &'static str, file: &File) -> Result<(Verdict, String), Trouble> {

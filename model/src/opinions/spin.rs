@@ -13,7 +13,7 @@
 
 use std::process::Command;
 
-use super::{Opinion, Scratch, Trouble, Verdict, ask};
+use super::{Opinion, Question, Scratch, Trouble, Verdict, ask};
 use crate::twin::{Bounds, Call, Explored};
 use Call::{Allocate, Free};
 
@@ -78,23 +78,28 @@ pub(super) enum Search {
     Violation,
 }
 
-pub(super) fn opinions(progress: &mut dyn FnMut(&str)) -> Vec<Opinion> {
-    let mut opinions = Vec::new();
-    for (bounds, pinned) in TWINS {
+pub(super) fn questions() -> Vec<Question> {
+    let twin = |(bounds, pinned): (Bounds, Explored)| {
         let name = format!("pool.pml, {}", describe(bounds));
-        progress(&format!("spin: {name}"));
-        let found = search(MODEL, &definitions(bounds), None);
-        let verdict = judge_twin(bounds.explore(), found, pinned);
-        let what = "Spin and the real step machines reach as many states";
-        opinions.push(twin_opinion(name, what, verdict, pinned));
-    }
-    for (flag, bounds, what) in FAILURES {
+        let about = format!("spin: {name}");
+        let ask = move || {
+            let found = search(MODEL, &definitions(bounds), None);
+            let verdict = judge_twin(bounds.explore(), found, pinned);
+            let what = "Spin and the real step machines reach as many states";
+            twin_opinion(name, what, verdict, pinned)
+        };
+        Question { about, ask: Box::new(ask) }
+    };
+    let failure = |(flag, bounds, what): (&'static str, Bounds, &'static str)| {
         let name = format!("pool.pml, {flag}, {}", describe(bounds));
-        progress(&format!("spin: {name}"));
-        let verdict = judge_failure(search(MODEL, &definitions(bounds), Some(flag)));
-        opinions.push(failure_opinion(name, what, verdict));
-    }
-    opinions
+        let about = format!("spin: {name}");
+        let ask = move || {
+            let verdict = judge_failure(search(MODEL, &definitions(bounds), Some(flag)));
+            failure_opinion(name, what, verdict)
+        };
+        Question { about, ask: Box::new(ask) }
+    };
+    TWINS.into_iter().map(twin).chain(FAILURES.into_iter().map(failure)).collect()
 }
 
 /// What Spin says of a twin.
@@ -177,13 +182,15 @@ pub(super) fn search(
     definitions: &[String],
     flag: Option<&str>,
 ) -> Result<Search, Trouble> {
-    let scratch = Scratch::new("spin")?;
+    let file = model[0].0;
+    // Questions are asked at the same time.
+    let scratch = Scratch::new(&[file, &definitions.concat(), flag.unwrap_or("")].concat())?;
     for (name, text) in model {
         scratch.write(name, text)?;
     }
     let mut spin = Command::new("spin");
     spin.arg("-a").args(definitions).args(flag.map(|flag| format!("-D{flag}")));
-    let written = ask("spin", spin.arg(model[0].0).current_dir(&scratch.0))?;
+    let written = ask("spin", spin.arg(file).current_dir(&scratch.0))?;
     if !scratch.0.join("pan.c").exists() {
         let said = String::from_utf8_lossy(&written.stdout);
         return Err(Trouble::Broken(format!("spin: wrote no checker: {said}")));
