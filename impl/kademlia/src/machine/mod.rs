@@ -24,6 +24,7 @@
 //! [`MAX_MESSAGE_BYTES`]: cloakroom_wire::MAX_MESSAGE_BYTES
 
 mod event;
+mod handovers;
 mod queries;
 mod requests;
 mod serve;
@@ -262,7 +263,7 @@ impl Kademlia {
         self.lives(pending.to, took_us);
         match pending.why {
             Why::Query(query) => self.query_answered(query, &pending, answer),
-            Why::Handover(name) => self.handed_over(&pending, &name, answer),
+            Why::Handover(name, _) => self.handed_over(&pending, &name, answer),
             Why::Pull(name) => self.pulled(&pending, &name, answer),
             Why::Greeting | Why::Probe | Why::Cache => {}
         }
@@ -328,7 +329,7 @@ impl Kademlia {
     fn request_failed(&mut self, pending: &Pending) {
         match pending.why {
             Why::Query(query) => self.query_failed(query, pending),
-            Why::Handover(name) => self.not_handed_over(pending, &name),
+            Why::Handover(name, tries) => self.not_handed_over(pending, &name, tries),
             _ => {}
         }
     }
