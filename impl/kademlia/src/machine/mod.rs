@@ -100,7 +100,8 @@ pub struct Kademlia {
 }
 
 impl Kademlia {
-    /// A node that knows nobody yet. The seed must be no other node's, and secret.
+    /// A node that knows nobody yet. The parameters were [checked](Parameters::checked) where they came in;
+    /// the seed must be no other node's, and secret.
     pub fn new(now: Moment, own: Contact, parameters: Parameters, judge: Judge, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let upkeep = Upkeep::new(now, &parameters, &mut random);
