@@ -141,7 +141,9 @@ fn one(args: &BalanceArgs, strategy: &'static str, balance: &Balance) -> Row {
     let loads = wishes.loads.iter().zip(&before).map(|(after, before)| after - before);
     let loads: Vec<u64> = loads.collect();
     let mut load = Samples::default();
-    loads.iter().for_each(|&messages| load.add(messages));
+    for &messages in &loads {
+        load.add(messages);
+    }
     let seconds = to_f64(wishes.last.since_us(BEGIN)) / 1e6;
     Row {
         strategy,

@@ -168,6 +168,28 @@ impl Figures {
         }
     }
 
+    fn messages(&self) -> String {
+        format!(
+            "mean {:.1}, p50 {}, p95 {}, p99 {}; {:.3} % of requests unanswered",
+            self.messages_mean,
+            self.messages_p50,
+            self.messages_p95,
+            self.messages_p99,
+            self.unanswered_rate * 100.0
+        )
+    }
+
+    fn read_messages(&self) -> String {
+        format!(
+            "mean {:.2}; mean {:.1}, p50 {}, p95 {}, p99 {}",
+            self.read_hops_mean,
+            self.read_messages_mean,
+            self.read_messages_p50,
+            self.read_messages_p95,
+            self.read_messages_p99
+        )
+    }
+
     /// For people.
     pub fn table(&self) -> String {
         let percent = |share: f64| format!("{:.3} %", share * 100.0);
@@ -193,17 +215,7 @@ impl Figures {
                 ),
             ),
             ("  hops", format!("mean {:.2}, p95 {}", self.hops_mean, self.hops_p95)),
-            (
-                "  messages",
-                format!(
-                    "mean {:.1}, p50 {}, p95 {}, p99 {}; {} of requests unanswered",
-                    self.messages_mean,
-                    self.messages_p50,
-                    self.messages_p95,
-                    self.messages_p99,
-                    percent(self.unanswered_rate)
-                ),
-            ),
+            ("  messages", self.messages()),
             (
                 "  latency",
                 format!(
@@ -223,17 +235,7 @@ impl Figures {
                     percent(self.read_success_rate)
                 ),
             ),
-            (
-                "  hops, messages",
-                format!(
-                    "mean {:.2}; mean {:.1}, p50 {}, p95 {}, p99 {}",
-                    self.read_hops_mean,
-                    self.read_messages_mean,
-                    self.read_messages_p50,
-                    self.read_messages_p95,
-                    self.read_messages_p99
-                ),
-            ),
+            ("  hops, messages", self.read_messages()),
             (
                 "  latency",
                 format!(
