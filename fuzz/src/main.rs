@@ -3,10 +3,12 @@
 //! ```text
 //! cargo run --release --manifest-path fuzz/Cargo.toml                        # all, 20 s each
 //! cargo run --release --manifest-path fuzz/Cargo.toml -- decode --seconds 60
+//! cargo run --release --manifest-path fuzz/Cargo.toml -- decode --fresh      # from the seeds alone
 //! ```
 //!
 //! Each starts from its seeds (`seeds/TARGET`) and what earlier runs have found (`corpus/TARGET`),
-//! all of which it runs first. Exit 0: no oracle objected. 1: one did; libFuzzer has said where the
+//! all of which it runs first. With `--fresh` it knows nothing of earlier runs, nor they of it: so a
+//! fault that is planted must be found from the seeds. Exit 0: no oracle objected. 1: one did; libFuzzer has said where the
 //! input is. 2: nothing was run.
 //!
 //! What it does not do: minimise inputs, or keep them. That is for whoever mends the fault.
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
 
 fn campaign(arguments: &[String]) -> Result<bool, String> {
     let mut seconds = 20_u32;
+    let mut fresh = false;
     let mut targets = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -43,11 +46,13 @@ fn campaign(arguments: &[String]) -> Result<bool, String> {
             seconds = number
                 .parse()
                 .map_err(|_| format!("--seconds: expected a number, got `{number}`"))?;
+        } else if word == "--fresh" {
+            fresh = true;
         } else {
             let known = TARGETS.iter().find(|target| target.name == word);
             targets.push(known.ok_or_else(|| {
                 let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
-                format!("expected --seconds or one of {}, got `{word}`", names.join(", "))
+                format!("expected --seconds, --fresh or one of {}, got `{word}`", names.join(", "))
             })?);
         }
     }
@@ -56,7 +61,7 @@ fn campaign(arguments: &[String]) -> Result<bool, String> {
     }
     for target in targets {
         println!("-- {}, {seconds} s", target.name);
-        if !run(target, seconds)? {
+        if !run(target, seconds, fresh)? {
             println!("-- {}: the oracle objects", target.name);
             return Ok(false);
         }
@@ -64,14 +69,18 @@ fn campaign(arguments: &[String]) -> Result<bool, String> {
     Ok(true)
 }
 
-fn run(target: &Target, seconds: u32) -> Result<bool, String> {
+fn run(target: &Target, seconds: u32, fresh: bool) -> Result<bool, String> {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = |name: &str| fuzz.join(name).join(target.name);
-    let corpus = folder("corpus");
-    std::fs::create_dir_all(&corpus).map_err(|cause| format!("{}: {cause}", corpus.display()))?;
+    let corpus = folder(if fresh { "target/fresh" } else { "corpus" });
+    let fault = |cause: std::io::Error| format!("{}: {cause}", corpus.display());
+    if fresh && corpus.exists() {
+        std::fs::remove_dir_all(&corpus).map_err(fault)?;
+    }
+    std::fs::create_dir_all(&corpus).map_err(fault)?;
     let mut command = Command::new("cargo");
     command.args(["fuzz", "run", "--features", "targets", "--fuzz-dir"]).arg(fuzz).arg(target.name);
-    command.arg(corpus).arg(folder("seeds")).arg("--");
+    command.arg(&corpus).arg(folder("seeds")).arg("--");
     command.arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-max_len={}", target.max_bytes));
     command.arg(format!("-malloc_limit_mb={MOST_MEBIBYTES_AT_ONCE}"));

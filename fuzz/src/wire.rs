@@ -1,8 +1,8 @@
 //! The targets of the wire format: WIRE-1 to WIRE-4.
 
 use cloakroom_wire::{
-    Class, ErrorCode, Fault, FrameError, FrameReader, Header, Message, OwnedBody, OwnedMessage,
-    split_frame,
+    Answer, Body, Class, ErrorCode, Fault, FrameError, FrameReader, Header, Message, OwnedBody,
+    OwnedMessage, VERSION, split_frame,
 };
 
 use crate::choices::Choices;
@@ -158,7 +158,8 @@ fn split(stream: &[u8]) -> Drained {
     }
 }
 
-/// A newer node's fields and kinds: skipped, or refused by the rule; never misread.
+/// A newer node's fields and kinds: skipped, or refused by the rule; never misread. Another version is
+/// refused as a whole.
 ///
 /// # Panics
 /// When they are not.
@@ -176,6 +177,7 @@ pub fn versions(bytes: &[u8]) {
         canonical(&newer);
     }
     let message = messages::message(&mut choices);
+    of_another_version(encoded(&message), choices.byte());
     if matches!(message.body, OwnedBody::Unknown { .. }) {
         return;
     }
@@ -194,6 +196,27 @@ pub fn versions(bytes: &[u8]) {
     }
     decode(&newer);
     canonical(&newer);
+}
+
+/// Nothing after the header of another version is read, whatever it says, and only who asks is told.
+fn of_another_version(mut bytes: Vec<u8>, version: u8) {
+    if version == VERSION {
+        return;
+    }
+    bytes[0] = version;
+    let error = Message::decode(&bytes).expect_err("WIRE-3: another version is refused");
+    let expected = Fault::Version { expected: VERSION, got: version }.at(0);
+    assert_eq!((error, error.code()), (expected, ErrorCode::VERSION), "WIRE-3: why");
+    let header = Header::peek(&bytes).expect("ten bytes");
+    let refusal = header.refusal(error.code(), "");
+    let asks = header.kind.class() == Class::Request;
+    assert_eq!(refusal.is_some(), asks, "WIRE-3: who is answered");
+    if let Some(refusal) = refusal {
+        let Body::Answer(Answer::Error { code, .. }) = refusal.body else { panic!("{refusal:?}") };
+        assert_eq!((code, refusal.request_id), (ErrorCode::VERSION, header.request_id), "WIRE-3");
+        // In our version: an older node need not know a newer one's errors.
+        assert_eq!(encoded(&refusal.to_owned())[0], VERSION, "WIRE-3: how it is answered");
+    }
 }
 
 fn encoded(message: &OwnedMessage) -> Vec<u8> {

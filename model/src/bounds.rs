@@ -442,6 +442,8 @@ const POOLS: &[Check] = &[
     kademlia::TABLE_MOVES,
     kademlia::LOOKUP_ONE_PATH,
     kademlia::LOOKUP_TWO_PATHS,
+    kademlia::LOOKUP_FINDS_LOSS,
+    kademlia::LOOKUP_FINDS_CRASH,
     kademlia::LOOKUP_LIAR_NEARER,
     kademlia::LOOKUP_LIAR_ELSEWHERE,
     kademlia::LOOKUP_COLLUDERS,

@@ -14,7 +14,7 @@
 //! | `balance.rs` | [`Strategy`]: which of a record's holders to ask |
 //! | `parameters.rs` | [`Parameters`]: every number of the protocol |
 //!
-//! The properties KAD-1 to KAD-11 stand in `specs/README.md`, the protocol in `specs/kademlia.md`.
+//! The properties KAD-1 to KAD-13 stand in `specs/README.md`, the protocol in `specs/kademlia.md`.
 //!
 //! What it does not do: atomic operations. Records are eventually consistent, expire, and are cached;
 //! registers are another name space and another crate.

@@ -44,6 +44,8 @@ pub struct Parameters {
     pub dead_bits: u8,
     /// Records on their way to other holders at once.
     pub most_handovers: u16,
+    /// How often a record is sent to a holder that does not answer, until the next look.
+    pub handover_tries: u8,
     /// A bucket is refreshed when no lookup went there for so long.
     pub refresh_ms: u64,
     /// How often buckets and records are looked over.
@@ -59,7 +61,7 @@ pub struct Parameters {
 pub struct SubnetLimits {
     /// In a bucket.
     pub bucket: u8,
-    /// In the table, and among the contacts that a lookup keeps.
+    /// In the table.
     pub table: u8,
 }
 
@@ -123,6 +125,7 @@ impl Default for Parameters {
             slow_ms: 50,
             timeout_ms: (500, 2_000),
             most_handovers: 32,
+            handover_tries: 8,
             probe_ms: 1_000,
             dead_bits: 20,
             refresh_ms: 60 * 60_000,
@@ -172,6 +175,7 @@ impl Parameters {
             ("timeout_ms.0", self.timeout_ms.0, 1, self.timeout_ms.1),
             ("slow_ms", self.slow_ms, 1, self.timeout_ms.1),
             ("most_handovers", self.most_handovers.into(), 1, u64::from(u16::MAX)),
+            ("handover_tries", self.handover_tries.into(), 1, u64::from(u8::MAX)),
             ("probe_ms", self.probe_ms, 1, 1 << 32),
             ("dead_bits", self.dead_bits.into(), 1, 64),
             ("refresh_ms", self.refresh_ms, 1, 1 << 40),

@@ -19,7 +19,8 @@ use core::net::IpAddr;
 use cloakroom_register::{Incarnation, Key, Member, Version};
 use cloakroom_wire::fixed::put_short;
 use cloakroom_wire::{
-    Address, Contact, DecodeError, Fault, Fixed, MAX_SHORT_BYTES, MAX_VALUE_BYTES, NodeId, NodeKey,
+    Address, Contact, DecodeError, Fault, Fixed, Got, MAX_SHORT_BYTES, MAX_VALUE_BYTES, NodeId,
+    NodeKey,
 };
 use thiserror::Error;
 
@@ -242,7 +243,9 @@ impl Roster {
             let at = from.offset();
             let place = read_place(from)?;
             if places.last_key_value().is_some_and(|(last, _)| *last >= place.member.node) {
-                return Err(Fault::Sense { expected: "nodes in ascending order" }.at(at));
+                let expected = "nodes in ascending order";
+                let got = Got::Word("one that is not above the one before");
+                return Err(Fault::Sense { expected, got }.at(at));
             }
             places.insert(place.member.node, place);
         }
@@ -253,7 +256,9 @@ impl Roster {
             let has_place = places.get(&member.node).is_some_and(|place| place.member == member);
             if has_place || banned.last().is_some_and(|last| *last >= member) {
                 let expected = "members in ascending order, and without a place";
-                return Err(Fault::Sense { expected }.at(at));
+                let got =
+                    Got::Word(if has_place { "one with a place" } else { "one out of order" });
+                return Err(Fault::Sense { expected, got }.at(at));
             }
             banned.insert(member);
         }
@@ -278,8 +283,7 @@ fn read_place(from: &mut Fixed<'_>) -> Result<Place, DecodeError> {
         return Err(Fault::Mapped.at(at));
     }
     let address = Address::new(ip, from.u16()?);
-    let at = from.offset();
-    let zone = core::str::from_utf8(from.short()?).map_err(|_| Fault::Text.at(at))?;
+    let zone = from.text()?;
     let contact = Contact { id: member.node, address, key };
     Ok(Place { member, contact, zone: Zone(zone.into()), standing })
 }

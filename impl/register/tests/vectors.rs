@@ -266,6 +266,27 @@ fn each_part_that_is_none_is_refused_where_and_why_it_says() {
     }
 }
 
+#[test]
+fn errors_say_what_stands_where_something_else_would_make_sense() {
+    let said = |name: &str| {
+        let vectors = vectors("no_parts");
+        let vector = vectors.iter().find(|vector| text(vector, "name") == name).expect(name);
+        let error = Message::decode(&bytes(text(vector, "hex"))).expect_err(name).to_string();
+        error.split_once(": ").expect("behind its place").1.to_owned()
+    };
+    assert_eq!(said("seat-15"), "expected a seat below 15, got 15");
+    assert_eq!(said("view-of-sixteen"), "expected 1 to 15 members, got 16");
+    assert_eq!(said("view-of-nobody"), "expected 1 to 15 members, all different nodes, got none");
+    assert_eq!(
+        said("view-with-a-node-twice"),
+        "expected 1 to 15 members, all different nodes, got a node twice"
+    );
+    assert_eq!(
+        said("page-with-a-key-twice"),
+        "expected keys in ascending order, got one that is not above the one before"
+    );
+}
+
 /// WIRE-1 of bytes that may be anything.
 fn has_one_encoding(part: &[u8]) -> Result<(), TestCaseError> {
     match Message::decode(part) {

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use cloakroom_kademlia::{Busy, Event, Judge, Moment, Parameters, Peer, QueryId};
+use cloakroom_kademlia::{Busy, Event, Judge, Moment, ParameterError, Parameters, Peer, QueryId};
 use cloakroom_node::{Answer, Change, ChangeFault, Effects, Genesis, Input, Node, Patience, Setup};
 use cloakroom_register::{
     Call, Key, Operation, OperationId, Outcome, ReplicaError, Version, View, Waits,
@@ -72,6 +72,9 @@ pub enum ServerError {
     /// The disk is another member's.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
+    /// The configuration's: numbers that the DHT cannot run with.
+    #[error("the numbers of the DHT: {0}")]
+    Parameters(#[from] ParameterError),
     /// The system has no entropy.
     #[error("the system gives no entropy")]
     Entropy,
@@ -151,6 +154,8 @@ impl Server {
     /// [`ServerError`]
     pub fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let ServerConfig { listen, credentials, genesis, data, .. } = config;
+        // Before anything is opened: what cannot be run leaves nothing behind.
+        let parameters = config.parameters.checked()?;
         let (file, disk) = NodeDisk::open(&data, credentials.id())?;
         let (transport, arrived) = Transport::bind(listen, &credentials, config.limits)?;
         let transport = Arc::new(transport);
@@ -163,7 +168,7 @@ impl Server {
         let setup = Setup {
             genesis,
             contact,
-            parameters: config.parameters,
+            parameters,
             judge: Judge { contact: |contact| id_of(contact.key) == contact.id, record: |_| true },
             waits: config.waits,
             patience: config.patience,

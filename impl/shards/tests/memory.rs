@@ -3,52 +3,14 @@
 //! * an allocator of its own fails from a chosen allocation on, for the thread that asks it to;
 //! * every allocation of a run is made to fail in turn, so each place that asks for memory is met.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod allocator;
 
 use cloakroom_pool::Cas;
 use cloakroom_shards::{Shards, ShardsError};
 
-struct Failing;
-
-thread_local! {
-    /// How many more allocations of this thread succeed.
-    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-fn may() -> bool {
-    LEFT.with(|left| match left.get() {
-        usize::MAX => true,
-        0 => false,
-        more => {
-            left.set(more - 1);
-            true
-        }
-    })
-}
-
-// SAFETY: all calls go to `System`, or answer null, as an allocator may.
-unsafe impl GlobalAlloc for Failing {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        if may() { unsafe { System.alloc(layout) } } else { std::ptr::null_mut() }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Failing = Failing;
-
 /// Runs `f` with so many allocations.
 fn with<A>(left: usize, f: impl FnOnce() -> A) -> A {
-    LEFT.set(left);
-    let answer = f();
-    LEFT.set(usize::MAX);
-    answer
+    allocator::watched(left, f).0
 }
 
 const KEYS: u8 = 120;

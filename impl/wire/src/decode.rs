@@ -92,11 +92,20 @@ fn answer<'a>(kind: Kind, reader: &mut Reader<'a>) -> Result<Answer<'a>, DecodeE
             let code = ErrorCode(u16::from_be_bytes(reader.required(tag::CODE)?.array()?));
             let content = reader.required(tag::DETAIL)?;
             Limit::Detail.check(content.bytes.len()).map_err(|fault| fault.at(content.offset))?;
-            let detail = core::str::from_utf8(content.bytes)
-                .map_err(|error| Fault::Text.at(content.offset + error.valid_up_to()))?;
+            let detail =
+                text(content.bytes).map_err(|(at, fault)| fault.at(content.offset + at))?;
             Answer::Error { code, detail }
         }
         _ => Answer::Pong,
+    })
+}
+
+/// The text that bytes are; else where they are none.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, (usize, Fault)> {
+    core::str::from_utf8(bytes).map_err(|error| {
+        // What is cut short begins with a byte too.
+        let at = error.valid_up_to();
+        (at, Fault::Text { got: bytes[at] })
     })
 }
 

@@ -91,8 +91,11 @@ pub enum Fault {
     #[error("expected IPv4 as family 4, got it inside family 6")]
     Mapped,
     /// Text that is not UTF-8.
-    #[error("expected UTF-8, got something else")]
-    Text,
+    #[error("expected UTF-8, got byte {got}")]
+    Text {
+        /// The first byte that is none: the offset's.
+        got: u8,
+    },
     /// A choice among fewer.
     #[error("expected a choice of 0 to {most}, got {got}")]
     Choice {
@@ -102,11 +105,25 @@ pub enum Fault {
         got: u8,
     },
     /// Laid out well, and yet nothing that can be said.
-    #[error("expected {expected}, got something else")]
+    #[error("expected {expected}, got {got}")]
     Sense {
         /// What would make sense here.
         expected: &'static str,
+        /// What stands there.
+        got: Got,
     },
+}
+
+/// What stands where something else would make sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Got {
+    /// A number.
+    #[error("{0}")]
+    Number(u64),
+    /// What is no number.
+    #[error("{0}")]
+    Word(&'static str),
 }
 
 /// What is limited.
@@ -202,10 +219,12 @@ pub enum EncodeError {
         got: Kind,
     },
     /// What no reader would make sense of.
-    #[error("expected {expected}, got something else")]
+    #[error("expected {expected}, got {got}")]
     Sense {
         /// What would make sense.
         expected: &'static str,
+        /// What was given.
+        got: Got,
     },
 }
 

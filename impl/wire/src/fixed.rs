@@ -12,6 +12,7 @@
 
 use alloc::vec::Vec;
 
+use crate::decode::text;
 use crate::encode::limit;
 use crate::error::{DecodeError, EncodeError, Fault, Limit};
 
@@ -123,6 +124,16 @@ impl<'a> Fixed<'a> {
         self.take(length.into())
     }
 
+    /// Text behind its length in one byte.
+    ///
+    /// # Errors
+    /// There are fewer bytes, or they are no UTF-8.
+    pub fn text(&mut self) -> Result<&'a str, DecodeError> {
+        let bytes = self.short()?;
+        let begin = self.offset - bytes.len();
+        text(bytes).map_err(|(at, fault)| fault.at(begin + at))
+    }
+
     /// A value behind its length in three bytes.
     ///
     /// # Errors
@@ -173,6 +184,8 @@ mod tests {
         assert_eq!((fixed.choice(2), fixed.short()), (Ok(2), Ok(&b"coat"[..])));
         assert_eq!(fixed.end(), Err(Fault::Length { expected: 6, got: 9 }.at(6)));
         assert_eq!((fixed.value(), fixed.end()), (Ok(&b""[..]), Ok(())));
+        assert_eq!(Fixed::new(&bytes[1..]).text(), Ok("coat"));
+        assert_eq!(Fixed::new(b"\x02c\xc3").text(), Err(Fault::Text { got: 0xc3 }.at(2)));
         assert_eq!(Fixed::new(&bytes).choice(1), Err(Fault::Choice { most: 1, got: 2 }.at(0)));
         assert_eq!(
             Fixed::new(&bytes[1..4]).short(),

@@ -61,7 +61,7 @@ mod record;
 mod tag;
 
 pub use contact::{Address, Contact};
-pub use error::{DecodeError, EncodeError, Fault, Limit};
+pub use error::{DecodeError, EncodeError, Fault, Got, Limit};
 pub use fields::{Fields, OwnedFields};
 pub use fixed::Fixed;
 pub use frame::{FRAME_HEAD_BYTES, FrameError, FrameReader, Split, split_frame};

@@ -3,7 +3,7 @@
 //! Invariants:
 //! * `borrow` of an owned message and `to_owned` of a borrowed one are inverse, but for
 //!   [`Message::later`], which was meant for this node and is dropped (a record's is kept);
-//! * a copy takes at most a small multiple of the bytes that it came in: on the heap 84 bytes for each
+//! * a copy takes at most 8 times the bytes that it came in: on the heap 84 bytes for each
 //!   contact (71 or 83 on the wire), 112 and its value for each record (99 and its value on the wire),
 //!   24 and its bytes for each part (3 and its bytes on the wire).
 use alloc::string::String;

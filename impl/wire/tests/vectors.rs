@@ -125,7 +125,7 @@ fn word(error: &DecodeError) -> &'static str {
         Fault::Required { .. } => "required",
         Fault::Family { .. } => "family",
         Fault::Mapped => "mapped",
-        Fault::Text => "text",
+        Fault::Text { .. } => "text",
         _ => "not in the vectors",
     }
 }
@@ -184,6 +184,7 @@ fn errors_say_offset_expected_and_got() {
         said("odd-field-unknown"),
         "byte 10: expected a known field or an even tag, got field 3"
     );
+    assert_eq!(said("detail-not-utf8"), "byte 22: expected UTF-8, got byte 255");
 }
 
 #[test]

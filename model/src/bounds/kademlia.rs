@@ -109,6 +109,22 @@ pub(super) const LOOKUP_TWO_PATHS: Check = lookup(
     &[Event::Ended, Event::Lost, Event::Slow, Died],
 );
 
+pub(super) const LOOKUP_FINDS_LOSS: Check = lookup(
+    "lookup-finds-with-a-loss",
+    "7 nodes, k=2, alpha=2, 1 path, 1 loss, 2 slow requests; the closest of which no message was lost answers",
+    lookup::Bounds { losses: 1, slow: 2, finds: true, ..LOOKUP },
+    (1_049, 8),
+    &[Event::Ended, Event::Lost, Event::Slow],
+);
+
+pub(super) const LOOKUP_FINDS_CRASH: Check = lookup(
+    "lookup-finds-with-a-crash",
+    "7 nodes, k=2, alpha=2, 1 path, 1 crash, 2 slow requests; the closest that stays answers",
+    lookup::Bounds { crashes: 1, slow: 2, finds: true, ..LOOKUP },
+    (3_483, 9),
+    &[Event::Ended, Event::Lost, Event::Slow, Died],
+);
+
 pub(super) const LOOKUP_LIAR_NEARER: Check = lookup(
     "lookup-liar-nearer",
     "5 nodes of which one tells nearer ones that do not exist, k=2, 1 path; the closest \

@@ -9,7 +9,7 @@
 //! | `registers/` | the registers: clusters of hosts, predicates, histories, healing |
 //! | `scenario.rs`, `churn.rs` | every knob, from TOML |
 //! | `random.rs`, `stats.rs` | chance from one seed, exact percentiles |
-//! | `html.rs` | the page |
+//! | `html/` | the page |
 //! | `cluster/` | whole nodes: the list of members, calls at any node, views that follow from both |
 //! | `sync.rs` | a disk that takes its time |
 //! | `args.rs`, `command.rs` | the command line |

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cloakroom_kademlia::{ParameterError, Parameters};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -264,6 +265,9 @@ pub enum ScenarioError {
     /// A region is not in the table.
     #[error("{0}")]
     Region(String),
+    /// Numbers that the machines cannot run with.
+    #[error("{0}")]
+    Parameters(#[from] ParameterError),
 }
 
 impl Scenario {
@@ -318,7 +322,15 @@ impl Scenario {
             }
         }
         self.network.build(Time(0))?;
+        self.parameters().checked()?;
         Ok(self)
+    }
+}
+
+impl Scenario {
+    /// The numbers of its machines.
+    pub(crate) fn parameters(&self) -> Parameters {
+        Parameters { paths: self.paths, ..Parameters::default() }
     }
 }
 

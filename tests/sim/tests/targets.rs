@@ -148,6 +148,11 @@ fn a_strategy_that_looks_at_load_serves_more_than_one_that_does_not() {
     let served = |name: &str| number(row(name), "requests_per_second");
     assert!(served("two-choices") > served("random"), "{run}");
     assert!(served("least-outstanding") > served("closest"), "{run}");
+    // Who chooses blindly asks the slow node as often as the others: a third of a sixth of the
+    // wishes is its part of the most wanted record alone. Loads tell who was asked, not who served.
+    let slow = |name: &str| number(row(name), "slow_share");
+    assert!(slow("random") > 0.04, "{run}");
+    assert!(slow("weighted") < slow("random") / 2.0, "{run}");
 }
 
 #[test]

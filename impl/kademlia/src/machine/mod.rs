@@ -24,6 +24,7 @@
 //! [`MAX_MESSAGE_BYTES`]: cloakroom_wire::MAX_MESSAGE_BYTES
 
 mod event;
+mod handovers;
 mod queries;
 mod requests;
 mod serve;
@@ -99,7 +100,8 @@ pub struct Kademlia {
 }
 
 impl Kademlia {
-    /// A node that knows nobody yet. The seed must be no other node's, and secret.
+    /// A node that knows nobody yet. The parameters were [checked](Parameters::checked) where they came in;
+    /// the seed must be no other node's, and secret.
     pub fn new(now: Moment, own: Contact, parameters: Parameters, judge: Judge, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let upkeep = Upkeep::new(now, &parameters, &mut random);
@@ -262,7 +264,7 @@ impl Kademlia {
         self.lives(pending.to, took_us);
         match pending.why {
             Why::Query(query) => self.query_answered(query, &pending, answer),
-            Why::Handover(name) => self.handed_over(&pending, &name, answer),
+            Why::Handover(name, _) => self.handed_over(&pending, &name, answer),
             Why::Pull(name) => self.pulled(&pending, &name, answer),
             Why::Greeting | Why::Probe | Why::Cache => {}
         }
@@ -328,7 +330,7 @@ impl Kademlia {
     fn request_failed(&mut self, pending: &Pending) {
         match pending.why {
             Why::Query(query) => self.query_failed(query, pending),
-            Why::Handover(name) => self.not_handed_over(pending, &name),
+            Why::Handover(name, tries) => self.not_handed_over(pending, &name, tries),
             _ => {}
         }
     }

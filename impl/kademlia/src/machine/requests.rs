@@ -26,8 +26,8 @@ pub(super) enum Why {
     Greeting,
     /// To hear whether it lives.
     Probe,
-    /// A holder is to have this record, and would say so.
-    Handover(Name),
+    /// A holder is to have this record, and would say so; how often it was sent in vain before.
+    Handover(Name, u8),
     /// A copy beside the path: whether it is kept is its own affair.
     Cache,
     /// It has a newer version of this record than we.
@@ -142,6 +142,12 @@ impl Requests {
     pub(super) fn outstanding(&self, id: NodeId) -> u16 {
         let count = self.pending.iter().filter(|pending| pending.to.id == id).count();
         u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// Whether this record is on its way to it.
+    pub(super) fn is_handing(&self, name: &Name, to: NodeId) -> bool {
+        let hands = |why: &Why| matches!(why, Why::Handover(handed, _) if handed == name);
+        self.pending.iter().any(|pending| pending.to.id == to && hands(&pending.why))
     }
 
     pub(super) fn is_pinging(&self, id: NodeId) -> bool {

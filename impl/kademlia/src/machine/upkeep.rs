@@ -5,6 +5,7 @@
 //! * At each look a holder gives the record to the others, unless somebody gave it to us since.
 //! * When a holder dies, those left give the record to the one who is now among the closest.
 //! * When somebody comes who is among the closest, the closest of the others gives it the record.
+//! * Who does not answer is tried again, so often and no more: silence to records alone is no death.
 //! * A holder that is no longer among the closest gives the record to all that are, and keeps a
 //!   copy with a short life when all of them have it.
 //!
@@ -14,18 +15,19 @@
 //! What it does not do: count who holds what now; nobody knows. Records whose holders all die before one
 //! of them has noticed are lost.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use cloakroom_wire::{Answer, Contact, NodeId, OwnedRequest, StorePurpose, StoreStatus};
 
 use super::Kademlia;
 use super::event::Event;
+use super::handovers::{Handover, Handovers};
 use super::queries::{Goal, genuine};
 use super::requests::{Pending, Why};
 use crate::parameters::Parameters;
 use crate::random::Random;
 use crate::records::{Held, Name};
+use crate::table::Entry;
 use crate::time::Moment;
 
 /// What there is to do, and when.
@@ -37,7 +39,7 @@ pub(super) struct Upkeep {
     /// After joining: how many bits the next target shares with us, and how many the last.
     refreshing: Option<(u16, u16)>,
     /// Records to give to somebody.
-    handovers: VecDeque<(Name, Contact)>,
+    handovers: Handovers,
     leaving: bool,
     /// It has left.
     gone: bool,
@@ -50,7 +52,7 @@ impl Upkeep {
             next_tick: now.plus_ms(random.below(parameters.tick_ms)),
             probes: Vec::new(),
             refreshing: None,
-            handovers: VecDeque::new(),
+            handovers: Handovers::default(),
             leaving: false,
             gone: false,
         }
@@ -200,7 +202,7 @@ impl Kademlia {
         let Some(held) = self.records.held_mut(name) else { return };
         (held.checked, held.handed) = (Some(now), Vec::new());
         for contact in closest.iter().take(others) {
-            self.upkeep.handovers.push_back((*name, *contact));
+            self.upkeep.handovers.begin(*name, *contact);
         }
     }
 
@@ -229,7 +231,9 @@ impl Kademlia {
                 gives.push(*name);
             }
         }
-        self.upkeep.handovers.extend(gives.into_iter().map(|name| (name, *newcomer)));
+        for name in gives {
+            self.upkeep.handovers.begin(name, *newcomer);
+        }
     }
 
     /// Somebody is taken for dead: those next to it get the records that it held.
@@ -250,7 +254,9 @@ impl Kademlia {
                 gives.extend(closest[..others].iter().map(|contact| (*name, *contact)));
             }
         }
-        self.upkeep.handovers.extend(gives);
+        for (name, contact) in gives {
+            self.upkeep.handovers.begin(name, contact);
+        }
     }
 
     /// A record is with somebody who ought to hold it, or not.
@@ -278,25 +284,37 @@ impl Kademlia {
     /// A holder-to-be does not answer. One lost message must not leave a record with a holder less: who
     /// stays tries again, as long as it is not taken for dead. Who leaves cannot wait for a verdict: the
     /// next closest gets it.
-    pub(super) fn not_handed_over(&mut self, pending: &Pending, name: &Name) {
+    ///
+    /// KAD-5: but so often and no more. Somebody may answer everything except this and is never dead; the
+    /// next look tries anew. Who leaves may meet k dead ones that it has not noticed; it goes on to the
+    /// closest that has not got the record and is not about to, so that as many get it as were meant to.
+    pub(super) fn not_handed_over(&mut self, pending: &Pending, name: &Name, tries: u8) {
+        let (tries, most) = (tries.saturating_add(1), self.parameters.handover_tries);
         if !self.upkeep.leaving {
-            if self.table.entry(pending.to.id).is_some() {
-                self.upkeep.handovers.push_back((*name, pending.to));
-            } else if let Some(held) = self.records.held_mut(name) {
-                // A lookup told of it: the next look begins with another.
-                held.checked = None;
+            if self.table.entry(pending.to.id).is_none() {
+                // A lookup told of it, or it is dead: the next look begins with another.
+                if let Some(held) = self.records.held_mut(name) {
+                    held.checked = None;
+                }
+            } else if tries < most {
+                self.upkeep.handovers.push(Handover { name: *name, to: pending.to, tries });
             }
             return;
         }
-        let (k, replication) = (self.parameters.k.into(), self.parameters.replication.into());
-        let mut answering = self.table.nearest(name.0.point(), k);
-        answering.retain(|contact| {
+        let k = self.parameters.k;
+        let handed = self.records.held(name).map(|held| &held.handed);
+        let next = self.table.nearest(name.0.point(), k.into()).into_iter().find(|contact| {
+            let answers = |entry: &Entry| entry.unanswered == 0;
             contact.id != pending.to.id
-                && self.table.entry(contact.id).is_some_and(|entry| entry.unanswered == 0)
+                && self.table.entry(contact.id).is_some_and(answers)
+                && !handed.is_some_and(|handed| handed.contains(&contact.id))
+                && !self.upkeep.handovers.has(name, contact.id)
+                && !self.requests.is_handing(name, contact.id)
         });
-        answering.truncate(replication);
-        if let Some(last) = answering.last() {
-            self.upkeep.handovers.push_back((*name, *last));
+        if let Some(to) = next
+            && tries < most.saturating_add(k)
+        {
+            self.upkeep.handovers.push(Handover { name: *name, to, tries });
         }
     }
 
@@ -316,14 +334,18 @@ impl Kademlia {
         if self.upkeep.handovers.is_empty() && !self.upkeep.leaving {
             return;
         }
-        let handing = |why: &Why| matches!(why, Why::Handover(_));
+        let handing = |why: &Why| matches!(why, Why::Handover(..));
         let mut in_flight = self.requests.count(handing);
         while in_flight < self.parameters.most_handovers.into() {
-            let Some((name, to)) = self.upkeep.handovers.pop_front() else { break };
-            let held = self.records.held(&name).filter(|held| held.is_shown(self.now));
+            let Some(next) = self.upkeep.handovers.pop() else { break };
+            let Handover { name, to, tries } = next;
+            // KAD-11: what has become a copy meanwhile lives for minutes; given as a replica it would end the
+            // receiver's life as one, for good.
+            let replica = |held: &&Held| held.is_replica() && held.is_shown(self.now);
+            let held = self.records.held(&name).filter(replica);
             if let Some(record) = held.map(|held| held.to_send(self.now)) {
                 let request = OwnedRequest::Store { purpose: StorePurpose::REPLICA, record };
-                self.ask(to, Why::Handover(name), request);
+                self.ask(to, Why::Handover(name, tries), request);
                 in_flight += 1;
             }
         }

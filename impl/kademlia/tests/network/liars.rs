@@ -42,6 +42,13 @@ const FORGED: Lie = |_, _, message| {
     }
 };
 
+/// Answers everything but what it was given to store.
+const DEAF: Lie = |_, _, message| {
+    if matches!(message.body, OwnedBody::Answer(OwnedAnswer::Stored { .. })) {
+        message.request_id.0 ^= 1;
+    }
+};
+
 fn world_with(lie: Lie, share: usize, parameters: Parameters, seed: u64) -> World {
     let mut world = World::joined(200, parameters, seed);
     world.liars.extend((0..200).filter(|node| node % share == 1).map(|node| (node, lie)));
@@ -174,6 +181,52 @@ fn a_stranger_makes_us_send_its_answer_and_a_few_pings_to_its_own_host() {
     assert_eq!(pings.count(), usize::from(Parameters::default().most_greetings));
     assert_eq!(sent.len(), 500 + usize::from(Parameters::default().most_greetings));
     assert!(node.table().is_empty(), "nobody has answered");
+}
+
+#[test]
+fn who_answers_all_but_records_is_not_given_them_for_ever() {
+    const HOUR_MS: u64 = 60 * 60_000;
+    let mut world = World::joined(50, Parameters::default(), 38);
+    let deaf = 7;
+    world.liars.insert(deaf, DEAF);
+    let mut keys = Vec::new();
+    while keys.len() < 2 {
+        let key = RecordKey(world.random.bytes());
+        if world.closest(key.point(), 3).contains(&deaf) {
+            keys.push(key);
+        }
+    }
+    for &key in &keys {
+        let written = record(key, NodeId([1; 32]), 1, 20 * HOUR_MS);
+        let query = world.with(0, |it, now| it.publish(now, written)).unwrap();
+        world.finish(0, query);
+    }
+    world.run_ms(5 * HOUR_MS);
+    let gone = |(_, event): &(usize, Event)| matches!(event, Event::Dead { contact } if contact.id == world.node(deaf).own().id);
+    assert!(!world.events.iter().any(gone), "it answers, and so is never dead");
+    // Three others hold each; each looks at it six times at most, and beside that when somebody comes.
+    let most = 2 * 3 * 6 * u64::from(Parameters::default().handover_tries);
+    let stores = world.stores[&deaf];
+    assert!((2..=most).contains(&stores), "{stores} of {most} at most");
+    let others = keys.iter().map(|&key| world.holders(key).len());
+    assert!(others.min() >= Some(3), "what it says nothing about it has, and so have others");
+}
+
+#[test]
+fn who_leaves_gives_up_on_those_who_answer_all_but_records() {
+    let mut world = World::joined(30, Parameters::default(), 39);
+    let key = RecordKey(world.random.bytes());
+    let written = record(key, NodeId([1; 32]), 1, 20 * 60 * 60_000);
+    let query = world.with(0, |it, now| it.publish(now, written)).unwrap();
+    world.finish(0, query);
+    let leaves = world.holders(key)[0];
+    world.liars.extend((0..30).filter(|&node| node != leaves).map(|node| (node, DEAF)));
+    world.with(leaves, cloakroom_kademlia::Kademlia::leave);
+    world.run_ms(5 * 60_000);
+    let left = |(of, event): &(usize, Event)| {
+        *of == leaves && matches!(event, Event::Left { kept: 1, .. })
+    };
+    assert!(world.events.iter().any(left), "{:?}", world.events);
 }
 
 #[test]

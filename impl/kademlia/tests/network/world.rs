@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use cloakroom_kademlia::{Event, Held, Judge, Kademlia, Moment, Parameters, Peer, QueryId, Random};
 use cloakroom_wire::{
-    Address, Contact, NodeId, NodeKey, OwnedContent, OwnedFields, OwnedMessage, OwnedRecord,
-    RecordKey,
+    Address, Contact, NodeId, NodeKey, OwnedBody, OwnedContent, OwnedFields, OwnedMessage,
+    OwnedRecord, OwnedRequest, RecordKey,
 };
 
 /// What a node's own answers are replaced by, for nodes that lie.
@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) liars: BTreeMap<usize, Lie>,
     pub(crate) events: Vec<(usize, Event)>,
     pub(crate) sent: u64,
+    /// Requests to store a record, by who got them.
+    pub(crate) stores: BTreeMap<usize, u64>,
     pub(crate) parameters: Parameters,
     by_id: BTreeMap<NodeId, usize>,
     wakes: Vec<Moment>,
@@ -71,6 +73,7 @@ impl World {
             liars: BTreeMap::new(),
             events: Vec::new(),
             sent: 0,
+            stores: BTreeMap::new(),
             parameters,
             by_id: BTreeMap::new(),
             wakes: Vec::new(),
@@ -247,6 +250,10 @@ impl World {
             }
             let (least, most) = self.latency_us;
             let at = self.now.plus_us(least + self.random.below(most - least + 1));
+            let body = &transmit.message.body;
+            if matches!(body, OwnedBody::Request { request: OwnedRequest::Store { .. }, .. }) {
+                *self.stores.entry(to).or_default() += 1;
+            }
             let from = Peer { id: own.id, address: own.address };
             self.number += 1;
             self.flying.insert(self.number, (from, transmit.to, transmit.message));

@@ -26,7 +26,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use cloakroom_wire::{DecodeError, EncodeError, Fault, Fixed, NodeId};
+use cloakroom_wire::{DecodeError, EncodeError, Fault, Fixed, Got, NodeId};
 
 use super::{read, write};
 use crate::durable::{Durable, Life, Pulled, Vote, Write};
@@ -229,7 +229,8 @@ impl Kept {
             b'v' => {
                 let view = read::view(value, slot)?;
                 if view.epoch() != epoch {
-                    return Err(Fault::Sense { expected: "the view of this epoch" }.at(0));
+                    let got = Got::Number(view.epoch().0.into());
+                    return Err(Fault::Sense { expected: "the view of this epoch", got }.at(0));
                 }
                 self.views.insert(place, view);
             }
@@ -241,13 +242,17 @@ impl Kept {
                 let key = Key::from(from.rest());
                 self.records.entry(place).or_default().insert(key, read_record(value)?);
             }
-            _ => return Err(Fault::Sense { expected: "one of m, b, v, p, l, f, d, r" }.at(0)),
+            _ => {
+                let got = Got::Number(letter.into());
+                return Err(Fault::Sense { expected: "one of m, b, v, p, l, f, d, r", got }.at(0));
+            }
         }
         Ok(())
     }
 
     fn disk(mut self) -> Result<Option<Disk>, (u8, DecodeError)> {
-        let missing = |letter: u8, expected| (letter, Fault::Sense { expected }.at(0));
+        let got = Got::Word("nothing");
+        let missing = |letter: u8, expected| (letter, Fault::Sense { expected, got }.at(0));
         let Some(me) = self.me else {
             let nothing = self.boot.is_none() && self.views.is_empty() && self.records.is_empty();
             return if nothing { Ok(None) } else { Err(missing(b'm', "whose disk it is")) };

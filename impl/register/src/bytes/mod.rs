@@ -4,7 +4,7 @@
 //! Invariants:
 //! * WIRE-1: a message has one encoding as a part, and whatever decodes encodes to the same bytes;
 //! * WIRE-2: a list has no count to believe, room is taken item by item as its bytes are read, and
-//!   what is read takes at most ten times the bytes that it came in;
+//!   all that is asked for is at most 27 times the bytes that came, a list that grows with all its sizes;
 //! * WIRE-3: a part that says what is not known here is left out, and the others count;
 //! * several keys of one slot travel in one part, several slots in one notice. What does not fit is
 //!   split, which is harmless: answers name the ballots of their requests.
@@ -78,7 +78,12 @@ impl Message {
 /// [`DecodeError`] of the first part that is none, with its offset from the start of that part. Then
 /// none of them counts.
 pub fn unpack(parts: Parts<'_>) -> Result<Vec<Message>, DecodeError> {
-    parts.iter().filter_map(|part| Message::decode(part).transpose()).collect()
+    // WIRE-2: the parts are there and were counted, so there is room for all and none for more.
+    let mut messages = Vec::with_capacity(parts.len());
+    for part in parts {
+        messages.extend(Message::decode(part)?);
+    }
+    Ok(messages)
 }
 
 /// Parts for one node, as notices: as few as their order allows.

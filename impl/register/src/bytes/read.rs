@@ -8,7 +8,7 @@
 
 use alloc::vec::Vec;
 
-use cloakroom_wire::{DecodeError, Fault, Fixed, NodeId};
+use cloakroom_wire::{DecodeError, Fault, Fixed, Got, NodeId};
 
 use super::{call, says};
 use crate::ballot::Ballot;
@@ -103,7 +103,9 @@ fn page(from: &mut Fixed<'_>) -> Read<Page> {
         let (key, accepted) = (key(from)?, accepted(from)?);
         // What comes next is asked for behind the last key: a page in disorder would skip some.
         if records.last().map(|(key, _)| key).or(after.as_ref()).is_some_and(|last| *last >= key) {
-            return Err(Fault::Sense { expected: "keys in ascending order" }.at(at));
+            let expected = "keys in ascending order";
+            let got = Got::Word("one that is not above the one before");
+            return Err(Fault::Sense { expected, got }.at(at));
         }
         records.push((key, accepted));
     }
@@ -134,7 +136,8 @@ pub(super) fn ballot(from: &mut Fixed<'_>) -> Read<Ballot> {
     let (epoch, round, at) = (Epoch(from.u32()?), from.u32()?, from.offset());
     let seat = Seat(from.u8()?);
     if usize::from(seat.0) >= MAX_MEMBERS {
-        return Err(Fault::Sense { expected: "a seat below 15" }.at(at));
+        let got = Got::Number(seat.0.into());
+        return Err(Fault::Sense { expected: "a seat below 15", got }.at(at));
     }
     Ok(Ballot { epoch, round, seat, boot: Boot(from.u32()?) })
 }
@@ -159,13 +162,16 @@ pub(super) fn view(from: &mut Fixed<'_>, slot: Slot) -> Read<View> {
     let (epoch, at) = (Epoch(from.u32()?), from.offset());
     let count = from.u8()?;
     if usize::from(count) > MAX_MEMBERS {
-        return Err(Fault::Sense { expected: "1 to 15 members" }.at(at));
+        let got = Got::Number(count.into());
+        return Err(Fault::Sense { expected: "1 to 15 members", got }.at(at));
     }
     let mut members = Vec::new();
     for _ in 0..count {
         let node = NodeId(from.array()?);
         members.push(Member { node, incarnation: Incarnation(from.u64()?) });
     }
-    let sense = Fault::Sense { expected: "1 to 15 members, all different nodes" };
-    View::new(slot, epoch, &members).map_err(|_| sense.at(at))
+    View::new(slot, epoch, &members).map_err(|_| {
+        let got = Got::Word(if count == 0 { "none" } else { "a node twice" });
+        Fault::Sense { expected: "1 to 15 members, all different nodes", got }.at(at)
+    })
 }

@@ -9,8 +9,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use cloakroom_wire::EncodeError;
 use cloakroom_wire::fixed::{put_short, put_value};
+use cloakroom_wire::{EncodeError, Got};
 
 use super::{call, says};
 use crate::ballot::Ballot;
@@ -262,7 +262,8 @@ fn found(to: &mut Vec<u8>, found: &Found) -> Result<(), EncodeError> {
 
 pub(super) fn view(to: &mut Vec<u8>, slot: Slot, view: &View) -> Result<(), EncodeError> {
     if view.slot() != slot {
-        return Err(EncodeError::Sense { expected: "a view of the message's slot" });
+        let got = Got::Number(view.slot().0.into());
+        return Err(EncodeError::Sense { expected: "a view of the message's slot", got });
     }
     let mut bytes = vec![];
     bytes.extend_from_slice(&view.epoch().0.to_be_bytes());

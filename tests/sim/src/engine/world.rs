@@ -27,6 +27,8 @@ pub struct Traffic {
     pub sent: u64,
     /// Bytes of them.
     pub sent_bytes: u64,
+    /// Messages that reached it: its machine was given them, or they wait until it has time.
+    pub arrived: u64,
     /// Messages that its machine was given.
     pub received: u64,
     /// Bytes of them.
@@ -340,6 +342,9 @@ impl<M: Machine> World<M> {
         if place.machine.is_none() || place.end.nat && !place.holes.iter().any(open) {
             return self.lose(bytes);
         }
+        for traffic in [&mut place.traffic, &mut self.total] {
+            traffic.arrived += 1;
+        }
         if place.end.service_us == 0 {
             return self.deliver(from, to, bytes);
         }
@@ -507,8 +512,22 @@ mod tests {
         assert_eq!(heard(&world, 0), [(2752, 1, 2), (4504, 1, 0)]);
         assert_eq!(world.machine(Node(0)).unwrap().beats, 10);
         assert_eq!(world.now(), Time(100_000));
-        let expected = Traffic { sent: 2, sent_bytes: 2, received: 2, received_bytes: 2 };
+        let expected =
+            Traffic { sent: 2, sent_bytes: 2, arrived: 2, received: 2, received_bytes: 2 };
         assert_eq!((world.traffic(Node(0)), world.lost()), (expected, 0));
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_node_has_arrived_and_is_not_received() {
+        let mut world = world(one_region(), 1);
+        world.end_mut(Node(1)).service_us = 50_000;
+        world.wake(Time(1000), 3);
+        world.run(&mut Rally, Time(10_000));
+        let traffic = world.traffic(Node(1));
+        assert_eq!((traffic.arrived, traffic.received), (1, 0));
+        world.run(&mut Rally, Time(60_000));
+        let traffic = world.traffic(Node(1));
+        assert_eq!((traffic.arrived, traffic.received), (2, 1));
     }
 
     #[test]

@@ -30,8 +30,12 @@ pub struct Figures {
     pub hops_p95: u32,
     /// Mean requests and answers of a lookup; a request that was sent again counts once.
     pub messages_mean: f64,
+    /// The same, median.
+    pub messages_p50: u32,
     /// The same, 95th percentile.
     pub messages_p95: u32,
+    /// The same, 99th percentile.
+    pub messages_p99: u32,
     /// Share of requests that stayed unanswered.
     pub unanswered_rate: f64,
     /// Mean latency.
@@ -52,6 +56,12 @@ pub struct Figures {
     pub read_hops_mean: f64,
     /// Mean requests and answers of a read.
     pub read_messages_mean: f64,
+    /// The same, median.
+    pub read_messages_p50: u32,
+    /// The same, 95th percentile.
+    pub read_messages_p95: u32,
+    /// The same, 99th percentile.
+    pub read_messages_p99: u32,
     /// Median latency of a read.
     pub read_latency_ms_p50: f64,
     /// The same, 95th percentile.
@@ -119,7 +129,9 @@ impl Figures {
             hops_mean: lookups.hops.mean(),
             hops_p95: lookups.hops.percentile(95),
             messages_mean: lookups.messages.mean(),
+            messages_p50: lookups.messages.percentile(50),
             messages_p95: lookups.messages.percentile(95),
+            messages_p99: lookups.messages.percentile(99),
             // Messages are requests and answers: what is unanswered lacks its half.
             unanswered_rate: if asked > 0.0 { 2.0 * failed / (asked + failed) } else { 0.0 },
             latency_ms_mean: lookups.took_us.mean() / 1000.0,
@@ -131,6 +143,9 @@ impl Figures {
             read_success_rate: reads.success(),
             read_hops_mean: reads.hops.mean(),
             read_messages_mean: reads.messages.mean(),
+            read_messages_p50: reads.messages.percentile(50),
+            read_messages_p95: reads.messages.percentile(95),
+            read_messages_p99: reads.messages.percentile(99),
             read_latency_ms_p50: ms(reads.took_us.percentile(50)),
             read_latency_ms_p95: ms(reads.took_us.percentile(95)),
             read_latency_ms_p99: ms(reads.took_us.percentile(99)),
@@ -151,6 +166,28 @@ impl Figures {
             wall_seconds,
             process_peak_bytes: process_peak_bytes(),
         }
+    }
+
+    fn messages(&self) -> String {
+        format!(
+            "mean {:.1}, p50 {}, p95 {}, p99 {}; {:.3} % of requests unanswered",
+            self.messages_mean,
+            self.messages_p50,
+            self.messages_p95,
+            self.messages_p99,
+            self.unanswered_rate * 100.0
+        )
+    }
+
+    fn read_messages(&self) -> String {
+        format!(
+            "mean {:.2}; mean {:.1}, p50 {}, p95 {}, p99 {}",
+            self.read_hops_mean,
+            self.read_messages_mean,
+            self.read_messages_p50,
+            self.read_messages_p95,
+            self.read_messages_p99
+        )
     }
 
     /// For people.
@@ -178,15 +215,7 @@ impl Figures {
                 ),
             ),
             ("  hops", format!("mean {:.2}, p95 {}", self.hops_mean, self.hops_p95)),
-            (
-                "  messages",
-                format!(
-                    "mean {:.1}, p95 {}; {} of requests unanswered",
-                    self.messages_mean,
-                    self.messages_p95,
-                    percent(self.unanswered_rate)
-                ),
-            ),
+            ("  messages", self.messages()),
             (
                 "  latency",
                 format!(
@@ -206,10 +235,7 @@ impl Figures {
                     percent(self.read_success_rate)
                 ),
             ),
-            (
-                "  hops, messages",
-                format!("mean {:.2}, mean {:.1}", self.read_hops_mean, self.read_messages_mean),
-            ),
+            ("  hops, messages", self.read_messages()),
             (
                 "  latency",
                 format!(

@@ -322,6 +322,7 @@ impl<'a> Run<'a> {
         self.traffic = Traffic {
             sent: total.sent - before.sent,
             sent_bytes: total.sent_bytes - before.sent_bytes,
+            arrived: total.arrived - before.arrived,
             received: total.received - before.received,
             received_bytes: total.received_bytes - before.received_bytes,
         };

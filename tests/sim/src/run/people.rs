@@ -70,7 +70,7 @@ impl People {
             all: Vec::new(),
             census: Census::default(),
             callers: Vec::new(),
-            parameters: Parameters { paths: scenario.paths, ..Parameters::default() },
+            parameters: scenario.parameters(),
             judge: if lenient { identity::lenient_judge() } else { identity::judge() },
             seed: scenario.seed,
             random: Random::stream(scenario.seed, "people", 0),
