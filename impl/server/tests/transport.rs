@@ -61,7 +61,8 @@ impl Node {
 
     async fn hears(&mut self, from: &Node, text: &str) {
         let arrival = self.next().await;
-        assert_eq!((arrival.from, arrival.message.as_slice()), (from.id, text.as_bytes()));
+        let heard = String::from_utf8_lossy(&arrival.message);
+        assert_eq!((arrival.from, &*heard), (from.id, text), "somebody else was heard");
     }
 }
 
