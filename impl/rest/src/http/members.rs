@@ -47,8 +47,11 @@ pub(super) struct Other {
     /// Its public key, in hexadecimal.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     key: String,
-    /// Where it listens.
-    #[schema(example = "127.0.0.1:7420")]
+    /// Where it listens. (An IPv6 address may also be written shorter.)
+    #[schema(
+        example = "127.0.0.1:7420",
+        pattern = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|\\[([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\\]):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+    )]
     address: String,
 }
 
