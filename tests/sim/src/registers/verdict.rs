@@ -17,8 +17,8 @@ use cloakroom_register::Key;
 
 use super::client::{Book, Entry, PoolCall};
 
-/// Configurations of a first search: about 100 megabytes. What that leaves open is searched once more,
-/// within the judge's own limit: about a gigabyte.
+/// Configurations of a search: about 100 megabytes for a key. What that leaves open of a key is searched
+/// once more, within the judge's own limit; not so of the pool, whose states are many times as large.
 const LIMIT: Limit = Limit { configurations: 2_000_000 };
 
 /// Of one run.
@@ -48,7 +48,11 @@ pub(crate) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
         };
         let history = History::of(entries.iter().map(timed).collect());
         judged.histories += 1;
-        match decide(&Register::empty(), &history) {
+        let found = match judge(&Register::empty(), &history, LIMIT).verdict {
+            Verdict::Undecided => judge(&Register::empty(), &history, Limit::default()).verdict,
+            verdict => verdict,
+        };
+        match found {
             Verdict::Linearizable(_) => {}
             Verdict::Undecided => judged.undecided += 1,
             Verdict::Violated(violation) => {
@@ -61,7 +65,7 @@ pub(crate) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
     if !book.pool.is_empty() {
         judged.histories += 1;
         let history = of_pool(book);
-        match decide(&Pool { size: usize::try_from(ids).unwrap_or(0) }, &history) {
+        match judge(&Pool { size: usize::try_from(ids).unwrap_or(0) }, &history, LIMIT).verdict {
             Verdict::Linearizable(_) => {}
             Verdict::Undecided => judged.undecided += 1,
             Verdict::Violated(violation) => {
@@ -71,16 +75,6 @@ pub(crate) fn verdict(book: &Book, ids: u64, name: &str) -> Judged {
         }
     }
     judged
-}
-
-fn decide<S: Specification>(
-    specification: &S,
-    history: &History<S::Call, S::Answer>,
-) -> Verdict<S::State> {
-    match judge(specification, history, LIMIT).verdict {
-        Verdict::Undecided => judge(specification, history, Limit::default()).verdict,
-        verdict => verdict,
-    }
 }
 
 fn of_pool(book: &Book) -> History<pool::Call, pool::Answer> {
