@@ -12,7 +12,7 @@ use std::fmt::Write;
 use cloakroom_lincheck::format::{Format, Trace};
 use cloakroom_lincheck::pool::{self, Pool, begin_free, end_free};
 use cloakroom_lincheck::register::{Answer, Call, Register};
-use cloakroom_lincheck::{History, Limit, Specification, Timed, Verdict, judge, report, timeline};
+use cloakroom_lincheck::{History, Limit, Timed, Verdict, judge, report, timeline};
 use cloakroom_register::Key;
 
 use super::client::{Book, Entry, PoolCall};
