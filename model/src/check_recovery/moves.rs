@@ -114,6 +114,55 @@ impl CheckRecovery {
         (!done.freed.is_empty()).then_some(Event::Recovered)
     }
 
+    /// A write of unknown outcome happens after all.
+    fn arrive(&self, state: &mut State, which: u8) -> Event {
+        let late = state.world.late.remove(usize::from(which));
+        let before = self.ground.plain_slots(&state.world);
+        let expected = late.expected.as_ref();
+        let world = &mut state.world;
+        let done = self.ground.compare_and_set(world, late.place, expected, &late.new);
+        self.wrote(state, &before, late.caller, true);
+        self.note_moment(state);
+        // Of a call that is over, so nobody will put the counts above it right.
+        if done && !Self::is_calling(state, late.caller) {
+            owe(state);
+        }
+        if done { Event::LateApplied } else { Event::LateRefused }
+    }
+
+    /// Who died is there again, with what its notebook has.
+    fn come_back(&self, state: &mut State, name: u8) -> Option<Event> {
+        let Life::Dead { freeing } = state.callers[usize::from(name)].life else {
+            return None;
+        };
+        match freeing {
+            // Rule 3.
+            Some(id) if self.keeps(Rule::UntilReturned) => self.begin_free(state, name, id),
+            // Against rule 3: it goes on as if that free had returned, and leaves its tag.
+            Some(_) => {
+                state.callers[usize::from(name)].life = Life::Gone;
+                None
+            }
+            // It does not know whether its tag holds an id, and gives it up.
+            None => {
+                owe(state);
+                self.act(state, Action::Strike(name))
+            }
+        }
+    }
+
+    fn begin_recovery(&self, state: &mut State) -> Option<Event> {
+        state.recoveries -= 1;
+        let dead = |caller: &Caller| matches!(caller.life, Life::Dead { .. });
+        let clean = state.world.late.is_empty() && !state.callers.iter().any(dead);
+        let copy = (!self.keeps(Rule::LookAfterReading)).then(|| Self::written(state));
+        let machine = Recover::new(self.ground.tree);
+        let place = (0..).zip(&state.running).find(|(_, running)| running.is_none());
+        let (which, _) = place.expect("offered only then");
+        state.running[usize::from(which)] = Some(Recovery { machine, clean, copy });
+        self.recovery_step(state, which, None)
+    }
+
     /// Does it, and says what a witness would call it.
     pub(super) fn act(&self, state: &mut State, action: Action) -> Option<Event> {
         match action {
@@ -138,20 +187,7 @@ impl CheckRecovery {
                 state.unknowns -= 1;
                 self.step(state, name, Some(applied))
             }
-            Action::Arrive(which) => {
-                let late = state.world.late.remove(usize::from(which));
-                let before = self.ground.plain_slots(&state.world);
-                let expected = late.expected.as_ref();
-                let world = &mut state.world;
-                let done = self.ground.compare_and_set(world, late.place, expected, &late.new);
-                self.wrote(state, &before, late.caller, true);
-                self.note_moment(state);
-                // Of a call that is over, so nobody will put the counts above it right.
-                if done && !Self::is_calling(state, late.caller) {
-                    owe(state);
-                }
-                Some(if done { Event::LateApplied } else { Event::LateRefused })
-            }
+            Action::Arrive(which) => Some(self.arrive(state, which)),
             Action::Strike(name) => {
                 let own = &mut state.callers[usize::from(name)];
                 *own = Caller { session: own.session + 1, written: false, life: Life::Idle };
@@ -168,36 +204,8 @@ impl CheckRecovery {
                 own.life = Life::Dead { freeing };
                 Some(Event::Died)
             }
-            Action::Return(name) => {
-                let Life::Dead { freeing } = state.callers[usize::from(name)].life else {
-                    return None;
-                };
-                match freeing {
-                    // Rule 3.
-                    Some(id) if self.keeps(Rule::UntilReturned) => self.begin_free(state, name, id),
-                    // Against rule 3: it goes on as if that free had returned, and leaves its tag.
-                    Some(_) => {
-                        state.callers[usize::from(name)].life = Life::Gone;
-                        None
-                    }
-                    // It does not know whether its tag holds an id, and gives it up.
-                    None => {
-                        owe(state);
-                        self.act(state, Action::Strike(name))
-                    }
-                }
-            }
-            Action::Recover => {
-                state.recoveries -= 1;
-                let dead = |caller: &Caller| matches!(caller.life, Life::Dead { .. });
-                let clean = state.world.late.is_empty() && !state.callers.iter().any(dead);
-                let copy = (!self.keeps(Rule::LookAfterReading)).then(|| Self::written(state));
-                let machine = Recover::new(self.ground.tree);
-                let place = (0..).zip(&state.running).find(|(_, running)| running.is_none());
-                let (which, _) = place.expect("offered only then");
-                state.running[usize::from(which)] = Some(Recovery { machine, clean, copy });
-                self.recovery_step(state, which, None)
-            }
+            Action::Return(name) => self.come_back(state, name),
+            Action::Recover => self.begin_recovery(state),
             Action::RecoveryStep(which) => self.recovery_step(state, which, None),
             Action::RecoveryLose(which, applied) => {
                 state.unknowns -= 1;

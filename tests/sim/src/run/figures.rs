@@ -192,95 +192,85 @@ impl Figures {
 
     /// For people.
     pub fn table(&self) -> String {
-        let percent = |share: f64| format!("{:.3} %", share * 100.0);
-        let kib = |bytes: f64| format!("{:.1} KiB", bytes / 1024.0);
-        let rows: Vec<(&str, String)> = vec![
-            (
-                "nodes",
-                format!(
-                    "{} (in {:.0} virtual minutes {} came, {} went)",
-                    self.nodes,
-                    self.virtual_seconds / 60.0,
-                    self.came,
-                    self.went
-                ),
-            ),
-            (
-                "lookups",
-                format!(
-                    "{}, success {}, recall of the 20 closest {}",
-                    self.lookups,
-                    percent(self.success_rate),
-                    percent(self.recall)
-                ),
-            ),
-            ("  hops", format!("mean {:.2}, p95 {}", self.hops_mean, self.hops_p95)),
-            ("  messages", self.messages()),
-            (
-                "  latency",
-                format!(
-                    "mean {:.0} ms, p50 {:.0}, p95 {:.0}, p99 {:.0}",
-                    self.latency_ms_mean,
-                    self.latency_ms_p50,
-                    self.latency_ms_p95,
-                    self.latency_ms_p99
-                ),
-            ),
-            (
-                "reads",
-                format!(
-                    "{} of {} records, success {}",
-                    self.reads,
-                    self.records,
-                    percent(self.read_success_rate)
-                ),
-            ),
-            ("  hops, messages", self.read_messages()),
-            (
-                "  latency",
-                format!(
-                    "p50 {:.0} ms, p95 {:.0}, p99 {:.0}",
-                    self.read_latency_ms_p50, self.read_latency_ms_p95, self.read_latency_ms_p99
-                ),
-            ),
-            (
-                "load",
-                format!(
-                    "mean {:.0} messages, busiest {:.2} times that; {:.1} messages and {} a second",
-                    self.load_mean,
-                    self.load_max_over_mean,
-                    self.messages_per_second_per_node,
-                    kib(self.bytes_per_second_per_node)
-                ),
-            ),
-            (
-                "tables",
-                format!(
-                    "{:.0} entries, {} up, {} of the 20 closest known",
-                    self.table_entries_mean,
-                    percent(self.table_live_share),
-                    percent(self.table_neighbour_share)
-                ),
-            ),
-            (
-                "memory",
-                format!(
-                    "{} a node; the process had {:.0} MiB at most",
-                    kib(to_f64(self.memory_per_node_bytes)),
-                    to_f64(self.process_peak_bytes) / 1_048_576.0
-                ),
-            ),
-            (
-                "run",
-                format!(
-                    "{} steps in {:.1} s, trace {}",
-                    self.steps, self.wall_seconds, self.trace_hash
-                ),
-            ),
-        ];
+        let rows = [self.about_lookups(), self.about_reads(), self.about_nodes()].concat();
         let lines = rows.iter().map(|(name, value)| format!("{name:<16}  {value}\n"));
         lines.collect()
     }
+
+    fn about_lookups(&self) -> Vec<(&'static str, String)> {
+        let nodes = format!(
+            "{} (in {:.0} virtual minutes {} came, {} went)",
+            self.nodes,
+            self.virtual_seconds / 60.0,
+            self.came,
+            self.went
+        );
+        let lookups = format!(
+            "{}, success {}, recall of the 20 closest {}",
+            self.lookups,
+            percent(self.success_rate),
+            percent(self.recall)
+        );
+        let latency = format!(
+            "mean {:.0} ms, p50 {:.0}, p95 {:.0}, p99 {:.0}",
+            self.latency_ms_mean, self.latency_ms_p50, self.latency_ms_p95, self.latency_ms_p99
+        );
+        vec![
+            ("nodes", nodes),
+            ("lookups", lookups),
+            ("  hops", format!("mean {:.2}, p95 {}", self.hops_mean, self.hops_p95)),
+            ("  messages", self.messages()),
+            ("  latency", latency),
+        ]
+    }
+
+    fn about_reads(&self) -> Vec<(&'static str, String)> {
+        let reads = format!(
+            "{} of {} records, success {}",
+            self.reads,
+            self.records,
+            percent(self.read_success_rate)
+        );
+        let latency = format!(
+            "p50 {:.0} ms, p95 {:.0}, p99 {:.0}",
+            self.read_latency_ms_p50, self.read_latency_ms_p95, self.read_latency_ms_p99
+        );
+        vec![("reads", reads), ("  hops, messages", self.read_messages()), ("  latency", latency)]
+    }
+
+    fn about_nodes(&self) -> Vec<(&'static str, String)> {
+        let load = format!(
+            "mean {:.0} messages, busiest {:.2} times that; {:.1} messages and {} a second",
+            self.load_mean,
+            self.load_max_over_mean,
+            self.messages_per_second_per_node,
+            kib(self.bytes_per_second_per_node)
+        );
+        let tables = format!(
+            "{:.0} entries, {} up, {} of the 20 closest known",
+            self.table_entries_mean,
+            percent(self.table_live_share),
+            percent(self.table_neighbour_share)
+        );
+        let memory = format!(
+            "{} a node; the process had {:.0} MiB at most",
+            kib(to_f64(self.memory_per_node_bytes)),
+            to_f64(self.process_peak_bytes) / 1_048_576.0
+        );
+        let run = format!(
+            "{} steps in {:.1} s, trace {}",
+            self.steps, self.wall_seconds, self.trace_hash
+        );
+        vec![("load", load), ("tables", tables), ("memory", memory), ("run", run)]
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.3} %", share * 100.0)
+}
+
+fn kib(bytes: f64) -> String {
+    format!("{:.1} KiB", bytes / 1024.0)
 }
 
 /// The most memory that this process had.
