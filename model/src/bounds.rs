@@ -1,5 +1,6 @@
 //! The bounds of every check, with the counts that they pin.
 
+mod desk;
 mod kademlia;
 mod register;
 
@@ -11,7 +12,7 @@ use crate::check_recovery::{self as recovery, Rule};
 use crate::checks::{Check, Expected, Object, Tier};
 use crate::search::Event::{
     self, AlreadyFree, Died, Freed, Full, Help, LateApplied, LateRefused, Mismatch, NotOwner,
-    Overtaken, Recovered, TriedAgain,
+    Overtaken, Recalled, Recovered, TriedAgain,
 };
 
 /// Two callers with two calls over two ids, the least in which anything can go wrong.
@@ -24,6 +25,7 @@ const POOL: pool::Bounds = pool::Bounds {
     unknowns: 0,
     cuts: 0,
     again: false,
+    memories: 0,
     attempts: 0,
 };
 
@@ -109,14 +111,21 @@ const LATE: &[Event] = &[Full, Freed, Help, Mismatch, LateApplied, LateRefused];
 const DEATHS: &[Event] = &[Full, Freed, AlreadyFree, Help, Mismatch, Died];
 
 /// All checks, in the order in which they run.
-pub const CHECKS: &[Check] = &joined::<{ POOLS.len() + register::CHECKS.len() }>();
+pub const CHECKS: &[Check] =
+    &joined::<{ POOLS.len() + desk::CHECKS.len() + register::CHECKS.len() }>();
 
 const fn joined<const ALL: usize>() -> [Check; ALL] {
     let mut all = [POOLS[0]; ALL];
     let mut at = 0;
     while at < ALL {
-        let pools = POOLS.len();
-        all[at] = if at < pools { POOLS[at] } else { register::CHECKS[at - pools] };
+        let (pools, desks) = (POOLS.len(), POOLS.len() + desk::CHECKS.len());
+        all[at] = if at < pools {
+            POOLS[at]
+        } else if at < desks {
+            desk::CHECKS[at - pools]
+        } else {
+            register::CHECKS[at - desks]
+        };
         at += 1;
     }
     all
@@ -133,7 +142,7 @@ const POOLS: &[Check] = &[
         "pool-two-callers",
         "N=2 (2,1), 2 callers x 2 calls, 1 death, 1 unknown, 1 cut, frees again",
         pool::Bounds { deaths: 1, unknowns: 1, cuts: 1, again: true, ..POOL },
-        (381_145, 63, 11),
+        (301_941, 50, 8),
         &[Full, Freed, AlreadyFree, NotOwner, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -156,7 +165,7 @@ const POOLS: &[Check] = &[
         "pool-four-callers",
         "N=2 (2,1), 4 callers x 1 call, 1 death",
         pool::Bounds { calls: &[1, 1, 1, 1], deaths: 1, ..POOL },
-        (411_080, 76, 11),
+        (280_088, 63, 8),
         &[Full, Help, Mismatch, Died],
     ),
     pool(
@@ -164,7 +173,7 @@ const POOLS: &[Check] = &[
         "pool-ragged",
         "N=3 (2,1), a tree of depth 2 with one child missing, 2 callers x 2 calls, 1 death, 1 unknown",
         pool::Bounds { size: 3, deaths: 1, unknowns: 1, ..POOL },
-        (872_184, 91, 27),
+        (837_406, 75, 19),
         &[Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -172,7 +181,7 @@ const POOLS: &[Check] = &[
         "pool-blocks",
         "N=4 (2,2), 2 callers x 3 calls, 1 unknown",
         pool::Bounds { size: 4, shape: (2, 2), calls: &[3, 3], unknowns: 1, ..POOL },
-        (749_740, 70, 12),
+        (572_728, 58, 8),
         LATE,
     ),
     pool(
@@ -180,7 +189,7 @@ const POOLS: &[Check] = &[
         "pool-wide",
         "N=4 (4,1), 2 callers x 3 calls, 1 death",
         pool::Bounds { size: 4, shape: (4, 1), calls: &[3, 3], deaths: 1, ..POOL },
-        (70_742, 80, 15),
+        (57_004, 63, 11),
         &[Full, Freed, AlreadyFree, Help, Mismatch, Died],
     ),
     pool(
@@ -188,15 +197,39 @@ const POOLS: &[Check] = &[
         "pool-spread",
         "N=4 (2,1), depth 2, policy spread, 2 callers x 2 calls, 1 death, 1 unknown",
         pool::Bounds { size: 4, policy: Spread, deaths: 1, unknowns: 1, ..POOL },
-        (826_267, 98, 27),
+        (797_854, 78, 19),
         &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-recalled",
+        "N=2 (2,1), 2 callers x 2 calls, 1 death, a host that remembers 2 values",
+        pool::Bounds { memories: 2, deaths: 1, ..POOL },
+        (194_880, 50, 10),
+        &[Full, Freed, Help, Mismatch, Recalled, Died],
+    ),
+    pool(
+        Tier::Quick,
+        "pool-recalled-block",
+        "N=2 (2,2), 2 callers x 2 calls, 1 death, 1 unknown, frees again, a host that remembers 2 values",
+        pool::Bounds { shape: (2, 2), memories: 2, deaths: 1, unknowns: 1, again: true, ..POOL },
+        (21_382, 20, 3),
+        &[Full, Freed, AlreadyFree, NotOwner, Mismatch, Recalled, LateApplied, Died],
+    ),
+    pool(
+        Tier::Push,
+        "pool-recalled-unknown",
+        "N=2 (2,1), 2 callers x 2 calls, 1 unknown, frees again, a host that remembers 1 value",
+        pool::Bounds { memories: 1, unknowns: 1, again: true, ..POOL },
+        (321_297, 51, 10),
+        &[Full, Freed, Help, Mismatch, Recalled, LateApplied],
     ),
     pool(
         Tier::Push,
         "pool-three-callers-unknown",
         "N=2 (2,1), 3 callers x 2, 1 and 1 calls, 1 unknown",
         pool::Bounds { calls: &[2, 1, 1], unknowns: 1, ..POOL },
-        (637_439, 75, 12),
+        (478_846, 63, 8),
         LATE,
     ),
     pool(
@@ -204,11 +237,11 @@ const POOLS: &[Check] = &[
         "pool-three-callers",
         "N=2 (2,1), 3 callers x 2 calls, 2 deaths, frees again",
         pool::Bounds { calls: &[2, 2, 2], deaths: 2, again: true, ..POOL },
-        (1_944_733, 110, 12),
+        (1_666_162, 90, 8),
         &[Full, Freed, AlreadyFree, NotOwner, Help, Mismatch, Died],
     ),
     pool(
-        Tier::Push,
+        Tier::Deep,
         "pool-deep-tree",
         "N=4 (2,1), depth 2, 2 callers x 3 calls, 1 death, 1 unknown",
         pool::Bounds { size: 4, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
@@ -220,7 +253,7 @@ const POOLS: &[Check] = &[
         "pool-four-ids",
         "N=4 (2,1), depth 2, 3 callers x 2, 2 and 1 calls",
         pool::Bounds { size: 4, calls: &[2, 2, 1], ..POOL },
-        (1_337_885, 164, 27),
+        (1_444_991, 135, 19),
         &[Freed, Help, Mismatch],
     ),
     pool(
@@ -228,7 +261,7 @@ const POOLS: &[Check] = &[
         "pool-four-ids-spread",
         "N=4 (2,1), depth 2, policy spread, 3 callers x 2, 2 and 1 calls",
         pool::Bounds { size: 4, policy: Spread, calls: &[2, 2, 1], ..POOL },
-        (177_445, 112, 27),
+        (251_960, 91, 19),
         &[Freed, Mismatch],
     ),
     pool(
@@ -236,7 +269,7 @@ const POOLS: &[Check] = &[
         "pool-three-blocks",
         "N=5 (2,2), ragged, depth 2, 2 callers x 2 calls, 1 death, 1 unknown",
         pool::Bounds { size: 5, shape: (2, 2), deaths: 1, unknowns: 1, ..POOL },
-        (901_378, 79, 19),
+        (799_550, 66, 13),
         &[Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -244,7 +277,7 @@ const POOLS: &[Check] = &[
         "pool-wide-three",
         "N=4 (4,1), 3 callers x 2, 2 and 1 calls, 1 death",
         pool::Bounds { size: 4, shape: (4, 1), calls: &[2, 2, 1], deaths: 1, ..POOL },
-        (546_572, 103, 15),
+        (432_540, 84, 11),
         DEATHS,
     ),
     pool(
@@ -292,7 +325,7 @@ const POOLS: &[Check] = &[
         "pool-on-registers",
         "N=2 (2,1), 2 callers x 2 calls on registers, 1 death, frees again; 2 attempts to an operation, 1 lost or stale with its accept sent and 1 lost before",
         pool::Bounds { attempts: 2, unknowns: 1, cuts: 1, deaths: 1, again: true, ..POOL },
-        (103_251, 59, 12),
+        (84_005, 48, 9),
         &[Full, Freed, Help, Mismatch, LateApplied, TriedAgain, Died],
     ),
     pool(
@@ -316,7 +349,7 @@ const POOLS: &[Check] = &[
         "pool-on-registers-thrice",
         "N=2 (2,1), 2 callers x 2 calls on registers; 3 attempts to an operation, 3 lost or stale with their accepts sent and 1 lost before",
         pool::Bounds { attempts: 3, unknowns: 3, cuts: 1, ..POOL },
-        (153_234, 65, 13),
+        (134_804, 55, 10),
         &[Full, Freed, Help, Mismatch, LateApplied, TriedAgain, Overtaken],
     ),
     pool(
@@ -358,7 +391,7 @@ const POOLS: &[Check] = &[
         "recovery-one-caller",
         "N=2 (2,1), 1 caller x 2 sessions, 2 deaths, 1 unknown, 1 recovery at any time",
         recovery::Bounds { sessions: &[2], deaths: 2, unknowns: 1, ..RECOVERY },
-        (118_248, 64, 13),
+        (103_356, 56, 13),
         &[Freed, LateApplied, LateRefused, Died, Recovered],
     ),
     recovery(
@@ -366,7 +399,7 @@ const POOLS: &[Check] = &[
         "recovery-two-callers",
         "N=2 (2,1), 2 callers x 1 session, 1 death, 1 recovery at any time",
         RECOVERY,
-        (262_984, 76, 12),
+        (235_228, 67, 12),
         &[Freed, Help, Died, Recovered],
     ),
     recovery(
@@ -382,7 +415,7 @@ const POOLS: &[Check] = &[
         "recovery-twice",
         "N=2 (2,1), 2 callers x 1 session, 1 death, 2 recoveries one after the other",
         recovery::Bounds { recoveries: 2, ..RECOVERY },
-        (773_611, 95, 12),
+        (729_921, 86, 12),
         &[Freed, Help, Died, Recovered],
     ),
     recovery(
@@ -390,7 +423,7 @@ const POOLS: &[Check] = &[
         "recovery-both",
         "N=2 (2,1), 1 caller x 1 session, 1 death, 1 unknown, 2 recoveries at the same time",
         recovery::Bounds { sessions: &[1], unknowns: 1, recoveries: 2, at_once: 2, ..RECOVERY },
-        (285_526, 57, 8),
+        (257_997, 53, 8),
         &[Freed, Died, Recovered],
     ),
     recovery(
@@ -414,28 +447,28 @@ const POOLS: &[Check] = &[
         "the tag is written down after allocate has returned",
         Rule::WriteFirst,
         "POOL-1",
-        11,
+        9,
     ),
     broken(
         "recovery-without-rule-2",
         "the id is still in use when it is freed",
         Rule::FreeUnused,
         "POOL-1",
-        10,
+        9,
     ),
     broken(
         "recovery-without-rule-3",
         "a free that died is not called again, and its tag is left standing",
         Rule::UntilReturned,
         "POOL-7",
-        11,
+        9,
     ),
     broken(
         "recovery-without-rule-4",
         "recovery looks for tags in a copy of the notebook made before it read the slots",
         Rule::LookAfterReading,
         "POOL-1",
-        14,
+        12,
     ),
     kademlia::TABLE_SUBNETS,
     kademlia::TABLE_ORDER,
@@ -444,6 +477,8 @@ const POOLS: &[Check] = &[
     kademlia::LOOKUP_TWO_PATHS,
     kademlia::LOOKUP_FINDS_LOSS,
     kademlia::LOOKUP_FINDS_CRASH,
+    kademlia::LOOKUP_FINDS_BOTH,
+    kademlia::LOOKUP_FINDS_ON_TWO_PATHS,
     kademlia::LOOKUP_LIAR_NEARER,
     kademlia::LOOKUP_LIAR_ELSEWHERE,
     kademlia::LOOKUP_COLLUDERS,

@@ -9,11 +9,16 @@
 //! [`search`](crate::search). What each caller may do next (allocate, free what it holds, free
 //! again what it freed last) is left open, so all scripts of that length are explored.
 //!
+//! All callers share one host, whose memory is as bad as can be: it takes note of a place at any moment,
+//! keeps that for as long as it likes, and answers by it or not. Who recalls a value that was there long
+//! ago does what one does who read it then and paused.
+//!
 //! Ghosts (state that the machines do not see) are kept as small as the judgements allow:
 //! * `freeing`: whose clear emptied a slot, until that caller's free has returned;
 //! * on a caller: whether `Full` was allowed at some moment of its call, and what it could have
 //!   seen in its slot.
 
+mod actions;
 mod judge;
 mod registers;
 
@@ -21,14 +26,16 @@ use std::mem;
 
 use cloakroom_pool::{
     Allocate, Free, Id, Machine, Next, Place, Policy, PoolId, Request, Response, Shape, Tag, Tree,
-    Version,
+    Value, Version,
 };
 use cloakroom_specs::attempts::Reach;
 use cloakroom_specs::pool::{self as spec, Objection};
 
+use crate::judge::Seen;
 use crate::search::{Event, Explore};
-use crate::world::{self, Ground, Late, Origin, Ranks, World, name, plain, tag};
+use crate::world::{Ground, Late, Origin, Ranks, World, plain, tag};
 
+pub use actions::{Action, By, Lost};
 use registers::Tried;
 
 /// What is explored: the bounds of one check.
@@ -50,6 +57,8 @@ pub struct Bounds {
     pub cuts: u8,
     /// Whether a caller may free again what it freed last, although somebody else may hold it.
     pub again: bool,
+    /// How many values of places a host comes to remember, each at any moment.
+    pub memories: u8,
     /// 0: the map is a plain one. Else it is a map of registers, and makes so many attempts to a call.
     pub attempts: u8,
 }
@@ -71,6 +80,7 @@ pub struct State {
     deaths: u8,
     unknowns: u8,
     cuts: u8,
+    memories: u8,
     /// For each id: the caller whose clear emptied its slot, until its free has returned.
     freeing: Vec<Option<u8>>,
     objection: Option<Objection>,
@@ -116,53 +126,6 @@ enum Life {
         /// The tag whose put may still be on its way.
         late: Option<u8>,
     },
-}
-
-/// What a free could have seen or done.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a ghost bit")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Seen {
-    cleared: bool,
-    doubt: bool,
-    held: bool,
-    empty: bool,
-    other: bool,
-}
-
-/// One transition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// A caller begins to allocate.
-    Allocate(u8),
-    /// A caller begins to free one of its ids.
-    Free(u8, u8),
-    /// A caller frees again what it freed last.
-    FreeAgain(u8),
-    /// A caller's map operation happens and is answered.
-    Step(u8),
-    /// A caller's compare-and-set has an unknown outcome.
-    Lose(u8, Lost),
-    /// On registers: it follows a state that was there so many versions ago.
-    Stale(u8, u8),
-    /// A caller finds the map unreachable.
-    Cut(u8),
-    /// What was on its way arrives.
-    Arrive(u8),
-    /// A caller dies.
-    Die(u8),
-    /// A caller that died in a free calls it again.
-    Retry(u8),
-}
-
-/// The three meanings of an unknown outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// It never happens.
-    Never,
-    /// It has happened.
-    Applied,
-    /// It may happen later, once.
-    Later,
 }
 
 impl CheckPool {
@@ -230,6 +193,35 @@ impl CheckPool {
         answer.or(mismatch.then_some(Event::Mismatch))
     }
 
+    /// A caller's request is answered.
+    fn answered(&self, state: &mut State, caller: u8, by: By) -> Option<Event> {
+        if by == By::Map {
+            return self.step(state, caller, None);
+        }
+        let Request::Recall(place) = state.callers[usize::from(caller)].request()? else {
+            return None;
+        };
+        let value = self.ground.recall(&state.world, place)?;
+        if let Life::Freeing { pair, seen, .. } = life(state, caller)
+            && let Value::Block(block) = &value
+        {
+            // A clear on this that is lost cannot tell what is from what was.
+            let (_, slot) = self.ground.tree.slot(pair.id)?;
+            let tag = self.tag(caller, pair.tag);
+            seen.held |= block.slots[usize::from(slot)].as_ref() == Some(tag);
+        }
+        self.answer(state, caller, Response::Recalled(value)).or(Some(Event::Recalled))
+    }
+
+    /// Who can answer a request.
+    fn answerers(&self, state: &State, request: &Request) -> impl Iterator<Item = By> + use<> {
+        let remembered = match request {
+            Request::Recall(place) => self.ground.recall(&state.world, *place).is_some(),
+            _ => false,
+        };
+        std::iter::once(By::Map).chain(remembered.then_some(By::Memory))
+    }
+
     /// The caller's machine takes the response; what its call returns is judged.
     fn answer(&self, state: &mut State, caller: u8, response: Response) -> Option<Event> {
         let helped = matches!(life(state, caller), Life::Allocating { machine, .. }
@@ -258,17 +250,17 @@ impl CheckPool {
         }
     }
 
-    fn begin_free(&self, state: &mut State, caller: u8, pair: Pair) -> Option<Event> {
+    fn begin_free(&self, state: &mut State, caller: u8, pair: Pair, by: By) -> Option<Event> {
         let tag = self.tag(caller, pair.tag).clone();
         let machine = Free::new(self.ground.tree, pair.id, tag).expect("an id of this pool");
         *life(state, caller) = Life::Freeing { machine, pair, seen: Seen::default() };
         self.note_moment(state);
-        self.step(state, caller, None)
+        self.answered(state, caller, by)
     }
 
     fn act(&self, state: &mut State, action: Action) -> Option<Event> {
         match action {
-            Action::Allocate(caller) => {
+            Action::Allocate(caller, by) => {
                 let own = &mut state.callers[usize::from(caller)];
                 own.calls -= 1;
                 let number = Self::unused_tag(own);
@@ -278,21 +270,21 @@ impl CheckPool {
                 let machine = Allocate::new(self.ground.tree, self.bounds.policy, tag);
                 own.life = Life::Allocating { machine, tag: number, full: false };
                 self.note_moment(state);
-                self.step(state, caller, None)
+                self.answered(state, caller, by)
             }
-            Action::Free(caller, which) => {
+            Action::Free(caller, which, by) => {
                 let own = &mut state.callers[usize::from(caller)];
                 own.calls -= 1;
                 let pair = own.holds.remove(usize::from(which));
-                self.begin_free(state, caller, pair)
+                self.begin_free(state, caller, pair, by)
             }
-            Action::FreeAgain(caller) => {
+            Action::FreeAgain(caller, by) => {
                 let own = &mut state.callers[usize::from(caller)];
                 own.calls -= 1;
                 let pair = own.freed.take().expect("offered only then");
-                self.begin_free(state, caller, pair)
+                self.begin_free(state, caller, pair, by)
             }
-            Action::Step(caller) => self.step(state, caller, None),
+            Action::Step(caller, by) => self.answered(state, caller, by),
             Action::Lose(caller, lost) => {
                 state.unknowns -= 1;
                 self.step(state, caller, Some(lost))
@@ -332,11 +324,16 @@ impl CheckPool {
                 };
                 Some(Event::Died)
             }
-            Action::Retry(caller) => {
+            Action::Remember(cell) => {
+                state.memories -= 1;
+                self.ground.remember(&mut state.world, usize::from(cell));
+                None
+            }
+            Action::Retry(caller, by) => {
                 let Life::Dead { unfinished: Some(pair), .. } = *life(state, caller) else {
                     return None;
                 };
-                self.begin_free(state, caller, pair)
+                self.begin_free(state, caller, pair, by)
             }
         }
     }
@@ -372,6 +369,7 @@ impl Explore for CheckPool {
             deaths: self.bounds.deaths,
             unknowns: self.bounds.unknowns,
             cuts: self.bounds.cuts,
+            memories: self.bounds.memories,
             freeing: vec![None; usize::try_from(self.bounds.size).expect("small")],
             objection: None,
         }
@@ -382,25 +380,30 @@ impl Explore for CheckPool {
         if state.objection.is_some() {
             return;
         }
+        // Every call begins with this.
+        let first = Request::Recall(self.ground.tree.root());
         for (name, caller) in (0..).zip(&state.callers) {
             match &caller.life {
-                Life::Idle => {
-                    if caller.calls > 0 {
-                        actions.push(Action::Allocate(name));
+                Life::Idle if caller.calls > 0 => {
+                    for by in self.answerers(state, &first) {
+                        actions.push(Action::Allocate(name, by));
                         let holds = 0..u8::try_from(caller.holds.len()).expect("few");
-                        actions.extend(holds.map(|which| Action::Free(name, which)));
-                        actions.extend(caller.freed.map(|_| Action::FreeAgain(name)));
+                        actions.extend(holds.map(|which| Action::Free(name, which, by)));
+                        actions.extend(caller.freed.map(|_| Action::FreeAgain(name, by)));
                     }
                     continue;
                 }
-                Life::Dead { unfinished, .. } => {
-                    actions.extend(unfinished.map(|_| Action::Retry(name)));
+                Life::Dead { unfinished: Some(_), .. } => {
+                    let by = self.answerers(state, &first);
+                    actions.extend(by.map(|by| Action::Retry(name, by)));
                     continue;
                 }
+                Life::Idle | Life::Dead { .. } => continue,
                 Life::Allocating { .. } | Life::Freeing { .. } => {}
             }
             let writes = caller.request().expect("a call under way");
-            actions.push(Action::Step(name));
+            let by = self.answerers(state, &writes);
+            actions.extend(by.map(|by| Action::Step(name, by)));
             if state.deaths > 0 {
                 actions.push(Action::Die(name));
             }
@@ -416,6 +419,14 @@ impl Explore for CheckPool {
         }
         let late = 0..u8::try_from(state.world.late.len()).expect("few");
         actions.extend(late.map(Action::Arrive));
+        if state.memories > 0 {
+            let news = |cell: &usize| {
+                let mut world = state.world.clone();
+                self.ground.remember(&mut world, *cell)
+            };
+            let cells = (0..self.ground.places()).filter(news);
+            actions.extend(cells.map(|cell| Action::Remember(u8::try_from(cell).expect("few"))));
+        }
     }
 
     fn follow(&self, before: &State, action: Action) -> Option<(State, Option<Event>)> {
@@ -437,40 +448,7 @@ impl Explore for CheckPool {
     }
 
     fn tell(&self, state: &State, action: Action) -> String {
-        let pending = |caller: u8| {
-            let request = state.callers[usize::from(caller)].request();
-            request.map_or_else(String::new, |request| world::tell(&request))
-        };
-        let free = |caller: u8, pair: Pair| {
-            format!("{} frees {} from {}", name(caller), pair.id, self.tag(caller, pair.tag))
-        };
-        match action {
-            Action::Allocate(caller) => {
-                let number = Self::unused_tag(&state.callers[usize::from(caller)]);
-                format!("{} allocates for {}", name(caller), self.tag(caller, number))
-            }
-            Action::Free(caller, which) => {
-                free(caller, state.callers[usize::from(caller)].holds[usize::from(which)])
-            }
-            Action::FreeAgain(caller) => match state.callers[usize::from(caller)].freed {
-                Some(pair) => format!("{} again", free(caller, pair)),
-                None => String::new(),
-            },
-            Action::Step(caller) => format!("{}: {}", name(caller), pending(caller)),
-            Action::Lose(caller, lost) => {
-                format!("{}: {}, answered Unknown: {lost:?}", name(caller), pending(caller))
-            }
-            Action::Stale(caller, behind) => {
-                format!("{}: {}, {behind} too late", name(caller), pending(caller))
-            }
-            Action::Cut(caller) => format!("{}: {}, unreachable", name(caller), pending(caller)),
-            Action::Arrive(which) => {
-                let late = &state.world.late[usize::from(which)];
-                format!("what {} had sent to {} arrives", name(late.caller), late.place)
-            }
-            Action::Die(caller) => format!("{} dies before: {}", name(caller), pending(caller)),
-            Action::Retry(caller) => format!("{} comes back and frees again", name(caller)),
-        }
+        self.told(state, action)
     }
 
     fn objection(&self, state: &State) -> Option<Objection> {
@@ -485,7 +463,9 @@ impl Explore for CheckPool {
         let active =
             matches!(state.callers[caller].life, Life::Allocating { .. } | Life::Freeing { .. });
         let name = u8::try_from(caller).expect("few");
-        (active && state.objection.is_none()).then_some(Action::Step(name))
+        // From memory wherever that is possible: the worst that can be.
+        let by = self.answerers(state, &state.callers[caller].request()?).last()?;
+        (active && state.objection.is_none()).then_some(Action::Step(name, by))
     }
 
     fn solo_bound(&self, _caller: usize) -> u64 {

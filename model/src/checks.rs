@@ -8,7 +8,7 @@ use crate::article::Fault;
 use crate::check_views::{decree, handover};
 use crate::joined::served;
 use crate::search::{self, Event, Explore, Explored};
-use crate::{check_lookup, check_pool, check_recovery, check_register, check_table};
+use crate::{check_desk, check_lookup, check_pool, check_recovery, check_register, check_table};
 
 /// One check.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,8 @@ pub enum Tier {
 pub enum Object {
     /// The real machines under callers that may do anything.
     Pool(check_pool::Bounds),
+    /// Hosts that serve the calls of many callers together.
+    Desk(check_desk::Bounds),
     /// The real machines under callers with a notebook, and recovery.
     Recovery(check_recovery::Bounds),
     /// The same with a rule broken: must fail.
@@ -106,6 +108,7 @@ impl Check {
     pub fn run(&self, progress: impl FnMut(u64) + Send) -> Outcome {
         match &self.object {
             Object::Pool(bounds) => self.explore(&check_pool::CheckPool::new(*bounds), progress),
+            Object::Desk(bounds) => self.explore(&check_desk::CheckDesk::new(*bounds), progress),
             Object::Recovery(bounds) => {
                 self.explore(&check_recovery::CheckRecovery::new(*bounds), progress)
             }
@@ -236,6 +239,7 @@ pub fn explore(check: &Check, address: &str) {
     }
     match check.object {
         Object::Pool(bounds) => serve(check_pool::CheckPool::new(bounds), address),
+        Object::Desk(bounds) => serve(check_desk::CheckDesk::new(bounds), address),
         Object::Recovery(bounds) | Object::Broken(bounds) => {
             serve(check_recovery::CheckRecovery::new(bounds), address);
         }

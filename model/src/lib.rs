@@ -7,6 +7,7 @@
 
 pub mod article;
 pub mod bounds;
+pub mod check_desk;
 pub mod check_lookup;
 pub mod check_pool;
 pub mod check_recovery;
@@ -17,6 +18,7 @@ pub mod checks;
 pub mod evidence;
 pub mod hashed;
 mod joined;
+pub mod judge;
 pub mod opinions;
 pub mod register_twin;
 pub mod search;

@@ -144,6 +144,14 @@ pub enum Event {
     LateApplied,
     /// A late compare-and-set found another value.
     LateRefused,
+    /// A request was answered from a host's memory.
+    Recalled,
+    /// One write of a block served several calls.
+    Together,
+    /// A call was left to its host's next turn.
+    Later,
+    /// A free whose write had an unknown outcome, together with others, returned Freed.
+    Settled,
     /// An operation on a register was tried again by the map.
     TriedAgain,
     /// An attempt was answered and still tells nothing: its register has gone on by two versions.

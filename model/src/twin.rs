@@ -9,7 +9,7 @@
 //! * a state is the map, the callers, the late write and the crashes left, and nothing else; a caller that is
 //!   dead or between calls remembers only what `pool.pml` remembers of it.
 //!
-//! It does not explore more than one `Unknown`, wider shapes, the policy `Spread`, `Recover`, or endless runs:
+//! It does not explore more than one `Unknown`, wider shapes, the policy `Spread`, `Recover`, a host's memory, or endless runs:
 //! those are the business of the pool's own checks. Upholds nothing; judges POOL-1, POOL-2, POOL-3
 //! and POOL-4 by the predicates of `cloakroom_specs`.
 
@@ -233,7 +233,9 @@ impl Twin {
     /// Does one map operation, or leaves it for later.
     fn perform(&self, state: &mut State, by: u8, request: Request, doubt: bool) -> Response {
         match request {
-            Request::Get(at) => Response::Value(state.map[self.index(at)].clone()),
+            Request::Get(at) | Request::Recall(at) => {
+                Response::Value(state.map[self.index(at)].clone())
+            }
             Request::CompareAndSet { place, expected, new } if doubt => {
                 state.unknown = Unknown::Late { by, place, expected, new };
                 Response::Unknown
@@ -282,7 +284,7 @@ impl Twin {
             let counts = self.tree.all().filter_map(|at| {
                 let (parent, side) = self.tree.parent(at)?;
                 let count = match &state.map[self.index(parent)] {
-                    Some(Value::Node(node)) => node.counts[usize::from(side)],
+                    Some(Value::Node(node)) => node.counts.of(side),
                     _ => 0,
                 };
                 Some((count, total(at)))

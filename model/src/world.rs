@@ -21,6 +21,8 @@ pub struct World {
     cells: Vec<Option<Arc<Value>>>,
     /// Compare-and-sets with unknown outcomes that may still be applied, in the order of sending.
     pub late: Vec<Late>,
+    /// What a host remembers of places, by their order: of each one value that it once had.
+    pub memory: Vec<(usize, Value)>,
 }
 
 /// A compare-and-set that its caller has given up waiting for.
@@ -91,13 +93,15 @@ impl Ground {
 
     /// The empty map.
     pub fn empty(&self) -> World {
-        World { cells: vec![None; self.places.len()], late: Vec::new() }
+        World { cells: vec![None; self.places.len()], late: Vec::new(), memory: Vec::new() }
     }
 
     /// Carries out a map request.
     pub fn perform(&self, world: &mut World, request: &Request) -> Response {
         match request {
-            Request::Get(place) => Response::Value(self.read(world, *place)),
+            Request::Get(place) | Request::Recall(place) => {
+                Response::Value(self.read(world, *place))
+            }
             Request::CompareAndSet { place, expected, new } => {
                 if self.compare_and_set(world, *place, expected.as_ref(), new) {
                     Response::Set
@@ -130,6 +134,41 @@ impl Ground {
         world.cells[self.cell(place)].as_deref().cloned()
     }
 
+    /// How many places there are.
+    pub fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The place number `cell`.
+    pub fn place(&self, cell: usize) -> Place {
+        self.places[cell]
+    }
+
+    /// The host remembers what a place has now, in place of what it remembered of it; whether that is
+    /// news.
+    pub fn remember(&self, world: &mut World, cell: usize) -> bool {
+        let Some(value) = world.cells[cell].as_deref().cloned() else { return false };
+        let at = world.memory.partition_point(|(known, _)| *known < cell);
+        match world.memory.get_mut(at) {
+            Some((known, old)) if *known == cell => {
+                let news = *old != value;
+                *old = value;
+                news
+            }
+            _ => {
+                world.memory.insert(at, (cell, value));
+                true
+            }
+        }
+    }
+
+    /// What the host remembers of a place.
+    pub fn recall(&self, world: &World, place: Place) -> Option<Value> {
+        let cell = self.cell(place);
+        let known = world.memory.iter().find(|(known, _)| *known == cell);
+        known.map(|(_, value)| value.clone())
+    }
+
     /// The tag in each id's slot, in the order of the ids, as the specification takes them.
     pub fn plain_slots(&self, world: &World) -> Slots {
         let mut slots = Slots { tags: [None; MOST_IDS], count: 0 };
@@ -156,7 +195,7 @@ impl Ground {
             }
             for side in 0..self.tree.width(place) {
                 let count = match cell.as_deref() {
-                    Some(Value::Node(node)) => node.counts[usize::from(side)],
+                    Some(Value::Node(node)) => node.counts.of(side),
                     _ => 0,
                 };
                 let ids = self.tree.ids(self.tree.child(place, side));
@@ -185,6 +224,7 @@ pub fn name(caller: u8) -> char {
 pub fn tell(request: &Request) -> String {
     match request {
         Request::Get(place) => format!("get {place}"),
+        Request::Recall(place) => format!("recall {place}"),
         Request::CompareAndSet { place, new, .. } => match new {
             Value::Node(node) => {
                 format!("compare-and-set {place} to v{} {:?}", node.version, node.counts)
@@ -200,6 +240,32 @@ pub fn tell(request: &Request) -> String {
 /// A tag as the plain integer of the specification.
 pub fn plain(tag: &Tag) -> u64 {
     tag.as_bytes().iter().fold(0, |plain, &byte| plain << 8 | u64::from(byte))
+}
+
+/// Shows the version in an answer that a host has, and its machine has not taken yet.
+pub fn visit_answer(
+    request: &Request,
+    answer: &mut Option<Response>,
+    visit: &mut dyn FnMut(Place, &mut Version),
+) {
+    let (Request::Get(place) | Request::Recall(place) | Request::CompareAndSet { place, .. }) =
+        request
+    else {
+        return;
+    };
+    if let Some(
+        Response::Value(Some(value)) | Response::Mismatch(Some(value)) | Response::Recalled(value),
+    ) = answer
+    {
+        visit(*place, version_in(value));
+    }
+}
+
+fn version_in(value: &mut Value) -> &mut Version {
+    match value {
+        Value::Node(node) => &mut node.version,
+        Value::Block(block) => &mut block.version,
+    }
 }
 
 /// Collects the versions of each place, then replaces each by its rank.
@@ -222,6 +288,7 @@ impl Ranks {
             ranks.seen.extend(late.expected.as_ref().map(|value| (cell, value.version())));
             ranks.seen.push((cell, late.new.version()));
         }
+        ranks.seen.extend(world.memory.iter().map(|(cell, value)| (*cell, value.version())));
         for (cell, value) in world.cells.iter().enumerate() {
             ranks.seen.extend(value.as_ref().map(|value| (cell, value.version())));
         }
@@ -234,6 +301,9 @@ impl Ranks {
                 ranks.set(cell, expected);
             }
             ranks.set(cell, &mut late.new);
+        }
+        for (cell, value) in &mut world.memory {
+            ranks.set(*cell, value);
         }
         for (cell, value) in world.cells.iter_mut().enumerate() {
             if let Some(value) = value
@@ -251,10 +321,7 @@ impl Ranks {
     }
 
     fn set(&self, cell: usize, value: &mut Value) {
-        let version = match value {
-            Value::Node(node) => &mut node.version,
-            Value::Block(block) => &mut block.version,
-        };
+        let version = version_in(value);
         *version = self.rank(cell, *version);
     }
 }

@@ -23,6 +23,11 @@ fn check_pool() {
 }
 
 #[test]
+fn check_desk() {
+    run("desk");
+}
+
+#[test]
 fn check_recovery() {
     run("recovery");
 }

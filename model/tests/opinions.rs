@@ -17,7 +17,7 @@ fn every_second_opinion_agrees() {
         let of_tool = opinions.iter().filter(|opinion| opinion.tool == tool);
         of_tool.count()
     });
-    assert_eq!(tools, [29, 5, 5], "bounds, mutants and witnesses; five files for each solver");
+    assert_eq!(tools, [30, 5, 5], "bounds, mutants and witnesses; five files for each solver");
     for opinion in opinions {
         match &opinion.verdict {
             Verdict::Agrees => {}

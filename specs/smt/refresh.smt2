@@ -7,7 +7,8 @@
 ; `changes` times, and `total` says what it held after each change. The count in the parent is
 ; `(total of)` for some moment `of` of that history; the proof speaks of moments, the code of totals.
 ;
-; A refresher is one attempt to bring a count up to date. It may stop anywhere for ever (its caller
+; A refresher is one attempt to bring a count up to date. It reads the parent, then the child; or it
+; changes the child itself after it has read the parent, or was told by a memory what that once was. It may stop anywhere for ever (its caller
 ; has died) and its write may come arbitrarily late: `Unknown` is a refresher left behind in phase 2
 ; and a new one that begins. Refreshers of *other* edges of the same parent write it too, and keep
 ; this edge's count as they remember it; so does the creation of a missing parent.
@@ -138,6 +139,22 @@
 (pop 1)
 (assert (and (ours r) (= (old-version r) version)))
 (check-sat) ; expect: sat -- witness: the child can be read while the parent has not moved
+(pop 1)
+
+; ---- OWN CHANGE: who has read the parent changes the child, and so knows it. ----
+(push 1)
+(assert (and (ours r) (= (phase r) 1)))
+(define-fun own-phase ((x Refresher)) Int (ite (= x r) 2 (phase x)))
+(define-fun own-began ((x Refresher)) Int (ite (= x r) (+ changes 1) (began x)))
+(define-fun own-child-of ((x Refresher)) Int (ite (= x r) (+ changes 1) (child-of x)))
+(push 1)
+(assert (not (and (past (+ changes 1) of)
+  (good (+ changes 1) version of (ours any) (own-phase any) (own-began any) (old-version any)
+        (old-of any) (own-child-of any)))))
+(check-sat) ; expect: unsat -- consecution: the child is changed by who has read the parent
+(pop 1)
+(assert (= (old-version r) version))
+(check-sat) ; expect: sat -- witness: the parent may not have moved since it was read, be it long ago
 (pop 1)
 
 ; ---- WRITE: the version has not moved. ----

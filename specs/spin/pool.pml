@@ -20,6 +20,7 @@
  *   MUTANT_SKIP         a refresh leaves out the write when the count is already right
  *   MUTANT_CHILD_FIRST  a refresh reads the child before the node
  *   MUTANT_NO_VERSION   a write does not raise the version: values are compared alone
+ *   MUTANT_KEEP_TOTAL   after a lost race a refresh writes the total that it knew before
  *   MUTANT_GIVE_UP      Unknown at the slot is taken as failure (with UNKNOWN=1)
  *
  * Witnesses, each must violate an assertion, since it says that something is never reached:
@@ -37,14 +38,30 @@
 
 /* ---- Refresh ---- */
 
+/* The edge above p from its beginning. */
 inline refresh_from(c, p) {
     forget(c);
     at[c] = p;
     pc[c] = READ_NODE
 }
 
+/* The edges from p up, which holds now what the map says: all above it were read before. */
+inline refresh_path(c, p) {
+    forget(c);
+    at[c] = p;
+    total[c] = TOTAL(at[c]);
+    pop(c, PARENT(at[c]));
+    pc[c] = WRITE
+}
+
 inline return_now(c) {
     forget(c);
+    top_version[c] = 0;
+    top_low[c] = 0;
+    top_high[c] = 0;
+    mid_version[c] = 0;
+    mid_low[c] = 0;
+    mid_high[c] = 0;
     at[c] = 0;
     helping[c] = false;
     outcome[c] = 0;
@@ -63,7 +80,8 @@ inline return_free(c) {
 inline edge_done(c) {
     here = PARENT(at[c]);
     if
-    :: here != ROOT -> refresh_from(c, here)
+    /* Its own write is a read of the next child. */
+    :: here != ROOT -> refresh_path(c, here)
     :: else ->
         if
         :: helping[c] ->
@@ -85,6 +103,11 @@ inline edge_done(c) {
 inline write_parent(c) {
     here = PARENT(at[c]);
     if
+#ifdef MUTANT_SKIP
+    :: (SIDE(at[c]) == 0 -> seen_low[c] : seen_high[c]) == total[c] -> edge_done(c)
+    :: else ->
+    if
+#endif
     :: UNCHANGED(c, here) ->
         version[here] = RAISED(version[here]);
         if
@@ -100,11 +123,18 @@ inline write_parent(c) {
         refresh_from(c, at[c])
 #else
         /* What the map held at the mismatch is a read of the parent. */
+#ifdef MUTANT_KEEP_TOTAL
+        remember(c, here)
+#else
         forget(c);
         remember(c, here);
         pc[c] = READ_CHILD
 #endif
+#endif
     fi
+#ifdef MUTANT_SKIP
+    fi
+#endif
 }
 
 /* ---- Allocate ---- */
@@ -123,7 +153,7 @@ inline no_room(c, p) {
         assert(false);
 #endif
         helping[c] = true;
-        refresh_from(c, p)
+        refresh_path(c, p)
     fi
 }
 
@@ -142,11 +172,13 @@ inline visit_leaf(c, p) {
 inline visit_node(c, p, lower, upper) {
     if
     :: lower < CAPACITY(LOWER(p)) ->
+        push(c, p);
         at[c] = LOWER(p);
         pc[c] = ENTER
     :: else ->
         if
         :: upper < CAPACITY(LOWER(p) + 1) ->
+            push(c, p);
             at[c] = LOWER(p) + 1;
             pc[c] = ENTER
         :: else -> no_room(c, p)
@@ -178,7 +210,7 @@ inline create(c) {
 
 inline settle_allocate(c, p) {
     id[c] = p + 1;
-    refresh_from(c, p)
+    refresh_path(c, p)
 }
 
 inline resolve(c) {
@@ -216,7 +248,7 @@ inline put(c) {
 
 inline settle_free(c, result) {
     outcome[c] = result;
-    refresh_from(c, id[c] - 1)
+    refresh_path(c, id[c] - 1)
 }
 
 /* `seen_version` is that of an attempt with an unknown outcome, or 0. */
@@ -242,6 +274,28 @@ inline read_leaf(c) {
                 :: low[here] == 0 -> settle_free(c, ALREADY_FREE)
                 :: else -> settle_free(c, NOT_OWNER)
                 fi
+            fi
+        fi
+    fi
+}
+
+/* `at` is the root, then the node between, if there is one, then the leaf. */
+inline descend(c) {
+    here = at[c];
+    if
+    :: version[here] == 0 ->
+        outcome[c] = ALREADY_FREE;
+        return_free(c)
+    :: else ->
+        if
+        :: here < LEAVES ->
+            at[c] = 0;
+            read_leaf(c)
+        :: else ->
+            push(c, here);
+            if
+            :: PARENT(id[c] - 1) == here -> at[c] = id[c] - 1
+            :: else -> at[c] = PARENT(id[c] - 1)
             fi
         fi
     fi
@@ -352,7 +406,8 @@ inline begin(c) {
         if
         :: id[c] != 0 ->
             call[c] = FREE;
-            pc[c] = READ
+            at[c] = ROOT;
+            pc[c] = DESCEND
         :: else
         fi
     fi;
@@ -366,6 +421,7 @@ inline step(c) {
     :: pc[c] == CREATE -> create(c)
     :: pc[c] == PUT -> put(c)
     :: pc[c] == RESOLVE -> resolve(c)
+    :: pc[c] == DESCEND -> descend(c)
     :: pc[c] == READ -> read_leaf(c)
     :: pc[c] == CLEAR -> clear(c)
 #ifdef MUTANT_CHILD_FIRST
@@ -381,14 +437,7 @@ inline step(c) {
         pc[c] = READ_CHILD
     :: pc[c] == READ_CHILD ->
         total[c] = TOTAL(at[c]);
-#ifdef MUTANT_SKIP
-        if
-        :: (SIDE(at[c]) == 0 -> seen_low[c] : seen_high[c]) == total[c] -> edge_done(c)
-        :: else -> pc[c] = WRITE
-        fi
-#else
         pc[c] = WRITE
-#endif
 #endif
     :: pc[c] == WRITE -> write_parent(c)
     fi;

@@ -46,13 +46,14 @@ byte high[PLACES]; /* of an inner node: the count of its upper child */
 #define ENTER 1      /* Allocate: reads `at`, which is said to have room */
 #define CREATE 2     /* Allocate: creates the missing inner node `at` */
 #define PUT 3        /* Allocate: takes the leaf `at` as it was remembered */
-#define READ 4       /* Free: reads the leaf */
+#define READ 4       /* Free: reads the leaf once more, after an unknown outcome */
 #define CLEAR 5      /* Free: clears the leaf as it was remembered */
 #define READ_NODE 6  /* Refresh of the edge above `at`: reads the parent */
 #define READ_CHILD 7 /* Refresh: reads the child */
 #define WRITE 8      /* Refresh: writes the parent as it was remembered */
 #define DEAD 9
 #define RESOLVE 10   /* Allocate: reads the leaf back after an attempt with an unknown outcome */
+#define DESCEND 11   /* Free: reads `at`, on its way down to the leaf */
 
 #define NONE 0
 #define ALLOCATE 1
@@ -68,6 +69,9 @@ byte call[CALLERS];    /* which call is under way */
 bool helping[CALLERS]; /* a refresh for others, after which the descent starts again */
 byte at[CALLERS];      /* a place; of a refresh, the child */
 byte seen_version[CALLERS], seen_low[CALLERS], seen_high[CALLERS]; /* the remembered value */
+/* The path: what was read of the nodes above on the way down, and has not been written on since. */
+byte top_version[CALLERS], top_low[CALLERS], top_high[CALLERS]; /* of the root */
+byte mid_version[CALLERS], mid_low[CALLERS], mid_high[CALLERS]; /* of the node between, if there is one */
 bool doubt[CALLERS];   /* an attempt on the remembered version may still be on its way */
 byte total[CALLERS];   /* the remembered total of the child */
 byte outcome[CALLERS]; /* of a free */
@@ -102,6 +106,40 @@ inline remember(c, p) {
     seen_version[c] = version[p];
     seen_low[c] = low[p];
     seen_high[c] = high[p]
+}
+
+/* On its way down a caller has read the inner node p. */
+inline push(c, p) {
+    if
+    :: (p) == ROOT ->
+        top_version[c] = version[p];
+        top_low[c] = low[p];
+        top_high[c] = high[p]
+    :: else ->
+        mid_version[c] = version[p];
+        mid_low[c] = low[p];
+        mid_high[c] = high[p]
+    fi
+}
+
+/* What it read of the inner node p then becomes the remembered value, and leaves the path. */
+inline pop(c, p) {
+    if
+    :: (p) == ROOT ->
+        seen_version[c] = top_version[c];
+        seen_low[c] = top_low[c];
+        seen_high[c] = top_high[c];
+        top_version[c] = 0;
+        top_low[c] = 0;
+        top_high[c] = 0
+    :: else ->
+        seen_version[c] = mid_version[c];
+        seen_low[c] = mid_low[c];
+        seen_high[c] = mid_high[c];
+        mid_version[c] = 0;
+        mid_low[c] = 0;
+        mid_high[c] = 0
+    fi
 }
 
 /* ---- What is judged. ---- */

@@ -71,6 +71,8 @@ pub enum What {
         /// The bound.
         bound: u64,
     },
+    /// A call ended without a definite answer, while the map answered all of its requests.
+    Indefinite,
     /// An id is held under a tag that nobody has written down.
     Leaked {
         /// The id.
@@ -247,12 +249,13 @@ pub fn counts_exact(counts: impl IntoIterator<Item = (u64, u64)>) -> Result<(), 
 /// POOL-5: the most map operations that one allocate or free takes when it runs alone, from any
 /// reachable state, in a tree of this height with this many other calls that stopped half-way.
 ///
-/// One round costs at most `5 * height + 2`: a read and a creation at each inner level, a read and
-/// a write of the block, three operations for each edge of the path. Each other call leaves at
-/// most one path whose counts are stale, and costs one round of help; one more round is under way
-/// when the call is left alone, and one succeeds.
+/// One round costs at most `3 * height + 2`: a read and a creation at each inner level, a read and
+/// a write of the block, one write for each edge of the path. Each other call leaves at most one
+/// path whose counts are stale, and costs one round of help; one more round is under way when the
+/// call is left alone, and one succeeds. A host's memory may lead down once in vain, to a block at
+/// which one write fails.
 pub const fn solo_bound(height: u64, others: u64) -> u64 {
-    (others + 2) * (5 * height + 2)
+    (others + 2) * (3 * height + 2) + height + 2
 }
 
 /// POOL-5 for a recovery: the most map operations and questions that it takes when it runs alone,
@@ -272,6 +275,18 @@ pub fn returns_alone(steps: u64, bound: u64) -> Result<(), Objection> {
         return Ok(());
     }
     Err(Objection { property: 5, what: What::TooManySteps { steps, bound } })
+}
+
+/// POOL-5: a call returns, which is with a definite answer, unless the map could not be reached; an operation whose
+/// outcome is unknown is no reason not to. `was_cut`: a request found the map unreachable.
+///
+/// # Errors
+/// When it has ended without one although the map was there.
+pub const fn has_returned(is_definite: bool, was_cut: bool) -> Result<(), Objection> {
+    if is_definite || was_cut {
+        return Ok(());
+    }
+    Err(Objection { property: 5, what: What::Indefinite })
 }
 
 /// POOL-6: a free of `(id, tag)` that has returned has done its work, whether it was the first
@@ -356,6 +371,11 @@ mod tests {
         assert_eq!(property(counts_exact([(1, 1), (2, 1)])), Some(4));
         assert_eq!(property(returns_alone(solo_bound(2, 3), solo_bound(2, 3))), None);
         assert_eq!(property(returns_alone(solo_bound(2, 3) + 1, solo_bound(2, 3))), Some(5));
+        assert_eq!(
+            (property(has_returned(true, false)), property(has_returned(false, true))),
+            (None, None)
+        );
+        assert_eq!(property(has_returned(false, false)), Some(5));
         assert_eq!(property(free_is_done(Some(1), 0, 1)), Some(6));
         assert_eq!(property(free_is_done(Some(2), 0, 1)), None);
         assert_eq!(property(no_capacity_lost([(0, 1), (1, 1)])), None);

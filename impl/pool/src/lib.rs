@@ -12,6 +12,8 @@
 //!   each ask for one map operation at a time ([`Machine::request`]) and are told its outcome
 //!   ([`Machine::step`]). They have no clock, socket, entropy or thread inside. The model
 //!   checker, the simulator, the fuzzer and the server drive these same machines.
+//!   [`Combined`] serves many allocates and frees as one, where nothing is out of the ordinary,
+//!   and [`Turn`] serves them to their ends.
 //!
 //! # Invariants (their sentences stand in `specs/README.md`)
 //!
@@ -70,31 +72,44 @@
 extern crate alloc;
 
 mod allocate;
+mod combine;
+mod counts;
+mod doubt;
 mod free;
 mod interval;
 mod list;
 mod machine;
 mod map;
+mod memory;
+mod path;
 mod pool;
 mod recover;
 mod refresh;
 mod row;
+mod seen;
 mod tag;
 mod tree;
+mod turn;
 mod value;
 
 pub use allocate::{Allocate, AllocateFailure, Policy};
+pub use combine::{Combined, Ending, Served, Want};
+pub use counts::Counts;
+pub use doubt::Doubt;
 pub use free::{Free, FreeOutcome};
 pub use interval::{Interval, IntervalError, Side};
 pub use list::{Find, List};
 pub use machine::{Interrupted, Machine, Next, Request, Response};
-pub use map::{AtomicMap, Cas, Exchange, MapError, perform};
+pub use map::{AtomicMap, Cas, Ended, Exchange, MapError, perform};
+pub use memory::Memory;
 pub use pool::{AllocateError, FreeError, Pool, Usage};
 pub use recover::{Recover, Recovered};
 pub use refresh::Refresh;
 pub use row::Row;
+pub use seen::{Change, Seen};
 pub use tag::{Id, MAX_TAG_BYTES, Tag, TagError};
 pub use tree::{
     MAX_BLOCK, MAX_FANOUT, MAX_SIZE, MIN_FANOUT, Place, PoolId, Shape, ShapeError, Tree,
 };
+pub use turn::{Done, Turn};
 pub use value::{Block, Node, Value, ValueError, Version};

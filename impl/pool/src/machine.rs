@@ -3,23 +3,27 @@
 //! A machine is a plain value: cloneable, comparable, hashable. Between two steps a caller may
 //! pause for ever, die, or be copied by a model checker.
 
+use crate::seen::Seen;
 use crate::tag::Tag;
 use crate::tree::Place;
 use crate::value::{Value, Version};
 
-/// What a machine asks of its host.
+/// What a machine asks of its host. `S` is how it has what it was shown before: see [`Seen`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Request {
+pub enum Request<S: Seen = Value> {
     /// The value at a place.
     Get(Place),
+    /// A value that the place has, or once had. A host that remembers one may answer with it:
+    /// [`Response::Recalled`]. One that does not takes this for a [`Request::Get`].
+    Recall(Place),
     /// Put `new` at a place, atomically, if it holds `expected`.
     CompareAndSet {
         /// Where.
         place: Place,
         /// What must be there; `None` is absence.
-        expected: Option<Value>,
+        expected: Option<S>,
         /// What shall be there.
-        new: Value,
+        new: S::New,
     },
     /// Does the caller's notebook have this tag, *now*? Asked by [`Recover`](crate::Recover) only,
     /// after it has read the tag from its slot: an older answer may free a newer holder's id.
@@ -30,13 +34,17 @@ pub enum Request {
 /// counts or slots as [`Tree::width`](crate::Tree::width) says; [`perform`](crate::perform) sees
 /// to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Response {
-    /// To `Get`: the value.
-    Value(Option<Value>),
+pub enum Response<S = Value> {
+    /// To `Get` and `Recall`: the value.
+    Value(Option<S>),
+    /// To `Recall`: what the place held at some moment before, by the host's [`Memory`].
+    ///
+    /// [`Memory`]: crate::Memory
+    Recalled(S),
     /// To `CompareAndSet`: done.
     Set,
     /// To `CompareAndSet`: not done, since the place held this instead.
-    Mismatch(Option<Value>),
+    Mismatch(Option<S>),
     /// To `CompareAndSet`: it may have happened, may still happen once, or never.
     Unknown,
     /// No answer, and nothing was or will be done. Ends the call with what is known.
@@ -59,18 +67,18 @@ pub enum Next<T> {
 pub struct Interrupted;
 
 /// One call, as a machine that asks for one map operation at a time.
-pub trait Machine {
+pub trait Machine<S: Seen = Value> {
     /// What the call returns.
     type Output;
 
     /// The operation that it waits for. The same until the next [`Machine::step`].
-    fn request(&self) -> Request;
+    fn request(&self) -> Request<S>;
 
     /// Takes the outcome of [`Machine::request`].
     ///
     /// # Panics
     /// When the response does not fit the request: the host's fault.
-    fn step(&mut self, response: Response) -> Next<Self::Output>;
+    fn step(&mut self, response: Response<S>) -> Next<Self::Output>;
 
     /// Shows every version in the machine's memory with its place. A model checker renumbers them,
     /// which is sound because machines compare versions for equality alone and derive new ones
@@ -91,6 +99,6 @@ pub(crate) fn visit_value(
 
 /// The host answered something else than was asked.
 #[cold]
-pub(crate) fn unexpected(request: &Request, response: &Response) -> ! {
+pub(crate) fn unexpected<S: Seen>(request: &Request<S>, response: &Response<S>) -> ! {
     panic!("host: expected an answer to {request:?}, got {response:?}")
 }

@@ -3,7 +3,10 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use thiserror::Error;
 
-use crate::machine::{Request, Response};
+use crate::allocate::{Allocate, AllocateFailure};
+use crate::free::{Free, FreeOutcome};
+use crate::machine::{Interrupted, Machine, Next, Request, Response};
+use crate::tag::Id;
 use crate::tree::{Place, Tree};
 use crate::value::{Value, ValueError};
 
@@ -68,7 +71,21 @@ pub trait AtomicMap {
             Cas::Mismatch(bytes) => decode(bytes.as_deref(), tree, place).map(Exchange::Mismatch),
         }
     }
+
+    /// Runs a call to its end; beside its output the last error of this map. A map whose values stand in
+    /// memory runs the same machine on references to them: see [`Seen`](crate::Seen).
+    fn allocate(&self, tree: &Tree, call: Allocate) -> Ended<Result<Id, AllocateFailure>> {
+        run(self, tree, call)
+    }
+
+    /// As [`AtomicMap::allocate`].
+    fn free(&self, tree: &Tree, call: Free) -> Ended<Result<FreeOutcome, Interrupted>> {
+        run(self, tree, call)
+    }
 }
+
+/// What a call has returned, and the last error that the map gave meanwhile.
+pub type Ended<T> = (T, Option<MapError>);
 
 impl<M: AtomicMap + ?Sized> AtomicMap for &M {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
@@ -100,6 +117,14 @@ impl<M: AtomicMap + ?Sized> AtomicMap for &M {
         new: Value,
     ) -> Result<Exchange, MapError> {
         (**self).exchange(tree, place, expected, new)
+    }
+
+    fn allocate(&self, tree: &Tree, call: Allocate) -> Ended<Result<Id, AllocateFailure>> {
+        (**self).allocate(tree, call)
+    }
+
+    fn free(&self, tree: &Tree, call: Free) -> Ended<Result<FreeOutcome, Interrupted>> {
+        (**self).free(tree, call)
     }
 }
 
@@ -133,6 +158,14 @@ impl<M: AtomicMap + ?Sized> AtomicMap for Box<M> {
         new: Value,
     ) -> Result<Exchange, MapError> {
         (**self).exchange(tree, place, expected, new)
+    }
+
+    fn allocate(&self, tree: &Tree, call: Allocate) -> Ended<Result<Id, AllocateFailure>> {
+        (**self).allocate(tree, call)
+    }
+
+    fn free(&self, tree: &Tree, call: Free) -> Ended<Result<FreeOutcome, Interrupted>> {
+        (**self).free(tree, call)
     }
 }
 
@@ -205,14 +238,31 @@ pub fn perform<M: AtomicMap + ?Sized>(
     carry_out(map, tree, request.clone())
 }
 
+/// Runs a machine that asks the map alone to its end; beside its output the last error of the map.
+pub(crate) fn run<M: AtomicMap + ?Sized, K: Machine>(
+    map: &M,
+    tree: &Tree,
+    mut machine: K,
+) -> Ended<K::Output> {
+    let mut cause = None;
+    loop {
+        let (response, error) = carry_out(map, tree, machine.request());
+        cause = error.or(cause);
+        if let Next::Done(output) = machine.step(response) {
+            return (output, cause);
+        }
+    }
+}
+
 /// As [`perform`], without a copy of what shall be there.
+#[inline]
 pub(crate) fn carry_out<M: AtomicMap + ?Sized>(
     map: &M,
     tree: &Tree,
     request: Request,
 ) -> (Response, Option<MapError>) {
     let outcome = match request {
-        Request::Get(place) => map.value(tree, place).map(Response::Value),
+        Request::Get(place) | Request::Recall(place) => map.value(tree, place).map(Response::Value),
         Request::CompareAndSet { place, expected, new } => {
             match map.exchange(tree, place, expected.as_ref(), new) {
                 Ok(Exchange::Set) => Ok(Response::Set),

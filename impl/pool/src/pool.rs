@@ -7,7 +7,7 @@ use crate::allocate::{Allocate, AllocateFailure, Policy};
 use crate::free::{Free, FreeOutcome};
 use crate::list::{Find, List};
 use crate::machine::{Interrupted, Machine, Next, Request, Response};
-use crate::map::{AtomicMap, MapError, carry_out};
+use crate::map::{AtomicMap, MapError, carry_out, run};
 use crate::recover::{Recover, Recovered};
 use crate::tag::{Id, Tag};
 use crate::tree::Tree;
@@ -23,6 +23,7 @@ pub struct Pool<M> {
     map: M,
     tree: Tree,
     policy: Policy,
+    start: Option<Id>,
 }
 
 /// Why there is no id.
@@ -87,7 +88,15 @@ pub struct Usage {
 impl<M: AtomicMap> Pool<M> {
     /// The pool with this tree in this map. Creates nothing: a pool that nobody used is empty.
     pub fn new(map: M, tree: Tree, policy: Policy) -> Self {
-        Self { map, tree, policy }
+        Self { map, tree, policy, start: None }
+    }
+
+    /// The same, but allocates go round from this id on, whatever the policy says. A thread with a start of
+    /// its own finds again what it has freed itself, and meets others in the upper nodes alone. Like the
+    /// policy it is a hint.
+    #[must_use]
+    pub fn starting_at(self, start: Id) -> Self {
+        Self { start: Some(start), ..self }
     }
 
     /// Its tree.
@@ -101,12 +110,16 @@ impl<M: AtomicMap> Pool<M> {
     }
 
     /// Hands out an id that nobody holds, and holds it under `tag`, which the caller has written
-    /// down durably before. Costs `4h + 2`.
+    /// down durably before. Costs `2h + 2`.
     ///
     /// # Errors
     /// [`AllocateError`]: full, unreachable, or unknown.
     pub fn allocate(&self, tag: &Tag) -> Result<Id, AllocateError> {
-        let (outcome, cause) = self.run(Allocate::new(self.tree, self.policy, tag.clone()));
+        let mut call = Allocate::new(self.tree, self.policy, tag.clone());
+        if let Some(start) = self.start {
+            call = call.starting_at(start);
+        }
+        let (outcome, cause) = self.map.allocate(&self.tree, call);
         outcome.map_err(|failure| match failure {
             AllocateFailure::Full => AllocateError::Full { size: self.tree.size() },
             AllocateFailure::Unreachable => AllocateError::Unreachable { cause: known(cause) },
@@ -115,14 +128,14 @@ impl<M: AtomicMap> Pool<M> {
     }
 
     /// Frees `id` if `tag` holds it. The id must already be out of use. Call it again and again
-    /// until one call has returned `Ok`. Costs `3h + 2`.
+    /// until one call has returned `Ok`. Costs `2h + 2`.
     ///
     /// # Errors
     /// [`FreeError`]: no such id, or not finished.
     pub fn free(&self, id: Id, tag: &Tag) -> Result<FreeOutcome, FreeError> {
-        let free = Free::new(self.tree, id, tag.clone())
+        let call = Free::new(self.tree, id, tag.clone())
             .ok_or(FreeError::OutOfRange { id, size: self.tree.size() })?;
-        let (outcome, cause) = self.run(free);
+        let (outcome, cause) = self.map.free(&self.tree, call);
         outcome.map_err(|Interrupted| FreeError::Unfinished { cause: known(cause) })
     }
 
@@ -184,13 +197,8 @@ impl<M: AtomicMap> Pool<M> {
     where
         K: Machine<Output = Result<T, Interrupted>>,
     {
-        let (outcome, cause) = self.run(machine);
+        let (outcome, cause) = run(&self.map, &self.tree, machine);
         outcome.map_err(|Interrupted| known(cause))
-    }
-
-    /// Runs a machine that asks the map alone.
-    fn run<K: Machine>(&self, machine: K) -> (K::Output, Option<MapError>) {
-        self.run_asking(machine, &mut |tag| panic!("machine: asked whether {tag:?} is live"))
     }
 
     /// Runs a machine to its end; beside its output the last error that the map gave.
@@ -205,7 +213,9 @@ impl<M: AtomicMap> Pool<M> {
                 Request::IsLive(tag) => Response::Live(is_live(&tag)),
                 request => {
                     let (response, error) = carry_out(&self.map, &self.tree, request);
-                    cause = error.or(cause);
+                    if error.is_some() {
+                        cause = error;
+                    }
                     response
                 }
             };

@@ -192,36 +192,42 @@ impl Tree {
     }
 
     /// The root: an inner node, or the one block of a tree of height 0.
+    #[inline]
     pub const fn root(&self) -> Place {
         Place { level: self.height, index: 0 }
     }
 
     /// The block and slot of an id; `None` when it is not below `size`.
+    #[inline]
     pub fn slot(&self, id: Id) -> Option<(Place, u16)> {
         let block = u64::from(self.shape.block);
-        let slot = u16::try_from(id.0 % block).ok()?;
-        (id.0 < self.size).then_some((Place { level: 0, index: id.0 / block }, slot))
+        let (index, slot) = divide(id.0, block);
+        (id.0 < self.size).then_some((Place { level: 0, index }, slot.try_into().ok()?))
     }
 
     /// The id of a slot of a block.
+    #[inline]
     pub fn id(&self, block: Place, slot: u16) -> Id {
         debug_assert!(block.is_block());
         Id(block.index * u64::from(self.shape.block) + u64::from(slot))
     }
 
     /// The ids below a place.
+    #[inline]
     pub fn ids(&self, at: Place) -> Range<u64> {
         let span = self.span(at.level);
         at.index * span..self.size.min((at.index + 1) * span)
     }
 
     /// How many ids are below a place.
+    #[inline]
     pub fn capacity(&self, at: Place) -> u64 {
         let ids = self.ids(at);
         ids.end - ids.start
     }
 
     /// How many children a node has, or slots a block.
+    #[inline]
     pub fn width(&self, at: Place) -> u16 {
         let Some(below) = at.level.checked_sub(1) else {
             return narrow(self.capacity(at));
@@ -231,6 +237,7 @@ impl Tree {
     }
 
     /// The child number `side` of an inner node.
+    #[inline]
     pub fn child(&self, at: Place, side: u16) -> Place {
         debug_assert!(!at.is_block() && side < self.width(at));
         Place {
@@ -240,17 +247,19 @@ impl Tree {
     }
 
     /// The parent, and which of its children this place is; `None` for the root.
+    #[inline]
     pub fn parent(&self, at: Place) -> Option<(Place, u16)> {
         if at.level == self.height {
             return None;
         }
-        let fanout = u64::from(self.shape.fanout);
-        Some((Place { level: at.level + 1, index: at.index / fanout }, narrow(at.index % fanout)))
+        let (index, side) = divide(at.index, self.shape.fanout.into());
+        Some((Place { level: at.level + 1, index }, narrow(side)))
     }
 
     /// The place on `level` that has this id below it.
+    #[inline]
     pub fn above(&self, id: Id, level: u8) -> Place {
-        Place { level, index: id.0 / self.span(level) }
+        Place { level, index: divide(id.0, self.span(level)).0 }
     }
 
     /// The next sibling to the right; `None` for the last child and for the root.
@@ -288,15 +297,31 @@ impl Tree {
     }
 
     /// How many places a level has; `level` is at most [`Tree::height`].
+    #[inline]
     pub fn places(&self, level: u8) -> u64 {
-        self.size.div_ceil(self.span(level))
+        let (whole, ragged) = divide(self.size, self.span(level));
+        whole + u64::from(ragged > 0)
     }
 
     /// How many ids a full place of a level has. No overflow: a level exists only while the one
     /// below has more than one place, so the root's span is below `size * fanout` or is one block.
+    #[inline]
     fn span(&self, level: u8) -> u64 {
-        u64::from(self.shape.block) * u64::from(self.shape.fanout).pow(u32::from(level))
+        let (block, fanout) = (u64::from(self.shape.block), u64::from(self.shape.fanout));
+        if fanout.is_power_of_two() {
+            return block << (fanout.trailing_zeros() * u32::from(level));
+        }
+        block * fanout.pow(u32::from(level))
     }
+}
+
+/// Quotient and remainder. Shapes are mostly powers of two, and a call divides at each level.
+#[inline]
+fn divide(number: u64, by: u64) -> (u64, u64) {
+    if by.is_power_of_two() {
+        return (number >> by.trailing_zeros(), number & (by - 1));
+    }
+    (number / by, number % by)
 }
 
 /// A number that arithmetic bounds by 256.

@@ -11,7 +11,9 @@
 use alloc::vec::Vec;
 use thiserror::Error;
 
+use crate::counts::Counts;
 use crate::row::Row;
+use crate::seen::Change;
 use crate::tag::{MAX_TAG_BYTES, Tag};
 use crate::tree::{Place, Tree};
 
@@ -24,7 +26,7 @@ pub struct Node {
     /// Raised by every successful write, also by one that changes no count.
     pub version: Version,
     /// One count for each child.
-    pub counts: Row<u64>,
+    pub counts: Counts,
 }
 
 /// A block of slots: for each id, the tag that holds it.
@@ -100,12 +102,12 @@ pub enum ValueError {
 impl Node {
     /// What a missing node stands for.
     pub fn absent(tree: &Tree, at: Place) -> Self {
-        Self { version: 0, counts: Row::filled(&0, usize::from(tree.width(at))) }
+        Self { version: 0, counts: Counts::zeros(usize::from(tree.width(at))) }
     }
 
     /// Ids held below this node, as far as it knows.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.sum()
     }
 }
 
@@ -127,6 +129,13 @@ impl Value {
         match self {
             Self::Node(node) => node.version,
             Self::Block(block) => block.version,
+        }
+    }
+
+    pub(crate) fn version_mut(&mut self) -> &mut Version {
+        match self {
+            Self::Node(node) => &mut node.version,
+            Self::Block(block) => &mut block.version,
         }
     }
 
@@ -208,7 +217,7 @@ impl Value {
             let (whole, ragged) = (tree.child(at, 0), tree.child(at, last));
             let (whole, ragged) = (tree.capacity(whole), tree.capacity(ragged));
             let counts = read_counts(&bytes[9..], width, usize::from(last) + 1);
-            for (child, &got) in (0..=last).zip(&counts) {
+            for (child, got) in (0..=last).zip(counts.iter()) {
                 let capacity = if child == last { ragged } else { whole };
                 if got > capacity {
                     return Err(ValueError::Count { child, capacity, got });
@@ -227,16 +236,50 @@ impl Value {
         Ok(value)
     }
 
+    /// The value after a change of `seen`, its version raised.
+    #[inline]
+    pub fn after(seen: Option<&Self>, change: Change, tree: &Tree, at: Place) -> Self {
+        match change {
+            Change::Create => Self::Node(Node { version: 1, ..Node::absent(tree, at) }),
+            Change::Count { child, total } => {
+                let node = seen.map(|seen| seen.node().clone());
+                let mut node = node.unwrap_or_else(|| Node::absent(tree, at));
+                node.counts.set(child, total);
+                // The version rises even when the count was right: whoever read the child before this
+                // write must not be able to write after it.
+                node.version += 1;
+                Self::Node(node)
+            }
+            Change::Slot { slot, tag } => {
+                let block = seen.map(|seen| seen.block().clone());
+                let mut block = block.unwrap_or_else(|| Block::absent(tree, at));
+                block.slots[usize::from(slot)] = tag;
+                block.version += 1;
+                Self::Block(block)
+            }
+        }
+    }
+
     /// The node at an inner place. A host that answers with a block has broken the contract of
     /// [`Response`](crate::Response).
-    pub(crate) fn into_node(self) -> Node {
+    #[inline]
+    pub(crate) fn node(&self) -> &Node {
         match self {
             Self::Node(node) => node,
             Self::Block(_) => panic!("host: expected a node at an inner place, got a block"),
         }
     }
 
-    /// The block at level 0; see [`Value::into_node`].
+    /// The block at level 0; see [`Value::node`].
+    #[inline]
+    pub(crate) fn block(&self) -> &Block {
+        match self {
+            Self::Block(block) => block,
+            Self::Node(_) => panic!("host: expected a block at level 0, got a node"),
+        }
+    }
+
+    /// As [`Value::block`].
     pub(crate) fn into_block(self) -> Block {
         match self {
             Self::Block(block) => block,
@@ -254,9 +297,9 @@ fn count_bytes(tree: &Tree, at: Place) -> usize {
 
 /// Appends counts, big-endian. The usual widths are compiled apart: it is most of what a call costs
 /// on a map in memory.
-fn write_counts(bytes: &mut Vec<u8>, counts: &[u64], width: usize) {
-    fn each<const WIDTH: usize>(bytes: &mut [u8], counts: &[u64]) {
-        for (to, count) in bytes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(counts) {
+fn write_counts(bytes: &mut Vec<u8>, counts: &Counts, width: usize) {
+    fn each<const WIDTH: usize>(bytes: &mut [u8], counts: &Counts) {
+        for (to, count) in bytes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(counts.iter()) {
             *to = *count.to_be_bytes().last_chunk().expect("at most 8 bytes");
         }
     }
@@ -267,7 +310,7 @@ fn write_counts(bytes: &mut Vec<u8>, counts: &[u64], width: usize) {
         1 => each::<1>(to, counts),
         2 => each::<2>(to, counts),
         _ => {
-            for (to, count) in to.chunks_exact_mut(width).zip(counts) {
+            for (to, count) in to.chunks_exact_mut(width).zip(counts.iter()) {
                 to.copy_from_slice(&count.to_be_bytes()[8 - width..]);
             }
         }
@@ -275,7 +318,7 @@ fn write_counts(bytes: &mut Vec<u8>, counts: &[u64], width: usize) {
 }
 
 /// Undoes [`write_counts`]: as many as are there, at most `most`.
-fn read_counts(bytes: &[u8], width: usize, most: usize) -> Row<u64> {
+fn read_counts(bytes: &[u8], width: usize, most: usize) -> Counts {
     let number = |count: &[u8]| count.iter().fold(0, |count, &byte| count << 8 | u64::from(byte));
     match width {
         1 => bytes.iter().take(most).map(|&count| count.into()).collect(),

@@ -205,13 +205,15 @@ impl Bench {
         judge(self.oracle.allocate(number, answer))?;
         let created = self.existing().iter().filter(|place| !place.is_block()).count() - before;
         match answer {
-            Some(_) => self.cost(4 * self.height() + 2 + created as u64),
+            Some(_) => self.cost(2 * self.height() + 2 + created as u64),
             None => self.cost(1),
         }
     }
 
     fn free(&mut self, id: u64, number: u64) -> Result<(), TestCaseError> {
         let (block, _) = self.tree.slot(Id(id)).expect("an id of the pool");
+        let above = (0..=self.tree.height()).map(|level| self.tree.above(Id(id), level));
+        let missing = above.filter(|&place| !self.exists(place)).count() as u64;
         let (got, clears) = match self.pool(Policy::LowestFirst).free(Id(id), &tag(number)) {
             Ok(FreeOutcome::Freed) => (Freed::Freed, 1),
             Ok(FreeOutcome::AlreadyFree) => (Freed::AlreadyFree, 0),
@@ -219,8 +221,9 @@ impl Bench {
             Err(other) => return Err(TestCaseError::fail(other.to_string())),
         };
         judge(self.oracle.free(id, number, got))?;
-        let refresh = if self.exists(block) { 3 * self.height() } else { 0 };
-        self.cost(1 + clears + refresh)
+        // Down to the block, or to the first place that is missing; and up again.
+        let refresh = if self.exists(block) { self.height() } else { 0 };
+        self.cost(self.height() + 1 - missing.saturating_sub(1) + clears + refresh)
     }
 
     fn recover(&mut self, divisor: u64) -> Result<(), TestCaseError> {
@@ -255,7 +258,7 @@ impl Bench {
             let bytes = self.map.values.borrow()[&self.tree.key(place)[..]].clone();
             let value = Value::decode(&bytes, &self.tree, place).expect("a value of this pool");
             let Value::Node(node) = value else { unreachable!("an inner place") };
-            judge(counts_exact((0..).zip(&node.counts).map(|(side, &count)| {
+            judge(counts_exact((0..).zip(node.counts.iter()).map(|(side, count)| {
                 let ids = self.tree.ids(self.tree.child(place, side));
                 (count, listed.iter().filter(|(id, _)| ids.contains(id)).count() as u64)
             })))?;
@@ -301,6 +304,24 @@ proptest! {
         }
         prop_assert_eq!(bench.oracle.usage(), tree.size());
         bench.compare()?;
+    }
+
+    #[test]
+    fn a_caller_with_a_start_begins_there_and_goes_round(
+        tree in trees(), start in any::<u64>(), spread in any::<bool>(),
+    ) {
+        let policy = if spread { Policy::Spread } else { Policy::LowestFirst };
+        let bench = Bench::new(tree);
+        let pool = bench.pool(policy).starting_at(Id(start));
+        let first = pool.allocate(&tag(0)).unwrap();
+        prop_assert_eq!(first, Id(start % tree.size()));
+        for number in 1..tree.size() {
+            pool.allocate(&tag(number % 100 + 20)).unwrap();
+        }
+        prop_assert_eq!(pool.usage().unwrap().held, tree.size());
+        // What it has freed itself it finds again.
+        prop_assert_eq!(pool.free(first, &tag(0)), Ok(FreeOutcome::Freed));
+        prop_assert_eq!(pool.allocate(&tag(1)), Ok(first));
     }
 }
 

@@ -20,14 +20,24 @@ pub(crate) const BATCH_BYTES: usize = 16 * 1024;
 /// Slots of a shard's first table: a power of two.
 pub(crate) const FIRST_SLOTS: usize = if CHECKED { 2 } else { 16 };
 
-/// Slots whose fingerprints stand in one word: a power of two up to 4, not more than any table has. What ships
-/// fills a cache line with the first key words and the values of one group.
-pub(crate) const GROUP: usize = if CHECKED { 2 } else { 4 };
+/// Slots whose fingerprints stand in one word: a power of two up to 8, not more than any table has.
+pub(crate) const GROUP: usize = if CHECKED { 2 } else { 8 };
+
+/// Slots that fill a cache line with their first key words and values: a power of two up to [`GROUP`].
+pub(crate) const LINE: usize = if CHECKED { 2 } else { 4 };
 
 /// Shards, where the caller does not say: a power of two for each core.
 pub(crate) const SHARDS_PER_CORE: usize = if CHECKED { 1 } else { 16 };
 
-/// How many keys a table takes before it is replaced.
+/// About how many keys a table takes before it is replaced.
 pub(crate) const fn most_used(slots: usize) -> usize {
-    if CHECKED { slots } else { slots / 16 * 13 }
+    if CHECKED { slots } else { slots / 8 * 7 }
+}
+
+/// How many groups may be full before a table is replaced. Half of them are when about seven of eight
+/// slots are taken; and then a way seldom goes far. To count those is cheaper than to count keys. What
+/// has as many slots as the table before holds at most half of `most_used`, which fills no half of its
+/// groups: so a successor has room, or is twice as large.
+pub(crate) const fn most_full(groups: usize) -> usize {
+    if CHECKED { groups } else { groups / 2 }
 }

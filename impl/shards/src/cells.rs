@@ -11,6 +11,7 @@
 //! What it does not do: grow. All places take their words from the start.
 
 use std::alloc::{Layout, alloc};
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -157,8 +158,8 @@ impl<V: PartialEq + Send + Sync, R: Reclaim> Cells<V, R> {
         V: Clone,
     {
         let place = self.place(at);
-        let new = new.map(Fresh::new).transpose()?;
-        let word = new.as_ref().map_or(Word::REMOVED, Fresh::word);
+        // On the heap as soon as the place has what is expected: who finds another value needs none.
+        let (mut new, mut fresh) = (new, None);
         let mut seen = place.value();
         loop {
             let compare = |value: Option<&V>| (value != expected).then(|| value.cloned());
@@ -166,6 +167,10 @@ impl<V: PartialEq + Send + Sync, R: Reclaim> Cells<V, R> {
             if let Some(other) = unsafe { Kept::read(seen, compare) } {
                 return Ok(Err(other));
             }
+            if let Some(new) = new.take() {
+                fresh = Some(Fresh::new(new)?);
+            }
+            let word = fresh.as_ref().map_or(Word::EMPTY, Fresh::word);
             if !seen.is_present() && !word.is_present() {
                 return Ok(Ok(()));
             }
@@ -178,8 +183,16 @@ impl<V: PartialEq + Send + Sync, R: Reclaim> Cells<V, R> {
                 Err(other) => seen = other,
             }
         }
+        Self::replaced(guard, seen, fresh);
+        Ok(Ok(()))
+    }
+
+    /// An exchange took `seen` out of its place, and put `fresh` there, if there is one.
+    #[inline]
+    fn replaced(guard: &mut impl Guard, seen: Word, fresh: Option<Fresh<V>>) {
+        let word = fresh.as_ref().map_or(Word::EMPTY, Fresh::word);
         // It stands in the table, which owns it.
-        std::mem::forget(new);
+        std::mem::forget(fresh);
         let entries = isize::from(word.is_present()) - isize::from(seen.is_present());
         let bytes = if word.is_present() { Kept::<V>::LAYOUT.size() } else { 0 };
         guard.count(entries, bytes.cast_signed());
@@ -191,7 +204,6 @@ impl<V: PartialEq + Send + Sync, R: Reclaim> Cells<V, R> {
                 guard.retire(Garbage::new(old.as_ptr().cast(), bytes, Kept::<V>::free));
             }
         }
-        Ok(Ok(()))
     }
 }
 
@@ -239,6 +251,20 @@ impl<V> Kept<V> {
         answer
     }
 
+    /// As [`Kept::read`], for as long as nobody gives it back.
+    ///
+    /// # Safety
+    /// As there, all the while.
+    #[inline]
+    unsafe fn show<'a>(word: Word) -> Option<&'a V> {
+        // SAFETY: the caller's promise.
+        let kept = unsafe { word.blob()?.cast::<Self>().as_ref() };
+        // SAFETY: nobody writes it but its maker, before, and `free`, after.
+        let value = kept.value.with(|value| unsafe { &*value });
+        kept.canary.check();
+        Some(value)
+    }
+
     /// Gives it back and answers how many bytes that were, without the value's own.
     ///
     /// # Safety
@@ -262,6 +288,7 @@ impl<V> Kept<V> {
 struct Fresh<V>(NonNull<Kept<V>>);
 
 impl<V> Fresh<V> {
+    #[inline]
     fn new(value: V) -> Result<Self, ShardsError> {
         let layout = Kept::<V>::LAYOUT;
         // SAFETY: the layout has a word at least, by its alignment and the value's cell.
@@ -325,5 +352,95 @@ impl<'m, V: PartialEq + Send + Sync, R: Reclaim> CellsHandle<'m, V, R> {
         V: Clone,
     {
         self.cells.exchange_under(&mut self.local.pin(), at, expected, new)
+    }
+
+    /// Keeps all that it shows where it is, until it is dropped.
+    #[inline]
+    pub fn look(&self) -> Look<'_, V, R, impl Guard> {
+        Look { cells: self.cells, guard: RefCell::new(self.local.pin()) }
+    }
+}
+
+/// Several reads and exchanges under one guard: see [`CellsHandle::look`].
+///
+/// What it shows is known by where it stands: nothing that a place has had meanwhile is given back, so
+/// no other value can come to stand there.
+#[derive(Debug)]
+pub struct Look<'m, V, R: Reclaim, G> {
+    cells: &'m Cells<V, R>,
+    guard: RefCell<G>,
+}
+
+impl<V: PartialEq + Send + Sync, R: Reclaim, G: Guard> Look<'_, V, R, G> {
+    /// The value of a place. Wait-free.
+    ///
+    /// # Panics
+    /// When there is no such place: the caller's fault.
+    #[inline]
+    pub fn read(&self, at: usize) -> Option<&V> {
+        // SAFETY: acquired under the guard, and made by an exchange; the guard stays as long as `self`.
+        unsafe { Kept::show(self.cells.place(at).value()) }
+    }
+
+    /// Makes `new` the value of a place if it still has the very value that was shown as `expected`. Else
+    /// answers what it has. Lock-free.
+    ///
+    /// # Errors
+    /// [`ShardsError::OutOfMemory`]: nothing was done.
+    ///
+    /// # Panics
+    /// As [`Look::read`].
+    #[inline]
+    pub fn exchange<'a>(
+        &'a self,
+        at: usize,
+        expected: Option<&'a V>,
+        new: V,
+    ) -> Result<Result<(), Option<&'a V>>, ShardsError> {
+        let place = self.cells.place(at);
+        let mut guard = self.guard.borrow_mut();
+        let mut seen = place.value();
+        // SAFETY: as in `read`.
+        let shown = |word| unsafe { Kept::<V>::show(word) };
+        let is_expected = |word| match (shown(word), expected) {
+            (Some(one), Some(other)) => ptr::eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        if !is_expected(seen) {
+            return Ok(Err(shown(seen)));
+        }
+        if seen.is_present() {
+            guard.reserve()?;
+        }
+        let fresh = Fresh::new(new)?;
+        // SHARD-1: here the operation took effect, or in the read of what differs.
+        while let Err(other) = place.swap(seen, fresh.word()) {
+            if !is_expected(other) {
+                return Ok(Err(shown(other)));
+            }
+            seen = other;
+        }
+        Cells::<V, R>::replaced(&mut *guard, seen, Some(fresh));
+        Ok(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_knows_a_value_by_where_it_stands() {
+        let cells = Cells::<u64>::new(2).unwrap();
+        let handle = cells.handle().unwrap();
+        let look = handle.look();
+        assert_eq!(look.exchange(0, None, 7), Ok(Ok(())));
+        let first = look.read(0);
+        assert_eq!((first, look.exchange(0, None, 8)), (Some(&7), Ok(Err(Some(&7)))));
+        assert_eq!(look.exchange(0, first, 7), Ok(Ok(())));
+        // Equal, and not the same.
+        assert_eq!((look.exchange(0, first, 9), look.read(0)), (Ok(Err(Some(&7))), Some(&7)));
+        assert_eq!((look.exchange(1, first, 9), first), (Ok(Err(None)), Some(&7)));
+        assert_eq!(cells.len(), 1);
     }
 }

@@ -5,17 +5,23 @@
 //!   once, for values as they come;
 //! * the contract is that of every [`AtomicMap`]: by bytes too, with the keys and the encoding of
 //!   the pool. What is no key, or no value, of this pool is refused and nothing is done;
+//! * a call of allocate or free runs on references to what stands here, under one guard from its first
+//!   read to its last write: it copies nothing but what it changes, and a place that has what it saw is
+//!   known by the address (`Look`);
 //! * SHARD-1, SHARD-3, SHARD-4: by [`Cells`].
 //!
 //! What it does not do: keep anything after the process, and keep other keys.
 
 use std::fmt;
 
-use cloakroom_pool::{AtomicMap, Cas, Exchange, MapError, Place, Tree, Value};
+use cloakroom_pool::{
+    Allocate, AllocateFailure, AtomicMap, Cas, Ended, Exchange, Free, FreeOutcome, Id, Interrupted,
+    Machine, MapError, Next, Place, Request, Response, Tree, Value,
+};
 
-use crate::cells::{Cells, CellsHandle};
+use crate::cells::{Cells, CellsHandle, Look};
 use crate::error::ShardsError;
-use crate::reclaim::{Epoch, Reclaim};
+use crate::reclaim::{Epoch, Guard, Reclaim};
 
 /// Places of inner nodes are so far apart that no two share a cache line: all callers write the
 /// upper ones.
@@ -169,11 +175,13 @@ impl<R: Reclaim> AtomicMap for DenseHandle<'_, R> {
         Ok(done.map_or_else(|other| Cas::Mismatch(encode(other.as_ref())), |()| Cas::Set))
     }
 
+    #[inline]
     fn value(&self, tree: &Tree, place: Place) -> Result<Option<Value>, MapError> {
         self.dense.knows(tree)?;
         Ok(self.cells.read(self.dense.cell(place), |value| Some(value?.clone())))
     }
 
+    #[inline]
     fn exchange(
         &self,
         tree: &Tree,
@@ -185,12 +193,56 @@ impl<R: Reclaim> AtomicMap for DenseHandle<'_, R> {
         let done = self.cells.exchange(self.dense.cell(place), expected, Some(new))?;
         Ok(done.map_or_else(Exchange::Mismatch, |()| Exchange::Set))
     }
+
+    fn allocate(&self, tree: &Tree, call: Allocate) -> Ended<Result<Id, AllocateFailure>> {
+        self.run(tree, &self.cells.look(), call.seeing())
+    }
+
+    fn free(&self, tree: &Tree, call: Free) -> Ended<Result<FreeOutcome, Interrupted>> {
+        self.run(tree, &self.cells.look(), call.seeing())
+    }
+}
+
+impl<R: Reclaim> DenseHandle<'_, R> {
+    /// Runs a machine to its end, on references to what stands here.
+    #[inline]
+    fn run<'a, K: Machine<&'a Value>>(
+        &self,
+        tree: &Tree,
+        look: &'a Look<'_, Value, R, impl Guard>,
+        mut machine: K,
+    ) -> Ended<K::Output> {
+        let mut cause = self.dense.knows(tree).err();
+        loop {
+            let response = match machine.request() {
+                _ if cause.is_some() => Response::Unavailable,
+                Request::Get(place) | Request::Recall(place) => {
+                    Response::Value(look.read(self.dense.cell(place)))
+                }
+                Request::CompareAndSet { place, expected, new } => {
+                    let new = Value::after(expected, new, tree, place);
+                    match look.exchange(self.dense.cell(place), expected, new) {
+                        Ok(Ok(())) => Response::Set,
+                        Ok(Err(other)) => Response::Mismatch(other),
+                        Err(error) => {
+                            cause = Some(error.into());
+                            Response::Unavailable
+                        }
+                    }
+                }
+                Request::IsLive(tag) => panic!("machine: asked whether {tag:?} is live"),
+            };
+            if let Next::Done(output) = machine.step(response) {
+                return (output, cause);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cloakroom_pool::{FreeOutcome, Policy, Pool, PoolId, Shape, Tag};
+    use cloakroom_pool::{Policy, Pool, PoolId, Shape, Tag};
 
     fn tree(pool: u64, size: u64) -> Tree {
         Tree::new(PoolId(pool), size, Shape::new(4, 3).unwrap()).unwrap()

@@ -50,6 +50,7 @@ impl Hasher {
     }
 
     /// Undoes [`Hasher::shard`] and [`Hasher::local`] together.
+    #[inline]
     pub(crate) fn joined(&self, shard: usize, local: u64) -> u64 {
         local >> self.shard_bits | (shard as u64) << (64 - self.shard_bits)
     }
@@ -66,6 +67,7 @@ impl Hasher {
     }
 
     /// Undoes [`Hasher::mixed`].
+    #[inline]
     pub(crate) fn unmixed(&self, hash: u64) -> u64 {
         if CHECKED {
             return hash.rotate_left(self.shard_bits).reverse_bits();

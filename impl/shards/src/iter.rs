@@ -6,13 +6,20 @@
 //! What it does not do: show a moment. Entries of different shards, and of different slots, are
 //! from different moments.
 
+// Measured: an entry is a few dozen instructions.
+#![allow(clippy::inline_always)]
+
 use std::ptr::NonNull;
 
-use crate::error::ShardsError;
+use crate::blob::Blob;
+use crate::bounds::{FIRST_SLOTS as STEP, LINE};
+use crate::error::{MAX_KEY_BYTES, ShardsError};
+use crate::key;
 use crate::map::{Shards, copied};
 use crate::reclaim::Reclaim;
 use crate::slot::Place;
 use crate::table::Table;
+use crate::word::Word;
 
 type Entry = (Vec<u8>, Vec<u8>);
 
@@ -73,15 +80,18 @@ impl<R: Reclaim> Walk<'_, R> {
         while self.at < table.len() {
             let place = table.place(self.at);
             self.at += 1;
-            // SAFETY: `table` was read from its shard under the guard that stands beside it.
-            let entry = unsafe {
-                entry_at(self.map, self.shard, place, |key, value| {
-                    Ok((copied(key)?, copied(value)?))
-                })
-            };
-            if entry.is_some() {
-                return entry;
+            let value = place.value();
+            if !value.is_present() {
+                continue;
             }
+            let mut both = None;
+            let copy = |key: &[u8], value: &[u8]| {
+                both = Some(copied(key).and_then(|key| Ok((key, copied(value)?))));
+            };
+            // SAFETY: `table` was read from its shard under the guard that stands beside it, and then
+            // the value.
+            unsafe { entry(self.map, self.shard, place, value, copy) };
+            return both;
         }
         None
     }
@@ -96,33 +106,80 @@ pub(crate) fn for_each<R: Reclaim>(
         let guard = map.pin()?;
         // SAFETY: read under `guard`, which outlives the reference.
         let table = unsafe { shard.current(&guard).as_ref() };
-        for place in table.places() {
-            // SAFETY: as above.
-            unsafe { entry_at(map, number, place, &mut f) };
+        for lines in (0..table.len() / LINE).step_by(STEP / LINE) {
+            // The values of some slots first, and then the entries of those that have one, by a bit for
+            // each: whether a slot has a value cannot be foretold, and must not be guessed.
+            let mut values = [Word::EMPTY; STEP];
+            let mut there = 0_u32;
+            for line in 0..STEP / LINE {
+                for (at, place) in table.line(lines + line).into_iter().enumerate() {
+                    let value = place.value();
+                    values[line * LINE + at] = value;
+                    there |= u32::from(value.is_present()) << (line * LINE + at);
+                }
+            }
+            while there != 0 {
+                let at = there.trailing_zeros() as usize % STEP;
+                there &= there - 1;
+                // SAFETY: as above.
+                unsafe { entry(map, number, table.place(lines * LINE + at), values[at], &mut f) };
+            }
         }
     }
     Ok(())
 }
 
-/// Hands the entry of a slot to `f`, if it has one.
+/// Hands the entry of a slot to `f`.
 ///
 /// # Safety
-/// The slot's table was read from its shard under a guard that is held.
-unsafe fn entry_at<R: Reclaim, A>(
+/// The slot's table was read from its shard under a guard that is held, and then the value, which is
+/// there, from the slot.
+#[inline(always)]
+unsafe fn entry<R: Reclaim>(
     map: &Shards<R>,
     shard: usize,
     place: Place<'_>,
-    f: impl FnOnce(&[u8], &[u8]) -> A,
-) -> Option<A> {
-    let value = place.value();
-    if !value.is_present() {
-        return None;
+    value: Word,
+    mut f: impl FnMut(&[u8], &[u8]),
+) {
+    let first = place.first();
+    let mut eight = [0; 8];
+    // What is short stands inline, with lengths that the compiler knows.
+    if let Some(key) = key::eight(map.hasher(), shard, first)
+        && let Some(value) = value.eight()
+    {
+        return f(&key, &value);
     }
-    // SAFETY: both acquired under the caller's guard. Where a value is, its key was before.
+    let mut key = [0; MAX_KEY_BYTES];
+    let further = |word| place.further(word);
+    let length = key::inline(map.hasher(), shard, first, further, &mut key);
+    if let (Some(length), Some(value)) = (length, value.short(&mut eight)) {
+        return f(&key[..length], value);
+    }
+    // SAFETY: both acquired under the caller's guard.
+    unsafe { entry_on_heap(length.map(|it| &key[..it]), first, value, &mut f) };
+}
+
+/// As [`entry`], for a key or a value on the heap.
+///
+/// # Safety
+/// As there.
+#[inline(never)]
+unsafe fn entry_on_heap(
+    key: Option<&[u8]>,
+    first: Word,
+    value: Word,
+    f: &mut dyn FnMut(&[u8], &[u8]),
+) {
+    // SAFETY: the caller's promise.
     unsafe {
         value.read(|value| {
             let value = value.unwrap_or_default();
-            Some(place.read_key(map.hasher(), shard, |key| f(key, value)))
-        })
+            match (key, first.blob()) {
+                (Some(key), _) => f(key, value),
+                (None, Some(key)) => Blob::read(key, |key| f(key, value)),
+                (None, None) => unreachable!("SHARD-6: where a value is, its key was before"),
+            }
+        });
     }
 }

@@ -96,7 +96,8 @@ impl Probe for Short {
 
     #[inline(always)]
     fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
-        table.find(self.local, |place| place.first().bits() == bits(self.word))
+        let word = bits(self.word);
+        table.find(self.local, move |place| place.first_bits() == word)
     }
 
     fn claim(&self, place: Place<'_>, _: &mut Option<Owned>) -> Result<bool, ShardsError> {
@@ -108,24 +109,33 @@ impl Probe for Short {
 #[derive(Clone, Copy)]
 pub(crate) struct Long<'a> {
     bytes: &'a [u8],
+    pub(crate) shard: usize,
     /// The hash without the shard's bits.
     pub(crate) local: u64,
-    /// The first word of the inline form.
-    first: u64,
+    /// The words of the inline form, as many as [`Long::words`].
+    inline: [u64; MOST_WORDS],
 }
 
 impl<'a> Long<'a> {
-    /// And the shard. `bytes` are more than 8.
+    /// `bytes` are more than 8.
     #[inline(always)]
-    pub(crate) fn new(bytes: &'a [u8], hasher: &Hasher) -> (usize, Self) {
+    pub(crate) fn new(bytes: &'a [u8], hasher: &Hasher) -> Self {
         let hash = hasher.hash(bytes);
-        let local = hasher.local(hash);
+        let (shard, local) = (hasher.shard(hash), hasher.local(hash));
+        // Filled where it stands: a copy would have to wait for its words.
+        let mut key = Self { bytes, shard, local, inline: [0; MOST_WORDS] };
         let mut first = local >> HASH_AT << HASH_AT | (bytes.len() as u64) << LENGTH_AT | WIDE;
-        // The last 8 bytes are fewer, or end where these do.
-        for (at, eight) in bytes.as_chunks::<8>().0.iter().enumerate() {
-            first |= u64::from_le_bytes(*eight) >> 63 << (HIGH_BITS_AT as usize + at);
+        let (eights, rest) = bytes.as_chunks::<8>();
+        for (at, eight) in eights.iter().enumerate() {
+            let number = u64::from_le_bytes(*eight);
+            key.inline[at + 1] = number << 1 | 1;
+            first |= number >> 63 << (HIGH_BITS_AT as usize + at);
         }
-        (hasher.shard(hash), Self { bytes, local, first })
+        if !rest.is_empty() {
+            key.inline[eights.len() + 1] = number_of(rest) << 1 | 1;
+        }
+        key.inline[0] = first;
+        key
     }
 
     /// How many words the inline form takes.
@@ -134,11 +144,10 @@ impl<'a> Long<'a> {
         words_of(self.bytes.len())
     }
 
-    /// A word of the inline form, from 1 to below [`Long::words`].
+    /// A word of the inline form, below [`Long::words`].
     #[inline]
-    fn further(&self, at: usize) -> Bits {
-        let rest = &self.bytes[8 * (at - 1)..];
-        bits(number_of(&rest[..rest.len().min(8)]) << 1 | 1)
+    pub(crate) fn word(&self, at: usize) -> Bits {
+        bits(self.inline[at])
     }
 
     /// Whether a first key word is the address of this key.
@@ -146,12 +155,6 @@ impl<'a> Long<'a> {
         // SAFETY: acquired just now, by a caller whose guard led to the table: keys live as long as
         // the tables that have them.
         first.blob().is_some_and(|blob| unsafe { Blob::read(blob, |bytes| bytes == self.bytes) })
-    }
-
-    /// Puts its inline form into a slot; see [`Probe::claim`].
-    pub(crate) fn claim_inline(&self, place: Place<'_>) -> bool {
-        place.claim_first(bits(self.first))
-            && (1..self.words()).all(|word| place.claim_further(word, self.further(word)))
     }
 }
 
@@ -162,23 +165,25 @@ impl Probe for Long<'_> {
 
     #[inline(always)]
     fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
-        if self.words() > table.key_words() {
+        let words = self.words();
+        if words > table.key_words() {
             return table.find(self.local, |place| self.is_blob(place.first()));
         }
         table.find(self.local, |place| {
-            place.first().bits() == bits(self.first)
+            place.first_bits() == self.word(0)
                 // A word that is 0 is not the key's either: nobody has decided whose the slot is.
-                && (1..self.words()).all(|word| place.further(word) == self.further(word))
+                && (1..words).fold(true, |all, at| all & (place.further(at) == self.word(at)))
         })
     }
 
     fn claim(&self, place: Place<'_>, pending: &mut Option<Owned>) -> Result<bool, ShardsError> {
         if self.words() <= place.table().key_words() {
-            return Ok(self.claim_inline(place));
+            return Ok(place.claim_first(self.word(0))
+                && (1..self.words()).all(|at| place.claim_further(at, self.word(at))));
         }
         // SHARD-2: who came first may have brought this key, with an address of his own.
         let there = place.first();
-        if !there.is_empty() {
+        if there.is_present() {
             return Ok(self.is_blob(there));
         }
         let key = match pending {
@@ -211,31 +216,47 @@ fn length(first: u64) -> usize {
     (first >> LENGTH_AT & 0x7f) as usize
 }
 
-/// Hands the bytes of an inline key to `f`; `word` answers the words of its slot.
-pub(crate) fn read<A>(
+/// An inline key of 8 bytes.
+#[inline]
+pub(crate) fn eight(hasher: &Hasher, shard: usize, first: Word) -> Option<[u8; 8]> {
+    let first = first.bits().addr() as u64;
+    let mixed = || hasher.unmixed(hasher.joined(shard, first & !KIND));
+    (first & KIND == EIGHT).then(|| mixed().to_le_bytes())
+}
+
+/// Writes an inline key to `bytes`, and answers how long it is; `further` answers the words of its slot
+/// from 1 on. `None` for one on the heap.
+#[inline(always)]
+pub(crate) fn inline(
     hasher: &Hasher,
     shard: usize,
-    word: impl Fn(usize) -> Bits,
-    f: impl FnOnce(&[u8]) -> A,
-) -> A {
-    let first = word(0).addr() as u64;
+    first: Word,
+    further: impl Fn(usize) -> Bits,
+    bytes: &mut [u8; MAX_KEY_BYTES],
+) -> Option<usize> {
+    let first = first.bits().addr() as u64;
     let mixed = || hasher.unmixed(hasher.joined(shard, first & !KIND));
+    let mut write = |at: usize, number: u64| {
+        bytes[8 * at..8 * at + 8].copy_from_slice(&number.to_le_bytes());
+    };
     match first & KIND {
-        EIGHT => f(&mixed().to_le_bytes()),
-        SHORT => {
-            let bytes = mixed().to_le_bytes();
-            f(&bytes[..usize::from(bytes[7])])
+        EIGHT => {
+            write(0, mixed());
+            Some(8)
         }
-        _ => {
-            let mut bytes = [0; MAX_KEY_BYTES];
-            let length = length(first);
-            for (at, eight) in bytes[..length.next_multiple_of(8)].chunks_mut(8).enumerate() {
+        WIDE => {
+            let length = length(first).min(MAX_KEY_BYTES);
+            for at in 0..length.div_ceil(8) {
                 let high = first >> (HIGH_BITS_AT as usize + at) << 63;
-                let number = word(at + 1).addr() as u64 >> 1 | high;
-                eight.copy_from_slice(&number.to_le_bytes());
+                write(at, further(at + 1).addr() as u64 >> 1 | high);
             }
-            f(&bytes[..length])
+            Some(length)
         }
+        SHORT => {
+            write(0, mixed());
+            Some(usize::from(bytes[7]))
+        }
+        _ => None,
     }
 }
 

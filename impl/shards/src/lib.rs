@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `map.rs` | [`Shards`] |
 //! | `operation.rs` | one operation, under a guard |
-//! | `table.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, their states, freezing and copying |
+//! | `table.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, and their states |
+//! | `successor.rs` | how a table is replaced |
 //! | `key.rs`, `word.rs`, `blob.rs` | keys and values in the words of a slot, or on the heap |
 //! | `cells.rs` | [`Cells`]: values at numbered places, by the same slots |
 //! | `dense.rs` | [`Dense`]: the store of one pool, on cells |
@@ -36,11 +37,12 @@ mod map;
 mod operation;
 pub mod reclaim;
 mod slot;
+mod successor;
 pub mod sync;
 mod table;
 mod word;
 
-pub use cells::{Cells, CellsHandle};
+pub use cells::{Cells, CellsHandle, Look};
 pub use dense::{Dense, DenseHandle};
 pub use error::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardsError};
 pub use handle::Handle;

@@ -7,7 +7,7 @@
 //! * an operation writes to a table only through slots that are not frozen, and reaches a table
 //!   only when it is or was current: until then its predecessor's values are the map's;
 //! * SHARD-7: a `get` takes a bounded number of steps; a `compare_and_set` starts again only after
-//!   another one has changed something; whoever meets a table that is being replaced helps.
+//!   another one has changed something; whoever meets a frozen slot or a full table replaces it himself.
 //!
 //! Each of them is compiled twice: for a key and values of up to 8 bytes, which need no memory and
 //! stand inline with the caller, and for the rest.
@@ -31,7 +31,7 @@ enum Attempt {
     Set,
     /// It has another value than expected.
     Differs(Word),
-    /// The slot is frozen, or there is none: help, and go to the next table.
+    /// The slot is frozen, or there is none: replace the table, and go to the next one.
     Replace,
 }
 
@@ -61,8 +61,8 @@ impl<R: Reclaim> Shards<R> {
         if key.len() > MAX_KEY_BYTES {
             return Err(ShardsError::KeyTooLong { got: key.len() });
         }
-        let (shard, key) = Long::new(key, self.hasher());
-        Ok(self.read_at(shard, &key, guard, f))
+        let key = Long::new(key, self.hasher());
+        Ok(self.read_at(key.shard, &key, guard, f))
     }
 
     /// A read takes effect here: wait-free, for no loop but the one of `find`, and no help: a frozen
@@ -99,7 +99,7 @@ impl<R: Reclaim> Shards<R> {
         match (inline(expected), inline(new)) {
             (Some(expected), Some(new)) if key.len() <= 8 => {
                 let (shard, key) = Short::new(key, self.hasher());
-                let mut new = new.unwrap_or(Word::REMOVED);
+                let mut new = new.unwrap_or(Word::EMPTY);
                 self.set_at(shard, &key, &expected, &mut new, guard, other)
             }
             _ => self.set_long(guard, key, expected, new, other),
@@ -126,8 +126,8 @@ impl<R: Reclaim> Shards<R> {
             let (shard, key) = Short::new(key, self.hasher());
             return self.set_at(shard, &key, &expected, &mut new, guard, other);
         }
-        let (shard, key) = Long::new(key, self.hasher());
-        self.set_at(shard, &key, &expected, &mut new, guard, other)
+        let key = Long::new(key, self.hasher());
+        self.set_at(key.shard, &key, &expected, &mut new, guard, other)
     }
 
     #[inline(always)]
@@ -240,7 +240,7 @@ impl<R: Reclaim> Shards<R> {
         }
     }
 
-    /// Helps to replace a table. When it returns, `current` is not the shard's table any more.
+    /// Replaces a table. When it returns, `current` is not the shard's table any more.
     #[cold]
     fn replace(
         &self,
@@ -252,40 +252,32 @@ impl<R: Reclaim> Shards<R> {
         guard.reserve()?;
         // SAFETY: read from the shard under `guard`.
         let table = unsafe { current.as_ref() };
-        let next = match table.next() {
-            Some(next) => next,
-            None => Self::successor(table, guard)?,
-        };
-        // SAFETY: `next` is retired after `table` is, which `guard` led to, so it stands as long.
-        let successor = unsafe { next.as_ref() };
         // SAFETY: `guard` led to the table.
-        unsafe { table.copy_all(successor, self.hasher()) };
+        let (slots, key_words) = unsafe { table.size_of_next() };
+        let next = Table::new(slots, key_words)?;
+        // SAFETY: just made, and nobody frees it before it is shared.
+        let successor = unsafe { next.as_ref() };
+        // SAFETY: `guard` led to the table, and nobody else has seen the successor.
+        let inlined = unsafe { table.copy_all(successor, self.hasher()) };
+        let bytes = successor.footprint();
         if shard.exchange(current, next) {
+            guard.count(0, bytes.cast_signed());
             // SAFETY: the exchange took the only pointer from the map to the table, and only one
-            // succeeds. All its slots are frozen.
+            // succeeds. All its slots are frozen. The successor cannot be retired before its keys are
+            // looked at: that takes a guard of a later epoch than ours.
             unsafe {
-                table.replaced_by(successor);
+                if inlined {
+                    table.replaced_by(key_words);
+                }
                 let bytes = table.footprint();
                 guard.retire(Garbage::new(current.as_ptr().cast(), bytes, free_table));
             }
+        } else {
+            // SAFETY: nobody else has seen it; what its words lead to is that of the table, whose
+            // successor another one is.
+            unsafe { Table::free(next) };
         }
         Ok(())
-    }
-
-    fn successor(table: &Table, guard: &mut impl Guard) -> Result<NonNull<Table>, ShardsError> {
-        // SAFETY: the caller's guard led to the table.
-        let (slots, key_words) = unsafe { table.size_of_next() };
-        let fresh = Table::new(slots, key_words)?;
-        let (next, ours) = table.set_next(fresh);
-        if ours {
-            // SAFETY: just made; it is retired after `table`, which the caller's guard led to.
-            let bytes = unsafe { fresh.as_ref() }.footprint();
-            guard.count(0, bytes.cast_signed());
-        } else {
-            // SAFETY: made above, and nobody else has seen it.
-            unsafe { Table::free(fresh) };
-        }
-        Ok(next)
     }
 }
 

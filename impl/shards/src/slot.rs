@@ -12,7 +12,7 @@
 use std::ptr::{self, NonNull};
 
 use crate::blob::Blob;
-use crate::bounds::GROUP;
+use crate::bounds::LINE;
 use crate::hash::Hasher;
 use crate::key::{self, Long};
 use crate::sync::{AtomicPtr, Ordering};
@@ -25,29 +25,29 @@ pub(crate) type SlotWord = AtomicPtr<()>;
 /// One slot.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'t> {
-    /// The first word of its group.
-    group: NonNull<SlotWord>,
-    /// Below [`GROUP`].
+    /// The first word of its cache line.
+    line: NonNull<SlotWord>,
+    /// Below [`LINE`].
     at: usize,
     table: &'t Table,
 }
 
 impl<'t> Place<'t> {
-    /// A slot of a group.
+    /// A slot of a cache line.
     ///
     /// # Safety
-    /// `group` is a group of `table`, and `at` is below [`GROUP`].
+    /// `line` is the first word of [`LINE`] slots of `table`, and `at` is below that.
     #[inline]
-    pub(crate) unsafe fn new(table: &'t Table, group: NonNull<SlotWord>, at: usize) -> Self {
-        Self { group, at, table }
+    pub(crate) unsafe fn new(table: &'t Table, line: NonNull<SlotWord>, at: usize) -> Self {
+        Self { line, at, table }
     }
 
-    /// A word of its group, whose first key words stand first.
+    /// A word of its line or of what follows it; the first key words stand first.
     #[inline]
     fn word(&self, word: usize) -> &SlotWord {
-        // SAFETY: the group has `GROUP · (key_words + 1)` words; see the three below. The table
+        // SAFETY: the slots have `LINE · (key_words + 1)` words; see the three below. The table
         // lives as long as `self`.
-        unsafe { self.group.add(word).as_ref() }
+        unsafe { self.line.add(word).as_ref() }
     }
 
     #[inline]
@@ -57,14 +57,14 @@ impl<'t> Place<'t> {
 
     #[inline]
     fn value_word(&self) -> &SlotWord {
-        self.word(GROUP + self.at)
+        self.word(LINE + self.at)
     }
 
     /// `word` is from 1 to below `key_words`.
     #[inline]
     fn further_word(&self, word: usize) -> &SlotWord {
         debug_assert!(word > 0 && word < self.table.key_words());
-        self.word(2 * GROUP + self.at * (self.table.key_words() - 1) + word - 1)
+        self.word(2 * LINE + self.at * (self.table.key_words() - 1) + word - 1)
     }
 
     /// The first key word of a slot: empty, the address of the key, or its first inline word.
@@ -74,6 +74,15 @@ impl<'t> Place<'t> {
         let word = self.first_word().load(Ordering::Acquire);
         self.table.check();
         Word::from_bits(word)
+    }
+
+    /// The first key word, for whoever follows no address in it.
+    #[inline]
+    pub(crate) fn first_bits(self) -> Bits {
+        // Relaxed: as in `further`.
+        let word = self.first_word().load(Ordering::Relaxed);
+        self.table.check();
+        word
     }
 
     /// A further key word of a slot, or 0.
@@ -90,31 +99,10 @@ impl<'t> Place<'t> {
     #[inline]
     pub(crate) fn value(self) -> Word {
         // Acquire: the value's bytes, and what its writer did before (SHARD-3); partner: Release in
-        // `swap`. What was copied came by the current table, see `copy`.
+        // `swap`. What was copied came by the current table, see `fill`.
         let word = self.value_word().load(Ordering::Acquire);
         self.table.check();
         Word::from_bits(word)
-    }
-
-    /// Hands the key of a slot that has a value to `f`.
-    ///
-    /// # Safety
-    /// The caller's guard led to this table, and the slot has, or had, a value.
-    pub(crate) unsafe fn read_key<A>(
-        self,
-        hasher: &Hasher,
-        shard: usize,
-        f: impl FnOnce(&[u8]) -> A,
-    ) -> A {
-        let first = self.first();
-        if let Some(blob) = first.blob() {
-            // SAFETY: acquired just now, under the caller's guard: keys live as long as the tables
-            // that have them.
-            return unsafe { Blob::read(blob, f) };
-        }
-        assert!(!first.is_empty(), "SHARD-6: where a value is, its key was before");
-        let word = |word| if word == 0 { first.bits() } else { self.further(word) };
-        key::read(hasher, shard, word, f)
     }
 
     /// The hash of its key, without the shard's bits.
@@ -125,24 +113,25 @@ impl<'t> Place<'t> {
         let first = self.first();
         match first.blob() {
             None => key::local_by(first.bits()),
-            // SAFETY: as in `read_key`.
-            Some(blob) => unsafe { Blob::read(blob, |bytes| Long::new(bytes, hasher).1.local) },
+            // SAFETY: acquired just now, under the caller's guard: keys live as long as the tables
+            // that have them.
+            Some(blob) => unsafe { Blob::read(blob, |bytes| Long::new(bytes, hasher).local) },
         }
     }
 
-    /// Writes a frozen value of the table before, unless somebody has (SHARD-5).
-    pub(crate) fn copy(self, value: Word) {
-        // Relaxed: nobody comes to this table but by the exchange of the current one, and whoever
-        // makes that has frozen this value itself before, with acquire, so it hands on the value's
-        // bytes and what its writer did before. Relaxed on failure: who fails is late and reads
-        // nothing.
-        let _ = self.value_word().compare_exchange(
-            Word::EMPTY.bits(),
-            value.bits(),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        self.table.check();
+    /// Puts a key's first word and a frozen value of the table before into an empty slot.
+    pub(crate) fn fill(self, key: Bits, value: Word) {
+        // Relaxed, both: nobody else has seen this table. Whoever comes to it comes by the exchange of
+        // the current one, and whoever makes that has frozen the value himself before, with acquire; so
+        // it hands on the value's bytes and what its writer did before.
+        self.first_word().store(key, Ordering::Relaxed);
+        self.value_word().store(value.bits(), Ordering::Relaxed);
+    }
+
+    /// As [`Place::fill`]; `word` is from 1 to below `key_words`.
+    pub(crate) fn fill_further(self, word: usize, key: Bits) {
+        // Relaxed: as in `fill`.
+        self.further_word(word).store(key, Ordering::Relaxed);
     }
 
     /// Notes that this table alone has the slot's key on the heap. Called once, by the one who
@@ -163,20 +152,8 @@ impl<'t> Place<'t> {
     /// Puts the first key word into a slot without one. Answers whether it stands there, by
     /// whomever.
     pub(crate) fn claim_first(self, key: Bits) -> bool {
-        // Relaxed: an equal word is inline, or was brought by another copier of the same table, and
-        // leads nowhere that was not acquired there.
-        let there = self.first_word().load(Ordering::Relaxed);
-        self.table.check();
-        // Also when it is marked.
-        let same = |there: Bits| {
-            let blob = Word::from_bits(key).blob();
-            there == key || blob.is_some() && Word::from_bits(there).blob() == blob
-        };
-        if !there.is_null() {
-            return same(there);
-        }
-        // Release: the bytes of a key on the heap; partner: Acquire in `first`. Relaxed on failure:
-        // as above.
+        // Release: the bytes of a key on the heap; partner: Acquire in `first`. Relaxed on failure: an
+        // equal word is inline.
         let before = self.first_word().compare_exchange(
             ptr::null_mut(),
             key,
@@ -184,10 +161,7 @@ impl<'t> Place<'t> {
             Ordering::Relaxed,
         );
         self.table.check();
-        if before.is_ok() {
-            self.table.count_key();
-        }
-        before.map_or_else(same, |_| true)
+        before.is_ok() || before == Err(key)
     }
 
     /// As [`Place::claim_first`], when the key words before stand; `word` is from 1 to below

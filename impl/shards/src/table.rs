@@ -1,27 +1,28 @@
 //! One table of a shard: open addressing, never emptied, replaced as a whole.
 //!
-//! A slot has some key words, as many in every slot of a table, and one value word. Slots stand in
-//! groups: the first key words of a group, then its values, which fill one cache line, then the
-//! further key words. A key's way begins with a group, and goes through its slots in order before it
-//! comes to the next group. Beside the slots there is one word for each group, with 16 bits of the
-//! hash of each key, never 0, for a key that stands: they are few enough to stay near the processor,
-//! and tell mostly at once which slot it is, or that there is none.
+//! A slot has some key words, as many in every slot of a table, and one value word. The first key words of
+//! a few slots and their values fill one cache line; their further key words follow it. A key's way
+//! begins with a group of slots, and goes through them in order before it comes to the next group.
+//! Beside the slots there is one word for each group, with 8 bits of the hash of each key, never 0, for
+//! a key that stands: they are few enough to stay near the processor, and tell mostly at once which slot
+//! it is, or that there is none. So a short key with its value takes one look at one cache line more,
+//! and the lack of a key none.
 //!
 //! Each key word goes from 0 to its content, once. A value word goes
 //!
 //! ```text
-//! empty ──→ value ←──→ removed        by one exchange each
-//!   │         │           │
-//!   └─────────┴───────────┴──→ the same, frozen: final
+//! empty ←──→ value        by one exchange each
+//!   │          │
+//!   └──────────┴──→ the same, frozen: final
 //! ```
 //!
 //! Life of a table:
-//! 1. *current*: reached from its shard; operations write its slots;
-//! 2. *frozen slot by slot*: it has a successor; each helper freezes every slot and copies what it
-//!    held to the successor, which nobody but copiers writes yet;
-//! 3. *replaced*: one exchange made the successor current. Guards that got here before may still
+//! 1. *made*: by one thread, which fills it alone (`successor.rs`);
+//! 2. *current*: reached from its shard; operations write its slots;
+//! 3. *frozen slot by slot*: by whoever finds it full and makes a successor;
+//! 4. *replaced*: one exchange made a successor current. Guards that got here before may still
 //!    read;
-//! 4. *freed* by the reclaimer, with the keys that its successor did not take over.
+//! 5. *freed* by the reclaimer, with the keys that its successor did not take over.
 //!
 //! Invariants:
 //! * SHARD-2: a key has one slot in a table: the first on its way that has no word of another key
@@ -30,9 +31,7 @@
 //! * who passes a slot has seen to it that its fingerprint stands, and who writes a value that the slot's
 //!   does. So a key whose value stands is found by fingerprints, and a group with a fingerprint missing ends a way;
 //! * a value is written only into a slot all of whose key words stand;
-//! * SHARD-5: a frozen value never changes, and a copier writes only over a value that is empty. No
-//!   operation makes a value empty again, so a copier that comes late writes nothing;
-//! * a table's `next` is written once, and a successor has no fewer key words.
+//! * SHARD-5: a frozen value never changes.
 //!
 //! What it does not do: seal empty key slots. A key that arrives in a frozen slot finds the value
 //! frozen, and its writer goes to the successor; whether the copier saw the key does not matter,
@@ -47,11 +46,10 @@ use std::alloc::{Layout, alloc, alloc_zeroed};
 use std::ptr::{self, NonNull};
 
 use crate::blob::Blob;
-use crate::bounds::{CHECKED, GROUP, most_used};
+use crate::bounds::{CHECKED, GROUP, LINE, most_full};
 use crate::error::ShardsError;
 use crate::fingerprints;
 use crate::hash::Hasher;
-use crate::key::{self, Long, MOST_WORDS};
 use crate::slot::{Place, SlotWord};
 use crate::sync::{AtomicPtr, AtomicUsize, Canary, Ordering, release};
 use crate::word::Word;
@@ -61,8 +59,6 @@ use crate::word::Word;
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: NonNull<SlotWord>,
-    /// One word for each group.
-    fingerprints: NonNull<AtomicUsize>,
     /// How many, minus one: a power of two minus one.
     mask: usize,
     /// By how much a hash without its lowest bit is shifted to give a group.
@@ -70,21 +66,18 @@ pub(crate) struct Table {
     /// Key words in a slot.
     key_words: usize,
     canary: Canary,
-    next: AtomicPtr<Table>,
-    /// Keys that were put in, or are about to be.
-    used: AtomicUsize,
+    /// Groups that are full.
+    full: AtomicUsize,
 }
 
 impl Table {
-    /// And where the slots begin. The fingerprints follow them.
+    /// And where the slots begin, at a cache line. The fingerprints stand before them, from there
+    /// downwards: so one address leads to both.
     fn layout(slots: usize, key_words: usize) -> Option<(Layout, usize)> {
-        let words = slots.checked_mul(key_words + 1)?;
-        let (layout, offset) =
-            Layout::new::<Self>().extend(Layout::array::<SlotWord>(words).ok()?).ok()?;
-        let (layout, fingerprints) =
-            layout.extend(Layout::array::<AtomicUsize>(slots / GROUP).ok()?).ok()?;
-        debug_assert_eq!(fingerprints, offset + words * size_of::<SlotWord>());
-        Some((layout, offset))
+        let head = Layout::new::<Self>();
+        let (layout, _) = head.extend(Layout::array::<AtomicUsize>(slots / GROUP).ok()?).ok()?;
+        let words = Layout::array::<SlotWord>(slots.checked_mul(key_words + 1)?).ok()?;
+        layout.extend(words.align_to(head.align()).ok()?).ok()
     }
 
     /// What a table of so many slots takes.
@@ -108,29 +101,26 @@ impl Table {
         let memory = unsafe { if CHECKED { alloc(layout) } else { alloc_zeroed(layout) } };
         let table = NonNull::new(memory.cast::<Self>())
             .ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?;
-        // SAFETY: fresh memory of this layout, ours alone; the slots stand at `offset` in it, and
-        // the fingerprints behind them. std's atomics of null or 0 are zeros, which stand there already; a
-        // checker's have to be made.
+        // SAFETY: fresh memory of this layout, ours alone; the slots stand at `offset` in it, and the
+        // fingerprints before them. std's atomics of null or 0 are zeros, which stand there already;
+        // a checker's have to be made.
         unsafe {
             let first = table.byte_add(offset).cast::<SlotWord>();
-            let fingerprints = first.add(slots * (key_words + 1)).cast::<AtomicUsize>();
             if CHECKED {
                 for at in 0..slots * (key_words + 1) {
                     first.add(at).write(AtomicPtr::new(Word::EMPTY.bits()));
                 }
-                for at in 0..slots / GROUP {
-                    fingerprints.add(at).write(AtomicUsize::new(0));
+                for group in 0..slots / GROUP {
+                    first.cast::<AtomicUsize>().sub(1 + group).write(AtomicUsize::new(0));
                 }
             }
             table.write(Self {
                 slots: first,
-                fingerprints,
                 mask: slots - 1,
                 shift: 63 - (slots / GROUP).trailing_zeros(),
                 key_words,
                 canary: Canary::new(),
-                next: AtomicPtr::new(ptr::null_mut()),
-                used: AtomicUsize::new(0),
+                full: AtomicUsize::new(0),
             });
         }
         Ok(table)
@@ -160,10 +150,8 @@ impl Table {
             let words = (*this).len() * ((*this).key_words + 1);
             ptr::drop_in_place(ptr::slice_from_raw_parts_mut((*this).slots.as_ptr(), words));
             let groups = (*this).len() / GROUP;
-            ptr::drop_in_place(ptr::slice_from_raw_parts_mut(
-                (*this).fingerprints.as_ptr(),
-                groups,
-            ));
+            let fingerprints = (*this).slots.as_ptr().cast::<AtomicUsize>().sub(groups);
+            ptr::drop_in_place(ptr::slice_from_raw_parts_mut(fingerprints, groups));
             ptr::drop_in_place(this);
         }
     }
@@ -190,7 +178,7 @@ impl Table {
         bytes + unsafe { Self::free(this) }
     }
 
-    /// Gives back a current table with all keys and values, and a successor that was not finished.
+    /// Gives back a current table with all keys and values.
     ///
     /// # Safety
     /// Nobody uses the map any more, and this happens once.
@@ -200,15 +188,9 @@ impl Table {
         for place in table.places() {
             let (key, value) = place.quiet();
             for blob in [key.blob(), value.blob()].into_iter().flatten() {
-                // SAFETY: the words of a current table are the only ones with their blobs, save for
-                // an unfinished successor, which is given back without them.
+                // SAFETY: the words of a current table are the only ones with their blobs.
                 unsafe { Blob::free(blob) };
             }
-        }
-        // Relaxed: nobody else is there.
-        if let Some(next) = NonNull::new(table.next.load(Ordering::Relaxed)) {
-            // SAFETY: it never became current, so only this table leads to it.
-            unsafe { Self::free(next) };
         }
         // SAFETY: the caller's promise.
         unsafe { Self::free(this) };
@@ -227,17 +209,27 @@ impl Table {
     /// The slot with a number below [`Table::len`].
     #[inline]
     pub(crate) fn place(&self, number: usize) -> Place<'_> {
-        // SAFETY: the group and the remainder of a number that is below `len`.
-        unsafe { Place::new(self, self.group(number / GROUP), number % GROUP) }
+        let first = self.first_of(number / LINE);
+        // SAFETY: `at` is below LINE.
+        unsafe { Place::new(self, first, number % LINE) }
     }
 
+    /// The slots of a cache line.
     #[inline]
-    fn group(&self, number: usize) -> NonNull<SlotWord> {
-        debug_assert!(number * GROUP <= self.mask);
+    pub(crate) fn line(&self, number: usize) -> [Place<'_>; LINE] {
+        let first = self.first_of(number);
+        // SAFETY: `at` is below LINE.
+        std::array::from_fn(|at| unsafe { Place::new(self, first, at) })
+    }
+
+    /// The first word of a cache line of slots.
+    #[inline]
+    fn first_of(&self, line: usize) -> NonNull<SlotWord> {
+        debug_assert!(line * LINE <= self.mask);
         // SAFETY: `new` made so many slots, `key_words + 1` words each, in the allocation that
-        // `self` stands in. All callers have the number from a loop over them, or masked, or by a
-        // shift that leaves less.
-        unsafe { self.slots.add(number * GROUP * (self.key_words + 1)) }
+        // `self` stands in. All callers have the number from a loop over them, or masked, or of a group
+        // by a shift that leaves less.
+        unsafe { self.slots.add(line * LINE * (self.key_words + 1)) }
     }
 
     /// The group that the way of a key begins with.
@@ -251,8 +243,9 @@ impl Table {
 
     #[inline]
     fn fingerprints(&self, group: usize) -> &AtomicUsize {
-        // SAFETY: as in `group`: one for each.
-        unsafe { self.fingerprints.add(group).as_ref() }
+        debug_assert!(group <= self.mask / GROUP);
+        // SAFETY: as in `place`; `new` made one for each group before the slots.
+        unsafe { self.slots.cast::<AtomicUsize>().sub(1 + group).as_ref() }
     }
 
     #[inline]
@@ -265,6 +258,7 @@ impl Table {
     }
 
     /// Sees to it that the fingerprint of a slot with a key stands.
+    #[inline]
     fn put_fingerprint(&self, group: usize, at: usize, local: impl FnOnce() -> u64) {
         let mut fingerprints = self.read_fingerprints(group);
         if fingerprints::of_slot(fingerprints, at) != 0 {
@@ -284,7 +278,14 @@ impl Table {
             );
             self.canary.check();
             match put {
-                Ok(_) => return,
+                Ok(_) => {
+                    if fingerprints::zeros(new as u64) == 0 {
+                        // Relaxed: see `has_room`.
+                        self.full.fetch_add(1, Ordering::Relaxed);
+                        self.canary.check();
+                    }
+                    return;
+                }
                 Err(now) => fingerprints = now as u64,
             }
         }
@@ -296,20 +297,40 @@ impl Table {
         self.key_words
     }
 
-    /// Follows the way of a key by the fingerprints, until `is` says of a slot that it has the key. At most
-    /// once round, so a bounded number of steps.
+    /// Follows the way of a key by the fingerprints, until `is` says of a slot that it has the key. At
+    /// most once round, so a bounded number of steps.
     #[inline(always)]
     pub(crate) fn find(&self, local: u64, is: impl Fn(Place<'_>) -> bool) -> Option<Place<'_>> {
         let start = self.start(local);
         let wanted = fingerprints::everywhere(fingerprints::fingerprint(local));
+        // What mostly is all there is to it stands inline, and the rest out of its way.
+        let fingerprints = self.read_fingerprints(start);
+        let same = fingerprints::zeros_at_least(fingerprints ^ wanted);
+        if same != 0 {
+            let place = self.place(start * GROUP + fingerprints::slot_of(same));
+            if is(place) {
+                return Some(place);
+            }
+        } else if fingerprints::zeros_at_least(fingerprints) != 0 {
+            return None;
+        }
+        self.find_on(start, wanted, is)
+    }
+
+    /// As [`Table::find`].
+    #[inline(never)]
+    fn find_on(
+        &self,
+        start: usize,
+        wanted: u64,
+        is: impl Fn(Place<'_>) -> bool,
+    ) -> Option<Place<'_>> {
         let mut number = start;
         loop {
             let fingerprints = self.read_fingerprints(number);
             let mut same = fingerprints::zeros(fingerprints ^ wanted);
             while same != 0 {
-                let at = fingerprints::slot_of(same);
-                // SAFETY: one of its slots, as `fingerprints` tells.
-                let place = unsafe { Place::new(self, self.group(number), at) };
+                let place = self.place(number * GROUP + fingerprints::slot_of(same));
                 if is(place) {
                     return Some(place);
                 }
@@ -339,16 +360,15 @@ impl Table {
         hasher: &Hasher,
         mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
     ) -> Result<Option<Place<'_>>, ShardsError> {
-        let (start, fingerprint) = (self.start(local), fingerprints::fingerprint(local));
+        let start = self.start(local);
+        let own = fingerprints::everywhere(fingerprints::fingerprint(local));
         for step in 0..=self.mask / GROUP {
             let group = (start + step) & (self.mask / GROUP);
-            let fingerprints = self.read_fingerprints(group);
-            for at in 0..GROUP {
-                let there = fingerprints::of_slot(fingerprints, at);
-                if there != 0 && there != fingerprint {
-                    // Another key's, or to become another's: this one's would have its fingerprint.
-                    continue;
-                }
+            let there = self.read_fingerprints(group);
+            // The others are other keys', or to become theirs: this one's would have its fingerprint.
+            let mut may_be = fingerprints::zeros(there) | fingerprints::zeros(there ^ own);
+            while may_be != 0 {
+                let at = fingerprints::slot_of(may_be);
                 let place = self.place(group * GROUP + at);
                 if claim(place)? {
                     self.put_fingerprint(group, at, || local);
@@ -357,16 +377,35 @@ impl Table {
                 // SHARD-2: nobody passes a slot without its fingerprint.
                 // SAFETY: the caller's promise.
                 self.put_fingerprint(group, at, || unsafe { place.local(hasher) });
+                may_be &= may_be - 1;
             }
         }
         Ok(None)
     }
 
-    /// A key was put in.
-    pub(crate) fn count_key(&self) {
-        // Relaxed: see `has_room`.
-        self.used.fetch_add(1, Ordering::Relaxed);
-        self.canary.check();
+    /// Takes the first empty slot on a way, in a table that nobody else has seen.
+    pub(crate) fn take_slot(&self, local: u64) -> Option<Place<'_>> {
+        let start = self.start(local);
+        for step in 0..=self.mask / GROUP {
+            let group = (start + step) & (self.mask / GROUP);
+            let there = self.read_fingerprints(group);
+            let empty = fingerprints::zeros(there);
+            if empty != 0 {
+                let at = fingerprints::slot_of(empty);
+                let all = there | fingerprints::at_slot(fingerprints::fingerprint(local), at);
+                // 64 bits, as `word` asserts.
+                #[allow(clippy::cast_possible_truncation)]
+                let all = all as usize;
+                // Relaxed, all: nobody else is here; see `Place::fill`.
+                self.fingerprints(group).store(all, Ordering::Relaxed);
+                if fingerprints::zeros(all as u64) == 0 {
+                    let full = self.full.load(Ordering::Relaxed);
+                    self.full.store(full + 1, Ordering::Relaxed);
+                }
+                return Some(self.place(group * GROUP + at));
+            }
+        }
+        None
     }
 
     /// In a checked build: panics when the table was freed. After each access to it.
@@ -378,123 +417,8 @@ impl Table {
     /// Whether one more key may be put in.
     pub(crate) fn has_room(&self) -> bool {
         // Relaxed: a limit that a few may pass; the slots themselves say what is empty.
-        let used = self.used.load(Ordering::Relaxed);
+        let full = self.full.load(Ordering::Relaxed);
         self.canary.check();
-        used < most_used(self.len())
-    }
-
-    /// The table that replaces this one.
-    pub(crate) fn next(&self) -> Option<NonNull<Self>> {
-        // Acquire: that table's head and empty slots; partner: Release in `set_next`.
-        let next = self.next.load(Ordering::Acquire);
-        self.canary.check();
-        NonNull::new(next)
-    }
-
-    /// Makes `next` the successor if there is none. Answers who is, and whether it is `next`.
-    pub(crate) fn set_next(&self, next: NonNull<Self>) -> (NonNull<Self>, bool) {
-        // Release: the new table; partner: Acquire in `next`, and here on failure.
-        let before = self.next.compare_exchange(
-            ptr::null_mut(),
-            next.as_ptr(),
-            Ordering::Release,
-            Ordering::Acquire,
-        );
-        self.canary.check();
-        match before.map_err(NonNull::new) {
-            Err(Some(other)) => (other, false),
-            _ => (next, true),
-        }
-    }
-
-    /// Marks the keys that the successor has in its slots, for whoever frees this table: then it is
-    /// too late to look at a key that the successor has by its address. Called by the one who
-    /// replaced it, before it is retired.
-    ///
-    /// # Safety
-    /// The caller's guard led to this table, and the caller has frozen and copied all its slots.
-    pub(crate) unsafe fn replaced_by(&self, next: &Self) {
-        for place in self.places() {
-            let (key, value) = place.quiet();
-            if value.is_present()
-                && let Some(blob) = key.blob()
-                // SAFETY: acquired under the caller's guard, when it was copied.
-                && key::words_of(unsafe { Blob::read(blob, <[u8]>::len) }) <= next.key_words
-            {
-                place.mark_key(key);
-            }
-        }
-    }
-
-    /// What the successor should be: slots and key words. Twice as many slots, unless half are
-    /// without a value.
-    ///
-    /// # Safety
-    /// The caller's guard led to this table.
-    pub(crate) unsafe fn size_of_next(&self) -> (usize, usize) {
-        let mut lengths = [0; MOST_WORDS + 1];
-        let mut present = 0;
-        for place in self.places() {
-            let (value, first) = (place.value(), place.first());
-            // A key without a value counts for the words, not for the slots: it has just come, in a
-            // table that is full before its first value, or it has just gone.
-            if first.is_empty() {
-                continue;
-            }
-            present += usize::from(value.is_present());
-            let words = match first.blob() {
-                // SAFETY: acquired just now, under the caller's guard.
-                Some(blob) => unsafe { Blob::read(blob, |bytes| key::words_of(bytes.len())) },
-                _ => key::words_by(first.bits()),
-            };
-            lengths[words] += 1;
-        }
-        let slots = if present * 2 > most_used(self.len()) { self.len() * 2 } else { self.len() };
-        // A slot that is empty now will be used as those are that are not.
-        let scale = |count: usize| count * most_used(slots) / most_used(self.len());
-        let lengths = lengths.map(scale);
-        (slots, key::best_words(&lengths, slots, self.key_words, Blob::footprint))
-    }
-
-    /// Freezes every slot and copies what it held to the successor. When it returns, every slot is
-    /// frozen and copied, by whomever.
-    ///
-    /// # Safety
-    /// The caller's guard led to this table.
-    pub(crate) unsafe fn copy_all(&self, next: &Self, hasher: &Hasher) {
-        for place in self.places() {
-            let value = place.freeze();
-            if !value.is_present() {
-                continue;
-            }
-            let first = place.first();
-            assert!(!first.is_empty(), "SHARD-5: a value has its key");
-            // SAFETY: acquired under the caller's guard, as all below.
-            let local = unsafe { place.local(hasher) };
-            let claim = |slot: Place<'_>| match first.blob() {
-                None => {
-                    (slot.claim_first(first.bits()))
-                        && (1..key::words_by(first.bits()))
-                            .all(|word| slot.claim_further(word, place.further(word)))
-                }
-                // SAFETY: as above.
-                Some(blob) => unsafe {
-                    Blob::read(blob, |bytes| {
-                        let (_, key) = Long::new(bytes, hasher);
-                        if key.words() <= next.key_words {
-                            return key.claim_inline(slot);
-                        }
-                        // Copiers of one table all bring the same address for a key.
-                        slot.claim_first(first.bits())
-                    })
-                },
-            };
-            // SAFETY: as above: `next` is retired after this table.
-            let slot = unsafe { next.put_key(local, hasher, |slot| Ok(claim(slot))) };
-            let Ok(Some(slot)) = slot else {
-                unreachable!("SHARD-5: a successor has a slot for every key that has a value")
-            };
-            slot.copy(value);
-        }
+        full < most_full(self.len() / GROUP)
     }
 }

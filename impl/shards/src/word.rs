@@ -2,22 +2,22 @@
 //!
 //! | low bits | means |
 //! |---|---|
-//! | all 64 are 0 | empty: no value ever |
+//! | all 64 are 0 | empty: no value |
 //! | `00` | address of a [`Blob`] |
 //! | `01`, bit 3 is 0 | 0 to 7 bytes: length in bits 4 to 6, bytes from bit 8 |
 //! | `01`, bit 3 is 1 | 8 bytes that, big-endian, are below 2^60: from bit 4 |
 //! | `10` | 8 bytes that, little-endian, are below 2^61: from bit 3 |
-//! | `11` | removed: no value any more |
 //! | bit 2 | frozen, beside any of them: the word never changes again |
 //!
 //! Invariants:
 //! * a byte string has one representation only: two words of short strings are equal exactly when
-//!   the strings are, and no string on the heap equals a short one;
-//! * `EMPTY` is never written over another word: a copier that comes late finds that it is late
-//!   (SHARD-5).
+//!   the strings are, and no string on the heap equals a short one.
 //!
 //! What it does not do: own. A `Word` is as free to copy as an integer; [`Owned`] is one that has
 //! not been shared yet.
+
+// Measured, see `map`.
+#![allow(clippy::inline_always)]
 
 use std::ptr::{self, NonNull};
 
@@ -34,7 +34,6 @@ const KIND: usize = 0b11;
 const ADDRESS: usize = 0b00;
 const SHORT: usize = 0b01;
 const EIGHT: usize = 0b10;
-const GONE: usize = 0b11;
 const FROZEN: usize = 0b100;
 /// Beside [`SHORT`]: 8 bytes, big-endian.
 const BIG: u64 = 0b1000;
@@ -44,10 +43,8 @@ const BIG: u64 = 0b1000;
 pub(crate) struct Word(Bits);
 
 impl Word {
-    /// Nothing yet.
+    /// Nothing.
     pub(crate) const EMPTY: Self = Self(ptr::null_mut());
-    /// Nothing any more.
-    pub(crate) const REMOVED: Self = Self(ptr::without_provenance_mut(GONE));
 
     #[inline]
     pub(crate) fn from_bits(bits: Bits) -> Self {
@@ -94,17 +91,10 @@ impl Word {
         Self(self.0.map_addr(|bits| bits & !FROZEN))
     }
 
-    /// Neither empty nor removed, frozen or not.
+    /// Whether it is not empty, frozen or not.
     #[inline]
     pub(crate) fn is_present(self) -> bool {
-        let bits = self.thawed().0.addr();
-        bits != 0 && bits & KIND != GONE
-    }
-
-    /// Whether it was never written, frozen or not.
-    #[inline]
-    pub(crate) fn is_empty(self) -> bool {
-        self.thawed() == Self::EMPTY
+        self.thawed() != Self::EMPTY
     }
 
     /// The blob that it is the address of.
@@ -117,24 +107,46 @@ impl Word {
         NonNull::new(bits.cast())
     }
 
+    /// The byte string, if it is 8 bytes that, little-endian, are a small number.
+    #[inline]
+    pub(crate) fn eight(self) -> Option<[u8; 8]> {
+        let bits = self.0.addr() as u64;
+        (self.0.addr() & KIND == EIGHT).then(|| (bits >> 3).to_le_bytes())
+    }
+
+    /// The byte string, if it is one that needs no heap; written to `eight`.
+    #[inline(always)]
+    pub(crate) fn short(self, eight: &mut [u8; 8]) -> Option<&[u8]> {
+        let bits = self.0.addr() as u64;
+        if let Some(bytes) = self.eight() {
+            *eight = bytes;
+            return Some(eight);
+        }
+        if self.0.addr() & KIND != SHORT {
+            return None;
+        }
+        if bits & BIG != 0 {
+            *eight = (bits >> 4).to_be_bytes();
+            return Some(eight);
+        }
+        *eight = (bits >> 8).to_le_bytes();
+        // The mask is 3 bits wide.
+        Some(&eight[..(bits >> 4 & 0b111) as usize])
+    }
+
     /// Hands the byte string to `f`; `None` when there is none.
     ///
     /// # Safety
     /// If it is the address of a blob: as [`Blob::read`].
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn read<A>(self, f: impl FnOnce(Option<&[u8]>) -> A) -> A {
-        let bits = self.0.addr() as u64;
-        let kind = self.0.addr() & KIND;
-        if kind == EIGHT {
-            return f(Some(&(bits >> 3).to_le_bytes()));
+        if let Some(eight) = self.eight() {
+            return f(Some(&eight));
         }
-        if kind == SHORT {
-            // The mask is 3 bits wide.
-            let (eight, length) = match bits & BIG {
-                0 => ((bits >> 8).to_le_bytes(), (bits >> 4 & 0b111) as usize),
-                _ => ((bits >> 4).to_be_bytes(), 8),
-            };
-            return f(Some(&eight[..length]));
+        let mut eight = [0; 8];
+        let short = self.short(&mut eight);
+        if short.is_some() {
+            return f(short);
         }
         match self.blob() {
             None => f(None),
@@ -243,7 +255,7 @@ impl Owned {
 
     /// The word of a removal.
     pub(crate) fn removal() -> Self {
-        Self { word: Word::REMOVED, footprint: 0 }
+        Self { word: Word::EMPTY, footprint: 0 }
     }
 }
 
@@ -297,7 +309,7 @@ mod tests {
                         word.blob().is_none()
                     );
                 }
-                assert!(word.is_present() && !word.is_empty());
+                assert!(word.is_present());
                 assert_eq!(word.thawed(), owned.word());
             }
             assert_eq!(owned.word().blob().is_some(), Word::inline(bytes).is_none());
@@ -316,13 +328,12 @@ mod tests {
 
     #[test]
     fn absence_is_told_from_every_string_and_frozen_from_not() {
-        for word in [Word::EMPTY, Word::REMOVED, Word::EMPTY.frozen(), Word::REMOVED.frozen()] {
+        for word in [Word::EMPTY, Word::EMPTY.frozen()] {
             assert!(!word.is_present() && word.blob().is_none());
             // SAFETY: no blob.
             assert!(unsafe { None::<Word>.is(word) && !Some(&b""[..]).is(word) });
         }
-        assert!(Word::EMPTY.frozen().is_frozen() && !Word::REMOVED.is_frozen());
-        assert!(Word::EMPTY.frozen().is_empty() && !Word::REMOVED.is_empty());
+        assert!(Word::EMPTY.frozen().is_frozen() && !Word::EMPTY.is_frozen());
         assert_ne!(Word::inline(b""), Word::inline(b"\0"));
     }
 }

@@ -73,6 +73,11 @@ fn compare<R: Reclaim>(shards: u32, calls: &[(u64, u8, u64)]) -> Result<(), Test
         .map(|(key, value)| (number(&key, KEYS), number(&value, VALUES)))
         .collect();
     entries.sort_unstable();
+    let mut at_once = Vec::new();
+    let look = |key: &[u8], value: &[u8]| at_once.push((number(key, KEYS), number(value, VALUES)));
+    map.for_each(look).unwrap();
+    at_once.sort_unstable();
+    prop_assert_eq!(&at_once, &entries);
     prop_assert_eq!(entries, oracle.entries().collect::<Vec<_>>());
     Ok(())
 }

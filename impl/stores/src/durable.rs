@@ -120,6 +120,11 @@ impl Durable {
         Self { path: path.to_owned(), database, queue: Queue::default(), syncs: Mutex::default() }
     }
 
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// How many commits this handle has synced, each with one sync of the file. Those of opening
     /// and closing do not count.
     pub fn syncs(&self) -> u64 {

@@ -125,6 +125,33 @@ pub(super) const LOOKUP_FINDS_CRASH: Check = lookup(
     &[Event::Ended, Event::Lost, Event::Slow, Died],
 );
 
+/// Whom two faults leave: answers name three, so that one at least stays.
+const TWO_FAULTS: lookup::Bounds = lookup::Bounds {
+    k: 3,
+    seeds: &[1, 2, 3],
+    losses: 1,
+    crashes: 1,
+    slow: 1,
+    finds: true,
+    ..LOOKUP
+};
+
+pub(super) const LOOKUP_FINDS_BOTH: Check = lookup(
+    "lookup-finds-with-both",
+    "7 nodes, k=3, alpha=2, 1 path, 1 loss, 1 crash, 1 slow request; the closest of those that nothing happened to answers",
+    TWO_FAULTS,
+    (11_155, 9),
+    &[Event::Ended, Event::Lost, Event::Slow, Died],
+);
+
+pub(super) const LOOKUP_FINDS_ON_TWO_PATHS: Check = lookup(
+    "lookup-finds-on-two-paths",
+    "the same with alpha=3 and 2 disjoint paths",
+    lookup::Bounds { alpha: 3, paths: 2, ..TWO_FAULTS },
+    (77_670, 9),
+    &[Event::Ended, Event::Lost, Event::Slow, Died],
+);
+
 pub(super) const LOOKUP_LIAR_NEARER: Check = lookup(
     "lookup-liar-nearer",
     "5 nodes of which one tells nearer ones that do not exist, k=2, 1 path; the closest \

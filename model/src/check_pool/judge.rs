@@ -1,9 +1,10 @@
 //! What is judged in `check_pool`, and the ghosts that it takes.
 
 use cloakroom_pool::{AllocateFailure, FreeOutcome, Id};
-use cloakroom_specs::pool::{self as spec, Objection, What};
+use cloakroom_specs::pool as spec;
 
-use super::{Caller, CheckPool, Life, Pair, Seen, State, dead_allocating, life};
+use super::{Caller, CheckPool, Life, Pair, State, dead_allocating, life};
+use crate::judge::{Seen, at_rest, full_now, never_happened};
 use crate::search::{Event, object};
 use crate::world::plain;
 
@@ -47,25 +48,16 @@ impl CheckPool {
         }
     }
 
-    fn full_now(&self, state: &State) -> Result<(), Objection> {
-        let slots = self.ground.plain_slots(&state.world);
-        spec::full(slots.iter().zip(&state.freeing).map(|(slot, f)| slot.is_some() || f.is_some()))
-    }
-
     /// Every call under way takes note of this moment.
     pub(super) fn note_moment(&self, state: &mut State) {
         let slots = self.ground.plain_slots(&state.world);
-        let full_now = self.full_now(state).is_ok();
+        let full_now = full_now(&self.ground, &state.world, &state.freeing).is_ok();
         for (name, caller) in (0..).zip(&mut state.callers) {
             match &mut caller.life {
                 Life::Allocating { full, .. } => *full |= full_now,
                 Life::Freeing { pair, seen, .. } => {
                     let (id, tag) = self.pair(name, *pair);
-                    match slots[usize::try_from(id).expect("small")] {
-                        None => seen.empty = true,
-                        Some(holder) if holder == tag => seen.held = true,
-                        Some(_) => seen.other = true,
-                    }
+                    seen.note(slots[usize::try_from(id).expect("small")], tag);
                 }
                 _ => {}
             }
@@ -92,44 +84,20 @@ impl CheckPool {
             Err(AllocateFailure::Full) => {
                 // POOL-3: at some moment during the call. This one is such a moment.
                 if !full {
-                    let judged = self.full_now(state);
+                    let judged = full_now(&self.ground, &state.world, &state.freeing);
                     object(&mut state.objection, judged);
                 }
-                self.never_happened(state, caller, plain);
+                never_happened(&self.ground, &state.world, caller, plain, &mut state.objection);
                 Event::Full
             }
             Err(AllocateFailure::Unreachable) => {
-                self.never_happened(state, caller, plain);
+                never_happened(&self.ground, &state.world, caller, plain, &mut state.objection);
                 Event::Unreachable
             }
             Err(AllocateFailure::Unknown(_)) => {
                 *life(state, caller) = dead_allocating(state, caller, tag);
                 Event::Unknown
             }
-        }
-    }
-
-    /// A definite failure: the tag holds nothing, and nothing on its way can give it an id. An id
-    /// held behind the caller's back is one that the caller can never free: POOL-7.
-    fn never_happened(&self, state: &mut State, caller: u8, tag: u64) {
-        let world = &state.world;
-        let landing = world.late.iter().filter(|late| {
-            let may_land = self.ground.read(world, late.place) == late.expected;
-            late.caller == caller && late.place.is_block() && may_land
-        });
-        let landed = landing.map(|late| {
-            let mut world = world.clone();
-            let expected = late.expected.as_ref();
-            self.ground.compare_and_set(&mut world, late.place, expected, &late.new);
-            self.ground.plain_slots(&world)
-        });
-        let now = std::iter::once(self.ground.plain_slots(world));
-        let leaks: Vec<_> = now
-            .chain(landed)
-            .map(|slots| spec::nothing_leaked(&slots, |held| held != tag))
-            .collect();
-        for judged in leaks {
-            object(&mut state.objection, judged);
         }
     }
 
@@ -148,28 +116,8 @@ impl CheckPool {
         let slot =
             self.ground.plain_slots(&state.world)[usize::try_from(pair.id.0).expect("small")];
         let (id, tag) = self.pair(caller, pair);
-        let (right, got, event) = match outcome {
-            // After a lost answer it may have been somebody else's free of the same pair.
-            FreeOutcome::Freed => {
-                let right = seen.cleared || seen.doubt && seen.held;
-                (right, spec::Freed::Freed, Event::Freed)
-            }
-            FreeOutcome::AlreadyFree => {
-                (seen.empty && !seen.cleared, spec::Freed::AlreadyFree, Event::AlreadyFree)
-            }
-            FreeOutcome::NotOwner => (seen.other, spec::Freed::NotOwner, Event::NotOwner),
-        };
-        if !right {
-            let expected = match seen {
-                Seen { cleared: true, .. } => spec::Freed::Freed,
-                Seen { empty: true, .. } => spec::Freed::AlreadyFree,
-                _ => spec::Freed::NotOwner,
-            };
-            object(
-                &mut state.objection,
-                Err(Objection { property: 2, what: What::Free { expected, got } }),
-            );
-        }
+        let (judged, event) = seen.judge(outcome);
+        object(&mut state.objection, judged);
         // POOL-6: a free that has returned has done its work.
         object(&mut state.objection, spec::free_is_done(slot, id, tag));
         for freeing in &mut state.freeing {
@@ -197,14 +145,8 @@ impl CheckPool {
         if !state.callers.iter().all(quiet) || !state.world.late.is_empty() {
             return;
         }
-        let held: Vec<bool> = slots.iter().map(Option::is_some).collect();
-        let counts = self.ground.counts(&state.world, &held);
-        // POOL-6: whoever died, once the frees were called again no capacity is missing.
-        object(&mut state.objection, spec::no_capacity_lost(counts.iter().copied()));
-        // POOL-4: nobody has died or lost the map, so every count is exact.
-        let whole = state.callers.iter().all(|caller| caller.life == Life::Idle);
-        if whole && state.cuts == self.bounds.cuts {
-            object(&mut state.objection, spec::counts_exact(counts));
-        }
+        let is_whole = state.callers.iter().all(|caller| caller.life == Life::Idle)
+            && state.cuts == self.bounds.cuts;
+        at_rest(&self.ground, &state.world, is_whole, &mut state.objection);
     }
 }

@@ -263,7 +263,9 @@ impl Caller {
 
 fn place(request: &Request) -> Place {
     match request {
-        Request::Get(place) | Request::CompareAndSet { place, .. } => *place,
+        Request::Get(place) | Request::Recall(place) | Request::CompareAndSet { place, .. } => {
+            *place
+        }
         Request::IsLive(_) => unreachable!("asked of the notebook, not of the map"),
     }
 }

@@ -91,6 +91,11 @@ impl Running {
 /// A call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    /// Its block came from its host's memory, and then an outcome was unknown: a free cannot tell
+    /// what it has done from what was done before.
+    pub(crate) misled: bool,
+    /// Its block came from its host's memory.
+    pub(crate) recalled: bool,
     pub(crate) purpose: Purpose,
     pub(crate) status: Status,
     pub(crate) machine: Running,

@@ -36,6 +36,8 @@ enum Event {
     Crash(usize),
     /// An operation that is on its way happens.
     Land(usize),
+    /// From now on the host takes note of what the map answers, or not; and answers by it, or not.
+    Host(bool, bool),
     /// If all others paused for ever, a caller's call would return within the bound.
     Alone(usize),
 }
@@ -74,6 +76,7 @@ fn events(callers: usize, stormy: bool) -> BoxedStrategy<Event> {
         6 => (who.clone(), 1..6_usize).prop_map(|(who, steps)| Event::Run(who, steps)),
         2 => (who.clone(), 6..MOST_STEPS).prop_map(|(who, steps)| Event::Run(who, steps)),
         1 => who.clone().prop_map(Event::Alone),
+        1 => any::<(bool, bool)>().prop_map(|(notes, answers)| Event::Host(notes, answers)),
     ];
     if !stormy {
         return calm.boxed();
@@ -131,6 +134,9 @@ fn play(schedule: &Schedule, world: &mut World) -> Judged {
             }
             Event::Crash(who) => world.crash(who),
             Event::Land(at) => world.land(at, false)?,
+            Event::Host(takes_note, answers) => {
+                (world.host.takes_note, world.host.answers) = (takes_note, answers);
+            }
             Event::Alone(who) => world.alone(who)?,
         }
     }
@@ -179,6 +185,7 @@ fn sample(cases: u32, stormy: bool) -> Met {
 fn without_crashes_every_property_holds_and_counts_are_exact_when_all_have_returned() {
     let met = sample(6_000, false);
     assert!(met.full > 0 && met.quiet_moments > 0 && met.tags_used_again > 0, "{met:?}");
+    assert!(met.recalled > 0, "{met:?}");
 }
 
 #[test]
@@ -186,6 +193,7 @@ fn whatever_crashes_nothing_leaks_and_holders_keep_their_ids() {
     let met = sample(16_000, true);
     assert!(met.full > 0 && met.unknown_allocates > 0 && met.landed > 0, "{met:?}");
     assert!(met.freed_again > 0 && met.phantoms > 0 && met.counts_repaired > 0, "{met:?}");
+    assert!(met.recalled > 0, "{met:?}");
 }
 
 /// Too rare to be drawn: between a recovery's judgement of a tag and its clear, the tag is used

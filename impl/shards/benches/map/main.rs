@@ -1,15 +1,17 @@
 //! What an operation costs, beside the maps that people use: `cargo bench -p cloakroom-shards
 //! --bench map [-- FILTER]`.
 //!
-//! * one process; in each round all maps, one after the other, so that a slow moment hits all;
-//!   medians of millions of operations a second, and the median of the paired ratios of ours to the
+//! * one process; in each round all maps, one after the other, so that a slow moment hits all, and each
+//!   time in another order, because the next one finds the caches and the allocator as the one before has
+//!   left them; medians of millions of operations a second, and the median of the paired ratios of ours to the
 //!   best rival's;
 //! * 100,000 keys of 8 or 32 bytes, values of 8 bytes; `Read95` and `PutRemove` begin with half of
 //!   the keys there;
 //! * one thread is measured by the clock of its own processor time, so that whoever else is on the
 //!   machine matters little; two by the wall's, from the first start to the last end;
-//! * a round has as many operations as take a map half a millisecond, so that seldom somebody else
-//!   gets a processor in the middle of it; `Grow` has all its keys;
+//! * a round has as many operations for one map as for another, few enough that seldom somebody else
+//!   gets a processor in the middle of it: each map finds the caches without it and fills them by the
+//!   same keys; `Grow` has all its keys;
 //! * `ours+cb` is ours with crossbeam-epoch as the reclaimer;
 //! * `bytes` is what the allocator was asked for, for an entry of 100,000.
 //!
@@ -36,8 +38,8 @@ use cloakroom_shards::reclaim::Crossbeam;
 use rivals::{Key, Map, Mutexed, Seeded, Worker};
 
 const KEYS: u64 = 100_000;
-/// How long a round should be.
-const ROUND_US: f64 = 500.0;
+/// Operations in a round, of all threads together.
+const OPERATIONS: u64 = 20_000;
 
 /// Counts what is asked for, while it is told to.
 struct Counting;
@@ -89,6 +91,13 @@ fn random(state: &mut u64) -> u64 {
     *state ^= *state >> 7;
     *state ^= *state << 17;
     *state
+}
+
+/// Numbers below `count` in an order by chance.
+fn shuffled(count: usize, state: &mut u64) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..count).collect();
+    all.sort_by_cached_key(|_| random(state));
+    all
 }
 
 /// What a thread does in a round.
@@ -186,17 +195,7 @@ fn rounds<K: Key, M: Map<K> + 'static>(load: Load, threads: u64) -> Box<dyn FnMu
         Load::Iterate => fill::<K, M>(&map, 1),
         Load::Read95 | Load::PutRemove | Load::HotKey => fill::<K, M>(&map, 2),
     }
-    let mut operations = 500;
-    Box::new(move |seed| {
-        let figure = measure::<K, M>(&map, load, threads, (seed, operations));
-        // The rounds before the first that counts find out how many.
-        if seed == 0 {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Small, above 0.
-            let share = (figure * ROUND_US) as u64 / threads;
-            operations = share.clamp(100, 100_000);
-        }
-        figure
-    })
+    Box::new(move |seed| measure::<K, M>(&map, load, threads, (seed, OPERATIONS / threads)))
 }
 
 fn bytes<K: Key, M: Map<K>>() -> f64 {
@@ -282,13 +281,14 @@ fn table<K: Key>(filter: &str, rounds: u64) {
             eprint!("\r{name}: filling       ");
             let mut maps: Vec<_> = all.iter().map(|rival| (rival.rounds)(load, threads)).collect();
             let mut figures = vec![Vec::new(); maps.len()];
+            let mut order = 0x5eed;
             for round in [0, 0].into_iter().chain(0..=rounds) {
                 eprint!("\r{name}: round {round} of {rounds}  ");
-                for (map, figures) in maps.iter_mut().zip(&mut figures) {
-                    let figure = map(round);
+                for at in shuffled(maps.len(), &mut order) {
+                    let figure = maps[at](round);
                     // The first ones warm up.
                     if round > 0 {
-                        figures.push(figure);
+                        figures[at].push(figure);
                     }
                 }
             }

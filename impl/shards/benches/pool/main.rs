@@ -5,11 +5,15 @@
 //!   this thread holds, chosen at random; million pairs a second, median of the rounds;
 //! * ours keeps a tag of 8 bytes with each id, and survives callers that die anywhere. **No rival
 //!   does either**: they are faster because they promise less;
+//! * `the root alone` is no rival but a bound: two exchanges of one word that all callers share;
 //! * `ours` is the pool on the map, `dense` on the store that is made for one pool, by children to a
-//!   node and slots to a block;
+//!   node and slots to a block; with `apart` each thread starts its search at a part of its own, as a
+//!   bitmap's does;
+//! * last comes how long two threads take to hand a cache line over: a call that follows one of another
+//!   thread cannot take less, for both write the root;
 //! * one thread is measured by the clock of its own processor time, two by the wall's.
 //!
-//! `FILTER` is a part of a line's name, such as `two levels` or `4x4`.
+//! `FILTER` is a part of a line's name, such as `two levels` or `64x`; the name ends with a space.
 
 // Real threads, and the rivals' atomics and locks.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, missing_docs)]
@@ -17,13 +21,14 @@
 mod rivals;
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use cloakroom_pool::{AtomicMap, FreeOutcome, Id, Policy, Pool, PoolId, Shape, Tag, Tree};
 use cloakroom_shards::{Dense, Shards};
 
-use rivals::{ArrayIds, Bitmap, Ids, MutexedBitset, SegIds, SlabIds, TwoLevels};
+use rivals::{ArrayIds, Bitmap, Ids, MutexedBitset, Root, SegIds, SlabIds, TwoLevels};
 
 const SIZE: usize = 65_536;
 
@@ -54,6 +59,17 @@ impl Ids for Ours {
 impl Ids for Dense {
     fn worker(&self, thread: u64) -> impl rivals::Worker {
         OursWorker::new(self.handle().expect("memory"), *self.tree(), thread)
+    }
+}
+
+/// The same, where each thread has a start of its own.
+struct Apart(Dense);
+
+impl Ids for Apart {
+    fn worker(&self, thread: u64) -> impl rivals::Worker {
+        let mut worker = OursWorker::new(self.0.handle().expect("memory"), *self.0.tree(), thread);
+        worker.pool = worker.pool.starting_at(Id(thread * SIZE as u64 / 2));
+        worker
     }
 }
 
@@ -131,11 +147,13 @@ fn measure<I: Ids>(ids: &I, held: usize, threads: u64) -> Vec<f64> {
             let seconds = processor_time() - processor;
             rounds.push((begun, Instant::now(), pairs, seconds));
             if round < 2 {
-                // Half a millisecond, so that seldom somebody else gets a processor in between.
-                let scaled = f64::from(pairs) * 0.0005 / seconds;
+                // Alone half a millisecond, so that seldom somebody else gets a processor in between; two so
+                // long that it does not matter when each of them is woken.
+                let wanted = if threads == 1 { 0.0005 } else { 0.005 };
+                let scaled = f64::from(pairs) * wanted / seconds;
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Small.
                 let scaled = scaled as u32;
-                pairs = scaled.clamp(50, 100_000);
+                pairs = scaled.clamp(50, 1_000_000);
             }
         }
         for id in mine {
@@ -161,8 +179,37 @@ fn measure<I: Ids>(ids: &I, held: usize, threads: u64) -> Vec<f64> {
 
 const ROUNDS: usize = 41;
 
+/// Nanoseconds from one thread's write of a word to another one's that waited for it; median.
+fn handover() -> f64 {
+    const TURNS: usize = 20_000;
+    let (word, start) = (&AtomicUsize::new(0), &Barrier::new(2));
+    let run = move |own: usize| {
+        start.wait();
+        let begun = Instant::now();
+        for turn in 0..TURNS {
+            // Acquire, Release: as a store's root is read and written.
+            while word.load(Ordering::Acquire) != 2 * turn + own {}
+            word.store(2 * turn + own + 1, Ordering::Release);
+        }
+        begun.elapsed().as_secs_f64() * 1e9
+    };
+    let mut all: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            word.store(0, Ordering::Release);
+            thread::scope(|scope| {
+                let other = scope.spawn(move || run(1));
+                run(0).max(other.join().expect("no panic"))
+            })
+        })
+        .collect();
+    all.sort_by(f64::total_cmp);
+    #[allow(clippy::cast_precision_loss)] // Few.
+    let turns = 2.0 * TURNS as f64;
+    all[all.len() / 2] / turns
+}
+
 fn line<I: Ids>(name: &str, filter: &str, ids: impl Fn() -> I) {
-    if !name.contains(filter) {
+    if !format!("{name} ").contains(filter) {
         return;
     }
     print!("{name:<22}");
@@ -192,11 +239,15 @@ fn main() {
         line(&name, &filter, || Ours::new(fanout, block));
         let name = format!("dense {fanout}x{block}");
         line(&name, &filter, || Dense::new(tree(fanout, block)).expect("memory"));
+        let name = format!("dense {fanout}x{block} apart");
+        line(&name, &filter, || Apart(Dense::new(tree(fanout, block)).expect("memory")));
     }
+    line("the root alone", &filter, Root::default);
     line("bitmap", &filter, || Bitmap::new(SIZE));
     line("bitmap, two levels", &filter, || TwoLevels::new(SIZE));
     line("sharded-slab", &filter, SlabIds::default);
     line("SegQueue", &filter, || SegIds::new(SIZE));
     line("ArrayQueue", &filter, || ArrayIds::new(SIZE));
     line("mutexed bitset", &filter, || MutexedBitset::new(SIZE));
+    println!("a cache line handed over: {:.0} ns", handover());
 }

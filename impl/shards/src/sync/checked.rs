@@ -36,6 +36,7 @@ impl Canary {
     /// Then.
     #[track_caller]
     pub fn check(&self) {
+        // Relaxed: a checker runs one thread at a time, and this is no access that it should know of.
         assert!(!self.dead.load(Ordering::Relaxed), "SHARD-4: used after it was freed");
     }
 }
@@ -68,6 +69,7 @@ pub unsafe fn release(
 ) {
     // SAFETY: the canary stands in memory that is still allocated: only `drain` gives it back.
     let canary = unsafe { &*canary };
+    // Relaxed: as in `Canary::check`.
     assert!(!canary.dead.swap(true, Ordering::Relaxed), "SHARD-4: freed twice");
     ALIVE.set(ALIVE.get() - 1);
     QUARANTINE.with_borrow_mut(|all| all.push(Quarantined { pointer, layout, drop }));
@@ -119,6 +121,7 @@ static MODE: AtomicU8 = AtomicU8::new(0);
 
 /// A new exploration begins.
 pub(super) fn enter(mode: Mode) {
+    // Relaxed: the threads of an exploration are started after this.
     MODE.store(mode as u8, Ordering::Relaxed);
 }
 
@@ -129,6 +132,7 @@ pub(super) fn begin() {
 }
 
 pub(super) fn is(mode: Mode) -> bool {
+    // Relaxed: see `enter`.
     MODE.load(Ordering::Relaxed) == mode as u8
 }
 

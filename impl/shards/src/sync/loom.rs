@@ -46,6 +46,7 @@ pub fn explore(plan: &Plan, scenario: impl Fn() + Send + Sync + 'static) -> Expl
     static EXECUTIONS: Counter = Counter::new(0);
     checked::enter(plan.mode);
     sites::weaken(plan.weaker.as_ref());
+    // Relaxed, all: loom runs every execution on this thread.
     EXECUTIONS.store(0, Ordering::Relaxed);
     let mut builder = ::loom::model::Builder::new();
     builder.preemption_bound = plan.preemptions;

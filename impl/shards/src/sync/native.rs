@@ -40,6 +40,7 @@ impl Fences {
     /// Passed often.
     #[inline]
     pub fn light(self) {
+        // SeqCst; partner: `heavy`. The compiler's is enough where the kernel makes all others pass a fence.
         if self.light {
             std::sync::atomic::compiler_fence(Ordering::SeqCst);
         } else {
@@ -49,6 +50,7 @@ impl Fences {
 
     /// Passed seldom.
     pub fn heavy(self) {
+        // SeqCst; partner: `light`.
         std::sync::atomic::fence(Ordering::SeqCst);
         if self.light {
             membarrier::pass();

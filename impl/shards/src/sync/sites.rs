@@ -23,12 +23,14 @@ static SEEN: Mutex<BTreeSet<Site>> = Mutex::new(BTreeSet::new());
 
 /// From now on this ordering is another one.
 pub(super) fn weaken(weaker: Option<&Weaker>) {
+    // Relaxed: the threads of an exploration are started after this.
     WEAKENED.store(weaker.is_some(), Ordering::Relaxed);
     *WEAKER.lock().unwrap_or_else(PoisonError::into_inner) = weaker.cloned();
 }
 
 /// Whether every access leaves its site from now on.
 pub fn watch(on: bool) {
+    // Relaxed: as in `weaken`.
     WATCHED.store(on, Ordering::Relaxed);
 }
 
@@ -40,6 +42,7 @@ pub fn seen() -> BTreeSet<Site> {
 /// What this ordering of the caller is now; `None`: the fence is not there.
 #[track_caller]
 fn now(role: Role, order: Ordering) -> Option<Ordering> {
+    // Relaxed, all: see `weaken` and `watch`.
     if !WATCHED.load(Ordering::Relaxed) && !WEAKENED.load(Ordering::Relaxed) {
         return Some(order);
     }

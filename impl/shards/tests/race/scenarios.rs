@@ -23,6 +23,7 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     all.extend(wide_keys());
     all.extend(handles());
     all.extend(cells());
+    all.extend(looks());
     all
 });
 
@@ -210,6 +211,8 @@ fn wide_keys() -> Vec<Scenario> {
     vec![
         wide("wide: put put", vec![vec![Put(16, 10), Get(16)], vec![Put(16, 11)]]),
         wide("wide: put twin", vec![vec![Put(16, 10), Get(32)], vec![Put(32, 11), Get(16)]]),
+        // The second passes the slot that the first has taken, to the next group.
+        wide("wide: put, pass", vec![vec![Put(16, 10)], vec![Put(32, 11), Get(32)]]),
         wide("wide: put get", vec![vec![Put(16, 10)], vec![Get(16), Get(16)]]),
         wide("wide: put iterate", vec![vec![Put(16, 10)], vec![Iterate]]),
         wide(
@@ -272,6 +275,26 @@ fn cells() -> Vec<Scenario> {
     };
     let all = all.chain(handles());
     all.filter(|scenario| names.contains(&&*scenario.name)).map(on_cells).collect()
+}
+
+/// Those of cells in which nothing is removed, by looks.
+fn looks() -> Vec<Scenario> {
+    let names = [
+        "cells: put put",
+        "cells: cas cas",
+        "cells: churn get",
+        "cells: put, seen by get",
+        "cells: put, seen by put",
+        "cells: cas, seen by cas",
+        "cells: cas, seen by hold",
+        "cells: retire, held, by handles",
+    ];
+    let by_looks = |scenario: Scenario| Scenario {
+        on: On::Looks,
+        name: scenario.name.replace("cells: ", "looks: "),
+        ..scenario
+    };
+    cells().into_iter().filter(|scenario| names.contains(&&*scenario.name)).map(by_looks).collect()
 }
 
 fn growth() -> Vec<Scenario> {

@@ -6,7 +6,8 @@
 //!
 //! * `search` is loom's `plain`, `rmw` or `failing` (see `sync::Mode`), or shuttle's `dfs`;
 //! * a search that ends without a bound within [`MOST`] executions has none. Otherwise the table
-//!   has, for each set, the search with the highest bound that has no more than its limit;
+//!   has, for each set, the search with the highest bound that has no more than its limit, or had when
+//!   it was pinned: one that has become smaller may keep its bound;
 //! * the table is written by `CLOAKROOM_PIN=1 cargo test -p cloakroom-shards --test race pin`, and a
 //!   search that takes another number of executions than the table says fails.
 

@@ -1,21 +1,23 @@
 //! What a scenario's steps are made on: the map, or cells of which a key's number is the place; by a
-//! thread that has registered, or by any.
+//! thread that has registered, or by any; of cells also by looks, which know a value by where it stands.
 
 use cloakroom_pool::Cas;
 use cloakroom_shards::reclaim::Reclaim;
 use cloakroom_shards::{Cells, CellsHandle, Handle, Shards};
 
-/// Which of both.
+/// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     Map,
     Cells,
+    Looks,
 }
 
 /// What is checked.
 pub(crate) enum Store<R: Reclaim> {
     Map(Shards<R>),
     Cells(Cells<Vec<u8>, R>),
+    Looks(Cells<Vec<u8>, R>),
 }
 
 /// Places of the cells: keys of scenarios on them are below this.
@@ -26,6 +28,7 @@ impl<R: Reclaim> Store<R> {
         match on {
             On::Map => Self::Map(Shards::with_reclaimer(1).unwrap()),
             On::Cells => Self::Cells(Cells::new(PLACES).unwrap()),
+            On::Looks => Self::Looks(Cells::new(PLACES).unwrap()),
         }
     }
 
@@ -36,13 +39,14 @@ impl<R: Reclaim> Store<R> {
             Self::Map(map) => Via::Map(map),
             Self::Cells(cells) if registered => Via::CellsHandle(cells.handle().unwrap()),
             Self::Cells(cells) => Via::Cells(cells),
+            Self::Looks(cells) => Via::Looks(cells.handle().unwrap()),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Map(map) => map.len(),
-            Self::Cells(cells) => cells.len(),
+            Self::Cells(cells) | Self::Looks(cells) => cells.len(),
         }
     }
 
@@ -55,7 +59,7 @@ impl<R: Reclaim> Store<R> {
                     f(&key, &value);
                 }
             }
-            Self::Cells(cells) => {
+            Self::Cells(cells) | Self::Looks(cells) => {
                 for place in 0..cells.places() {
                     let number = key(u8::try_from(place).unwrap());
                     cells.read(place, |value| value.map(|value| f(&number, value))).unwrap();
@@ -71,6 +75,7 @@ pub(crate) enum Via<'a, R: Reclaim> {
     Handle(Handle<'a, R>),
     Cells(&'a Cells<Vec<u8>, R>),
     CellsHandle(CellsHandle<'a, Vec<u8>, R>),
+    Looks(CellsHandle<'a, Vec<u8>, R>),
 }
 
 /// The place of a key: its number, in its last byte.
@@ -89,6 +94,7 @@ impl<R: Reclaim> Via<'_, R> {
             Self::CellsHandle(handle) => {
                 handle.read(place(key), |value| f(value.map(Vec::as_slice)))
             }
+            Self::Looks(handle) => f(handle.look().read(place(key)).map(Vec::as_slice)),
         }
     }
 
@@ -100,6 +106,16 @@ impl<R: Reclaim> Via<'_, R> {
             Self::Handle(handle) => return handle.compare_and_set(key, expected, new).unwrap(),
             Self::Cells(it) => it.exchange(place(key), expected_value.as_ref(), new_value),
             Self::CellsHandle(it) => it.exchange(place(key), expected_value.as_ref(), new_value),
+            Self::Looks(it) => {
+                let look = it.look();
+                let seen = look.read(place(key));
+                if seen != expected_value.as_ref() {
+                    return Cas::Mismatch(seen.cloned());
+                }
+                let new = new_value.expect("a look removes nothing");
+                let done = look.exchange(place(key), seen, new);
+                done.map(|done| done.map_err(Option::<&Vec<u8>>::cloned))
+            }
         };
         done.unwrap().map_or_else(Cas::Mismatch, |()| Cas::Set)
     }

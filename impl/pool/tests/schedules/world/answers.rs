@@ -39,7 +39,7 @@ impl World {
                 self.clears.retain(|clear| clear.pair != pair);
             }
             (Purpose::Vain { .. }, Output::Free(Ok(got))) => {
-                if got == FreeOutcome::Freed {
+                if got == FreeOutcome::Freed && !self.calls[at].misled {
                     return Err(wrong(Freed::NotOwner, got));
                 }
             }

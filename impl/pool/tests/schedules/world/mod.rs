@@ -11,9 +11,10 @@ mod answers;
 mod ending;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use cloakroom_pool::{
-    Allocate, Free, Id, List, Policy, Recover, Request, Response, Tag, Tree, Value, perform,
+    Allocate, Free, Id, List, Memory, Policy, Recover, Request, Response, Tag, Tree, Value, perform,
 };
 use cloakroom_specs::pool::{self as specs, Objection};
 
@@ -57,6 +58,7 @@ pub(crate) struct Met {
     pub(crate) counts_repaired: u64,
     pub(crate) quiet_moments: usize,
     pub(crate) tags_used_again: usize,
+    pub(crate) recalled: usize,
 }
 
 impl std::ops::Add for Met {
@@ -72,6 +74,7 @@ impl std::ops::Add for Met {
             counts_repaired: self.counts_repaired + other.counts_repaired,
             quiet_moments: self.quiet_moments + other.quiet_moments,
             tags_used_again: self.tags_used_again + other.tags_used_again,
+            recalled: self.recalled + other.recalled,
         }
     }
 }
@@ -84,10 +87,25 @@ struct Clear {
     at: usize,
 }
 
+/// The host of all callers. One that does not take note answers with what has long been over.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    memory: Memory,
+    pub(crate) takes_note: bool,
+    pub(crate) answers: bool,
+}
+
+impl Host {
+    fn answer(&mut self, request: &Request) -> Option<Response> {
+        if self.answers { self.memory.answer(request) } else { None }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     tree: Tree,
     map: Map,
+    pub(crate) host: Host,
     slots: Vec<Option<u64>>,
     notebook: BTreeSet<u64>,
     holdings: Vec<Pair>,
@@ -130,6 +148,11 @@ impl World {
         Self {
             tree,
             map: Map::default(),
+            host: Host {
+                memory: Memory::new(NonZeroUsize::new(4).expect("not zero")),
+                takes_note: false,
+                answers: false,
+            },
             slots: vec![None; size],
             notebook: BTreeSet::new(),
             holdings: Vec::new(),
@@ -167,6 +190,8 @@ impl World {
             let dead =
                 pairs.iter().filter(|(_, tag)| !self.notebook.contains(tag)).copied().collect();
             self.calls.push(Call {
+                misled: false,
+                recalled: false,
                 purpose,
                 status: Status::Running,
                 machine,
@@ -241,9 +266,14 @@ impl World {
         let Some(at) = self.callers[caller] else { return Ok(false) };
         self.clock += 1;
         let request = self.calls[at].machine.request();
+        let recalled = self.host.answer(&request);
+        self.met.recalled += usize::from(recalled.is_some());
         let response = match &request {
+            _ if let Some(recalled) = recalled => recalled,
             Request::IsLive(tag) => Response::Live(self.notebook.contains(&number(tag))),
-            Request::Get(_) => self.ask(at, &request, fault, Fault::Unavailable),
+            Request::Get(_) | Request::Recall(_) => {
+                self.ask(at, &request, fault, Fault::Unavailable)
+            }
             Request::CompareAndSet { place, .. } => {
                 let met = fault.unwrap_or(Fault::Never);
                 let response = self.ask(at, &request, fault, met);
@@ -253,6 +283,12 @@ impl World {
                 response
             }
         };
+        let call = &mut self.calls[at];
+        call.recalled |= matches!(response, Response::Recalled(Value::Block(_)));
+        call.misled |= call.recalled && response == Response::Unknown;
+        if self.host.takes_note {
+            self.host.memory.note(&request, &response);
+        }
         self.tell(|| format!("caller {caller}: {request:?} -> {response:?}"));
         if response == Response::Unavailable {
             self.stopped = true;
@@ -331,12 +367,17 @@ impl World {
         };
         let map = self.map.clone();
         map.prepare(at, None);
+        let mut host = self.host.clone();
         let mut machine = self.calls[at].machine.clone();
         for steps in 1.. {
             specs::returns_alone(steps, bound).map_err(judged)?;
-            let response = match machine.request() {
-                Request::IsLive(tag) => Response::Live(self.notebook.contains(&number(&tag))),
-                request => perform(&map, &self.tree, &request).0,
+            let request = machine.request();
+            let response = match &request {
+                Request::IsLive(tag) => Response::Live(self.notebook.contains(&number(tag))),
+                _ => match host.answer(&request) {
+                    Some(recalled) => recalled,
+                    None => perform(&map, &self.tree, &request).0,
+                },
             };
             if machine.step(response).is_some() {
                 break;
@@ -423,7 +464,7 @@ impl World {
             for side in 0..self.tree.width(place) {
                 let held = (self.tree.ids(self.tree.child(place, side)))
                     .filter(|&id| self.slots[usize::try_from(id).expect("small")].is_some());
-                let count = node.as_ref().map_or(0, |node| node.counts[usize::from(side)]);
+                let count = node.as_ref().map_or(0, |node| node.counts.of(side));
                 counts.push((count, held.count() as u64));
             }
         }
