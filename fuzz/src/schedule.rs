@@ -58,7 +58,8 @@ fn event(choices: &mut Choices<'_>, world: &mut World) -> Judged {
             }
         }
         29 => world.crash(who),
-        _ => world.land(choices.below(8), false)?,
+        30 => world.land(choices.below(8), false)?,
+        _ => (world.host.takes_note, world.host.answers) = (choices.flag(), choices.flag()),
     }
     Ok(())
 }

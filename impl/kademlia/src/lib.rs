@@ -27,6 +27,7 @@ extern crate alloc;
 mod balance;
 mod detector;
 mod head;
+mod lanes;
 mod lookup;
 mod machine;
 mod parameters;

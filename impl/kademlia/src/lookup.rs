@@ -24,18 +24,21 @@
 //!   it does not hide the node.
 //!
 //! Candidates are sixteen bytes each, apart from their contacts: what is searched and moved at every
-//! answer lies close together.
+//! answer lies close together. Most contacts of an answer are known: they are found by the first and the
+//! last byte of their ids, and searched for only when another stands there.
 //!
 //! What it does not do: judge keys, ids and addresses, or match answers with requests; that is the
 //! machine's. No limit on subnets: two nodes that count different subnets would disagree on who is
 //! closest, and so on who holds a record.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
 use cloakroom_wire::{Address, Contact, NodeId};
 
 use crate::head::{head_distance, same};
+use crate::lanes::Lanes;
 use crate::parameters::{MOST_PATHS, Parameters};
 
 /// One lookup.
@@ -48,6 +51,13 @@ pub struct Lookup {
     candidates: Vec<Candidate>,
     /// Theirs, in any order.
     contacts: Vec<Contact>,
+    /// Beside each contact: one bit for each path that knows it.
+    known: Vec<u8>,
+    /// By the first byte of an id and its last, of which either may be the same in all: where its
+    /// contact stands, if nobody came between.
+    places: Box<[u8; 256]>,
+    /// Some id was told with several addresses.
+    ambiguous: bool,
     waiting: u16,
     /// For each path: requests in flight that are not slow.
     in_flight: [u8; MOST_PATHS as usize],
@@ -98,8 +108,6 @@ struct Candidate {
     /// The number of the answer that told it; zero for seeds.
     teller: u16,
     state: State,
-    /// One bit for each path that knows it.
-    known: u8,
     /// The path on which it was told first, and then the one on which it is asked.
     path: u8,
     /// Hops from us.
@@ -139,7 +147,7 @@ const ADDRESSES: (usize, usize) = (3, 2);
 struct Front {
     /// For each path: the closest candidate to ask, if any.
     next: [Option<usize>; MOST_PATHS as usize],
-    /// One bit for each path that is not at its end.
+    /// How many paths are not at their end.
     open: u8,
 }
 
@@ -164,6 +172,9 @@ impl Lookup {
             bounds,
             candidates: Vec::with_capacity(usize::from(bounds.k) * 3),
             contacts: Vec::with_capacity(usize::from(bounds.k) * 3),
+            known: Vec::with_capacity(usize::from(bounds.k) * 3),
+            places: Box::new([0; 256]),
+            ambiguous: false,
             waiting: 0,
             in_flight: [0; MOST_PATHS as usize],
             counts: Counts::default(),
@@ -176,7 +187,7 @@ impl Lookup {
         // Dealt out by distance, so that each path begins about as close as the others.
         for (candidate, path) in lookup.candidates.iter_mut().zip((0..bounds.paths).cycle()) {
             candidate.path = path;
-            candidate.known = 1 << path;
+            lookup.known[usize::from(candidate.place)] = 1 << path;
         }
         lookup
     }
@@ -188,9 +199,11 @@ impl Lookup {
     }
 
     /// The candidates with their contacts instead of where these stand.
-    fn ordered(&self) -> impl Iterator<Item = (Candidate, &Contact)> {
-        let apart = |candidate: &Candidate| Candidate { place: 0, ..*candidate };
-        self.candidates.iter().map(move |candidate| (apart(candidate), self.contact(candidate)))
+    fn ordered(&self) -> impl Iterator<Item = (Candidate, u8, &Contact)> {
+        self.candidates.iter().map(move |candidate| {
+            let known = self.known[usize::from(candidate.place)];
+            (Candidate { place: 0, ..*candidate }, known, self.contact(candidate))
+        })
     }
 
     fn contact(&self, candidate: &Candidate) -> &Contact {
@@ -201,6 +214,7 @@ impl Lookup {
     fn forget(&mut self, at: usize) {
         let place = self.candidates.remove(at).place;
         self.contacts.swap_remove(place.into());
+        self.known.swap_remove(place.into());
         // The last contact has moved into the gap.
         let moved = self.contacts.len();
         if let Some(of_moved) =
@@ -231,8 +245,7 @@ impl Lookup {
             return Step::Wait;
         }
         // Paths at their end leave their share to the others.
-        let open = u8::try_from(front.open.count_ones()).unwrap_or(1).max(1);
-        let share = self.bounds.alpha.div_ceil(open);
+        let share = self.bounds.alpha.div_ceil(front.open.max(1));
         for _ in 0..self.bounds.paths {
             let path = self.turn;
             self.turn = (self.turn + 1) % self.bounds.paths;
@@ -257,10 +270,9 @@ impl Lookup {
 
     /// KAD-4: the `k` closest that each path knows and that have not failed.
     fn front(&self) -> Front {
-        let mut front = Front { next: [None; MOST_PATHS as usize], open: 0 };
-        let mut seen = [0; MOST_PATHS as usize];
-        let mut full = 0_u8;
-        let all = u8::MAX >> (MOST_PATHS - self.bounds.paths);
+        let mut next = [None; MOST_PATHS as usize];
+        let (mut seen, mut open, mut met) = (Lanes::NONE, Lanes::NONE, Lanes::NONE);
+        let mut wanting = Lanes::of(u8::MAX >> (MOST_PATHS - self.bounds.paths));
         let mut last: Option<&Candidate> = None;
         for (at, candidate) in self.candidates.iter().enumerate() {
             // Of an id with several addresses, one at a time.
@@ -270,26 +282,23 @@ impl Lookup {
                 continue;
             }
             last = Some(candidate);
-            let mut paths = candidate.known & !full;
-            while paths != 0 {
-                let bit = paths.trailing_zeros() as usize;
-                paths &= paths - 1;
-                seen[bit] += 1;
-                if seen[bit] == self.bounds.k {
-                    full |= 1 << bit;
-                }
-                if candidate.state != State::Answered {
-                    front.open |= 1 << bit;
-                }
-                if candidate.state == State::Waiting && front.next[bit].is_none() {
-                    front.next[bit] = Some(at);
-                }
+            let paths = Lanes::of(self.known[usize::from(candidate.place)]).and(wanting);
+            if candidate.state != State::Answered {
+                open = open.or(paths);
             }
-            if full == all {
+            if candidate.state == State::Waiting {
+                for path in paths.without(met).each() {
+                    next[path] = Some(at);
+                }
+                met = met.or(paths);
+            }
+            seen = seen.plus(paths);
+            wanting = wanting.without(seen.that_are(self.bounds.k));
+            if wanting == Lanes::NONE {
                 break;
             }
         }
-        front
+        Front { next, open: open.count() }
     }
 
     /// Whether two candidates are one id.
@@ -356,18 +365,21 @@ impl Lookup {
     fn of_id(&self, id: NodeId) -> (usize, usize) {
         let near = head_distance(id, self.target);
         let from = self.candidates.partition_point(|other| other.near < near);
-        let equal = self.candidates[from..].iter().take_while(|other| other.near == near).count();
-        match equal {
-            0 => (from, from),
-            1 if same(self.contact(&self.candidates[from]).id, id) => (from, from + 1),
-            _ => self.of_id_among(id, from, from + equal),
+        let is_near = |at: usize| self.candidates.get(at).is_some_and(|other| other.near == near);
+        if !is_near(from) {
+            return (from, from);
         }
+        if !is_near(from + 1) && same(self.contact(&self.candidates[from]).id, id) {
+            return (from, from + 1);
+        }
+        self.of_id_among(id, near, from)
     }
 
     /// The same among candidates with equal heads: an id with several addresses, or ids that were made.
     #[cold]
-    fn of_id_among(&self, id: NodeId, from: usize, to: usize) -> (usize, usize) {
+    fn of_id_among(&self, id: NodeId, near: u64, from: usize) -> (usize, usize) {
         let target = self.target;
+        let to = self.candidates.partition_point(|other| other.near <= near);
         let id_at = |at: &usize| self.contact(&self.candidates[*at]).id;
         let nearer = |at: &usize| id_at(at).distance(target) < id.distance(target);
         let from = from + (from..to).take_while(nearer).count();
@@ -376,33 +388,57 @@ impl Lookup {
 
     /// A contact was told on a path.
     fn learn(&mut self, contact: Contact, path: u8, depth: u8, teller: u16) {
-        if same(contact.id, self.own) {
+        if same(contact.id, self.own) || self.is_known(&contact, path) {
             return;
         }
         let (from, to) = self.of_id(contact.id);
         let (mut known_there, mut on_path) = (false, 0);
-        for other in &mut self.candidates[from..to] {
-            other.known |= 1 << path;
+        for other in &self.candidates[from..to] {
+            let place = usize::from(other.place);
+            self.known[place] |= 1 << path;
             // Where somebody has answered there is no need of another address.
-            known_there |= other.state == State::Answered
-                || self.contacts[usize::from(other.place)].address == contact.address;
+            known_there |=
+                other.state == State::Answered || self.contacts[place].address == contact.address;
             on_path += usize::from(other.path == path);
         }
         if known_there || to - from >= ADDRESSES.0 || on_path >= ADDRESSES.1 {
             return;
         }
-        let known = self.candidates.get(from).filter(|_| to > from).map_or(0, |other| other.known);
+        self.ambiguous |= to > from;
+        let first = self.candidates.get(from).filter(|_| to > from);
+        let known = first.map_or(0, |other| self.known[usize::from(other.place)]) | 1 << path;
         let (state, near) = (State::Waiting, head_distance(contact.id, self.target));
-        let known = known | 1 << path;
         // KAD-5: far fewer than 2^16 are kept.
         let place = u16::try_from(self.contacts.len()).unwrap_or(u16::MAX);
-        let candidate = Candidate { near, place, teller, state, known, path, depth };
+        let candidate = Candidate { near, place, teller, state, path, depth };
+        // Whoever stands beyond is searched for.
+        *self.place_mut(contact.id) = u8::try_from(place).unwrap_or(0);
         self.contacts.push(contact);
+        self.known.push(known);
         self.candidates.insert(to, candidate);
         self.waiting += 1;
         if self.waiting > self.bounds.most_waiting {
             self.forget_one();
         }
+    }
+
+    /// What most contacts of an answer are: known already, with this address. The path knows it too now.
+    fn is_known(&mut self, contact: &Contact, path: u8) -> bool {
+        let place = usize::from(*self.place_mut(contact.id));
+        // With several addresses it is told of all of them.
+        let known = !self.ambiguous
+            && self.contacts.get(place).is_some_and(|known| {
+                same(known.id, contact.id) && known.address == contact.address
+            });
+        if known {
+            self.known[place] |= 1 << path;
+        }
+        known
+    }
+
+    fn place_mut(&mut self, id: NodeId) -> &mut u8 {
+        let [first, .., last] = id.0;
+        &mut self.places[usize::from(first ^ last)]
     }
 
     /// KAD-5: of whoever told the most that waits, the farthest is forgotten.

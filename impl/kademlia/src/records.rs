@@ -11,7 +11,8 @@
 //! * KAD-10: never more records or bytes than the limits, in all and by one peer; caches make
 //!   room for replicas, never the reverse;
 //! * KAD-12: what [`Records::kept`] says is what a disk must have before an offer is acknowledged;
-//!   [`Records::put_back`] takes it after a restart, with the life that is left.
+//!   [`Records::changed`] names what has changed of it, and [`Records::put_back`] takes it after a restart, with
+//!   the life that is left.
 //!
 //! Times on the wire are what remains of a life; here they are moments of our own clock. On its way
 //! a record gains what the message takes: a record passed around for ever gains that much for each
@@ -20,7 +21,9 @@
 //! What it does not do: decide who ought to hold what (that is
 //! [`upkeep`](crate::machine)), or check signatures.
 
-use alloc::collections::BTreeMap;
+mod kept;
+
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use cloakroom_wire::{
@@ -77,6 +80,8 @@ pub struct Records {
     total: Share,
     /// Copies beside the path.
     cached: u32,
+    /// What a disk may have otherwise, where there is one.
+    changed: Option<BTreeSet<Name>>,
 }
 
 impl Held {
@@ -89,6 +94,11 @@ impl Held {
     /// Whether it is one of the record's replicas, not a copy beside the path.
     pub fn is_replica(&self) -> bool {
         self.replica
+    }
+
+    /// Whether a disk must have it: copies beside the path need not be there, unless they guard a number.
+    fn is_kept(&self) -> bool {
+        self.replica || self.guard > self.expires
     }
 
     /// Whether it still lives.
@@ -134,6 +144,26 @@ impl Records {
             shares: BTreeMap::new(),
             total: Share::default(),
             cached: 0,
+            changed: None,
+        }
+    }
+
+    /// From now on [`Records::changed`] says what a disk must be told.
+    pub fn tell_changes(&mut self) {
+        self.changed = Some(BTreeSet::new());
+    }
+
+    /// KAD-12: what has changed since this was last asked, and what a disk must have of it now; `None`: nothing
+    /// any more.
+    pub fn changed(&mut self) -> Vec<(Name, Option<Held>)> {
+        let names = self.changed.as_mut().map(core::mem::take).unwrap_or_default();
+        let kept = |name: &Name| self.held.get(name).filter(|held| held.is_kept()).cloned();
+        names.into_iter().map(|name| (name, kept(&name))).collect()
+    }
+
+    fn note(&mut self, name: Name) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(name);
         }
     }
 
@@ -217,6 +247,9 @@ impl Records {
         if replica {
             held.checked = Some(now);
             if !held.replica || held.ends.is_none() {
+                if let Some(changed) = &mut self.changed {
+                    changed.insert(name);
+                }
                 self.cached -= u32::from(!held.replica);
                 held.replica = true;
                 let most = held.ends.unwrap_or(Moment::NEVER);
@@ -265,12 +298,14 @@ impl Records {
         self.total.bytes += bytes;
         self.cached += u32::from(!held.replica);
         self.held.insert(name, held);
+        self.note(name);
     }
 
     fn take(&mut self, name: &Name) -> Option<Held> {
         let held = self.held.remove(name)?;
         self.release(held.by, 1, held.content_bytes());
         self.cached -= u32::from(!held.replica);
+        self.note(*name);
         Some(held)
     }
 
@@ -295,13 +330,14 @@ impl Records {
             if now >= held.guard {
                 gone.push(*name);
             } else if now >= held.expires && held.content_bytes() > 0 {
-                emptied.push((held.by, held.content_bytes()));
+                emptied.push((*name, held.by, held.content_bytes()));
                 held.record.content = OwnedContent::Tombstone;
                 held.record.later = OwnedFields::default();
             }
         }
-        for (by, bytes) in emptied {
+        for (name, by, bytes) in emptied {
             self.release(by, 0, bytes);
+            self.note(name);
         }
         for name in gone {
             self.take(&name);
@@ -349,22 +385,29 @@ impl Records {
             held.replica = false;
             held.handed = Vec::new();
             held.expires = held.expires.min(now.plus_ms(cache_ms));
+            self.note(*name);
         }
     }
 
     /// What a disk must keep, so that a node that starts again has it: replicas, and the numbers that
     /// must not fall (KAD-7). Moments in it are those of a clock that goes on meanwhile.
     pub fn kept(&self) -> impl Iterator<Item = &Held> {
-        self.held.values().filter(|held| held.replica || held.guard > held.expires)
+        self.held.values().filter(|held| held.is_kept())
     }
 
-    /// What a disk has kept, if its time has not passed. Its other holders will be seen to soon.
+    /// What a disk has kept, if its time has not passed. Its other holders will be seen to soon. What is not
+    /// taken is named by [`Records::changed`]: the disk need not have it any more.
     pub fn put_back(&mut self, now: Moment, held: Held) {
         let (name, bytes) = ((held.record.key, held.record.origin), held.content_bytes());
         let newer = self.held.get(&name).is_none_or(|other| other.sequence() < held.sequence());
         if now < held.guard && newer && self.makes_room(name, held.by, bytes, held.replica) {
             self.take(&name);
             self.put(name, Held { checked: None, handed: Vec::new(), ..held });
+            if let Some(changed) = &mut self.changed {
+                changed.remove(&name);
+            }
+        } else {
+            self.note(name);
         }
     }
 

@@ -22,7 +22,8 @@ use cloakroom_wire::NodeId;
 
 use crate::changes::Purpose;
 use crate::doors::Doors;
-use crate::node::{Answer, Effects, Node, in_ms};
+use crate::effects::{Answer, Effects};
+use crate::node::{Node, in_ms};
 use crate::roster::roster_key;
 
 /// After nobody of all that are known could run an operation.
@@ -257,8 +258,8 @@ impl Node {
         if message.encode(&mut Vec::new()).is_err() {
             return false;
         }
-        let send = [Envelope { to: peer, message }].into();
-        self.follow(now, Work { send, ..Work::default() }, effects);
+        let ask = [Envelope { to: peer, message }].into();
+        self.follow(now, Work { ask, ..Work::default() }, effects);
         true
     }
 
@@ -310,8 +311,8 @@ impl Node {
         let epoch = self.view_in(slot).epoch();
         let body = Body::Called(Box::new(Called { to, number, told }));
         let message = Message { slot, epoch, body };
-        let send = [Envelope { to: peer, message }].into();
-        self.follow(now, Work { send, ..Work::default() }, effects);
+        let ask = [Envelope { to: peer, message }].into();
+        self.follow(now, Work { ask, ..Work::default() }, effects);
     }
 
     /// A peer tells what became of an operation.

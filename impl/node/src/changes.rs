@@ -18,7 +18,8 @@ use cloakroom_kademlia::Moment;
 use cloakroom_register::{Call, Expected, Held, Operation, OperationId, Outcome, Value, Version};
 
 use crate::calls::{End, Origin};
-use crate::node::{Answer, Effects, Node};
+use crate::effects::{Answer, Effects};
+use crate::node::Node;
 use crate::roster::{Change, ChangeFault, Known, Roster, Standing, roster_key};
 
 /// Before a change that could not be made is tried again.

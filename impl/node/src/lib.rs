@@ -1,7 +1,7 @@
 //! All protocols of one node as one pure machine: the DHT, the registers, who is in which view.
 //!
-//! [`Node::step`] takes what happens and says what follows: *first* persist, *then* send and answer. It
-//! has no clock, socket, disk, entropy or thread: time and seed are arguments. The simulator and the
+//! [`Node::step`] takes what happens and says what follows: what leaves at once, what to persist, what leaves
+//! after that. It has no clock, socket, disk, entropy or thread: time and seed are arguments. The simulator and the
 //! server drive this same code.
 //!
 //! | file | what |
@@ -12,6 +12,7 @@
 //! | `changes.rs` | how it is changed, and how every node comes to have it |
 //! | `calls.rs` | operations under way: here, or handed to a node that can run them |
 //! | `doors.rs` | what other nodes hand here is run once |
+//! | `effects.rs` | [`Effects`]: what follows from a step |
 //! | `node.rs` | [`Node`]: what happens, and what follows |
 //! | `watch.rs` | who is silent for how long, and the views that follow from it |
 //!
@@ -26,14 +27,16 @@ extern crate alloc;
 mod calls;
 mod changes;
 mod doors;
+mod effects;
 mod genesis;
 mod node;
 mod placement;
 mod roster;
 mod watch;
 
+pub use effects::{Answer, Effects};
 pub use genesis::{Founder, Genesis, GenesisError, MAX_SLOTS, Zone};
-pub use node::{Answer, Effects, Hash, Input, Node, Setup, Timer};
+pub use node::{Hash, Input, Node, Setup, Timer};
 pub use placement::{Candidate, place};
 pub use roster::{Change, ChangeFault, Place, Roster, Standing, roster_key};
 pub use watch::Patience;

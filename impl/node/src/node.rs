@@ -3,11 +3,13 @@
 //! # Life
 //! 1. [`Node::start`], with the genesis and what the disk has kept.
 //! 2. [`Node::step`] with each message, each call of a client, and each [`Timer`] when it is due.
-//! 3. After each step, in this order: make [`Effects::persist`] durable, then send, then answer. Steps may
-//!    go on meanwhile, and share a sync; what leaves, leaves in the order of its steps.
+//! 3. After each step: at once, send what need not wait, and answer; then make [`Effects::persist`] durable,
+//!    and after that send the rest, and bring votes back as [`Input::Votes`]. Steps may go on meanwhile, and
+//!    share a sync; what waits for it leaves in the order of its steps.
 //!
 //! # Invariants
-//! * NODE-4: nothing leaves before what was persisted in its step and in all before it;
+//! * NODE-4: nothing that says what a disk has leaves before what was persisted in its step and in all
+//!   before it; and nothing is made of it here either, for this node's own votes wait as well;
 //! * the two name spaces never mix: records go through the DHT, registers through their views, and
 //!   routing is only ever a hint for the latter;
 //! * NODE-3: a client is told how its operation ended, or who can run it, or that nobody will say;
@@ -21,23 +23,21 @@ use alloc::vec::Vec;
 
 use cloakroom_kademlia as kademlia;
 use cloakroom_kademlia::{
-    Busy, Event, Judge, Kademlia, Moment, Parameters, Peer, QueryId, Transmit,
+    Busy, Held, Judge, Kademlia, Moment, Parameters, Peer, QueryId, Transmit,
 };
 use cloakroom_register as register;
 use cloakroom_register::{
-    Disk, Envelope, Epoch, Host, Member, Operation, OperationId, Outcome, Replica, ReplicaError,
-    Save, Slot, Version, View, Waits, Work,
+    Disk, Envelope, Epoch, Host, Member, Operation, OperationId, Replica, ReplicaError, Slot,
+    Version, View, Waits, Work,
 };
 use cloakroom_wire::{Body, Contact, Message, NodeId, Notice, OwnedRecord, RecordKey};
 
 use crate::calls::{Calls, Origin};
 use crate::changes::Changes;
+use crate::effects::Effects;
 use crate::genesis::Genesis;
-use crate::roster::{Change, ChangeFault, Roster};
-use crate::watch::{Patience, Watch};
-
-/// So many members at most are all asked whether they live.
-const MOST_WATCHED: usize = 64;
+use crate::roster::{Change, Roster};
+use crate::watch::{MOST_WATCHED, Patience, Watch};
 
 /// So many views are proposed at a time: what moves is copied, and that is not to be all that is done.
 const MOST_PROPOSALS: usize = 16;
@@ -78,6 +78,7 @@ pub struct Node {
     pub(crate) calls: Calls,
     pub(crate) changes: Changes,
     pub(crate) watch: Watch,
+    round_trips: u64,
 }
 
 /// What happens to a node.
@@ -99,6 +100,8 @@ pub enum Input<'a> {
     Change(OperationId, Change, Moment),
     /// Nodes beside the founders and members that may know more: for one that comes new.
     Meet(Vec<Contact>),
+    /// What [`Effects::votes`] were, when that is right.
+    Votes(Vec<register::Message>),
 }
 
 /// What a node waits for.
@@ -114,45 +117,26 @@ pub enum Timer {
     Calls,
 }
 
-/// What follows from a step, in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Effects {
-    /// First, make all of this durable, in this order.
-    pub persist: Vec<Save>,
-    /// Then send this.
-    pub send: Vec<Transmit>,
-    /// And answer this.
-    pub answer: Vec<Answer>,
-}
-
-/// What a client, or whoever began a query, is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// An operation has ended.
-    Ended(OperationId, Outcome),
-    /// An operation was not begun: these are who can run it, as far as is known here.
-    Elsewhere(OperationId, View),
-    /// An operation was handed to a node that has not answered: nobody will say how it ended, and it must
-    /// not be tried again.
-    Lost(OperationId),
-    /// A change of the list of members has ended, in this version of the list.
-    Changed(OperationId, Result<Version, ChangeFault>),
-    /// Of the DHT.
-    Dht(Event),
-}
-
 impl Node {
-    /// A node starts with what its disk has.
+    /// A node starts with what its disk has: its registers, and its records of the DHT. REG-5: what the first
+    /// effects persist must be durable before anything else is done with them or with the node.
     ///
     /// # Errors
     /// [`ReplicaError`]: the disk is not this node's.
-    pub fn start(now: Moment, setup: Setup, disk: &Disk) -> Result<(Self, Effects), ReplicaError> {
+    pub fn start(
+        now: Moment,
+        setup: Setup,
+        disk: &Disk,
+        records: Vec<Held>,
+    ) -> Result<(Self, Effects), ReplicaError> {
         let Setup { genesis, contact, parameters, judge, waits, patience, hash, seed } = setup;
         if disk.me().node != contact.id {
             return Err(ReplicaError::NoMember(disk.me()));
         }
         let mut kademlia = Kademlia::new(now, contact, parameters, judge, seed);
+        kademlia.keep_records();
+        // KAD-12: before anything is answered.
+        kademlia.restore_records(now, records);
         let (host, work) = Host::start(disk, waits, seed, in_ms(now))?;
         let contacts: BTreeMap<NodeId, Contact> = genesis
             .founders()
@@ -169,7 +153,9 @@ impl Node {
         // A request takes a round trip and those of its coordinator.
         let calls = Calls::new(waits.answers_ms.saturating_mul(2));
         let changes = Changes::new(now, Roster::of(&genesis), patience.silent_ms / 2, seed);
-        let mut node = Self { genesis, contacts, hash, kademlia, host, calls, changes, watch };
+        let round_trips = 0;
+        let mut node =
+            Self { genesis, contacts, hash, kademlia, host, calls, changes, watch, round_trips };
         let mut effects = Effects::default();
         node.follow(now, work, &mut effects);
         let slots: Vec<Slot> = node.genesis.slots().collect();
@@ -202,6 +188,13 @@ impl Node {
             Input::Change(id, change, give_up_at) => {
                 self.change(now, id, change, give_up_at, true, &mut effects);
             }
+            Input::Votes(votes) => {
+                let me = self.me().node;
+                for message in votes {
+                    let work = self.host.handle(in_ms(now), me, &message);
+                    self.follow(now, work, &mut effects);
+                }
+            }
             Input::Meet(contacts) => {
                 self.contacts.extend(contacts.iter().map(|contact| (contact.id, *contact)));
                 // Who has no room for a query has begun others.
@@ -228,7 +221,7 @@ impl Node {
         ]
     }
 
-    /// Looks for the nodes closest to a point; ends with an [`Event`].
+    /// Looks for the nodes closest to a point; ends with an [`Event`](kademlia::Event).
     ///
     /// # Errors
     /// When too many queries are under way.
@@ -237,7 +230,16 @@ impl Node {
         Ok((query, self.drained()))
     }
 
-    /// Looks for the records under a key; ends with an [`Event`].
+    /// Asks a node whether it lives, for a caller; ends with an [`Event`](kademlia::Event).
+    ///
+    /// # Errors
+    /// When too many callers wait for such an answer.
+    pub fn ping(&mut self, now: Moment, contact: Contact) -> Result<(QueryId, Effects), Busy> {
+        let query = self.kademlia.ping_contact(now, contact)?;
+        Ok((query, self.drained()))
+    }
+
+    /// Looks for the records under a key; ends with an [`Event`](kademlia::Event).
     ///
     /// # Errors
     /// When too many queries are under way.
@@ -246,7 +248,7 @@ impl Node {
         Ok((query, self.drained()))
     }
 
-    /// Gives a record to its holders; ends with an [`Event`].
+    /// Gives a record to its holders; ends with an [`Event`](kademlia::Event).
     ///
     /// # Errors
     /// When too many queries are under way.
@@ -325,7 +327,7 @@ impl Node {
                 send.push(Envelope { to: node, message: message.clone() });
             }
         }
-        self.follow(now, Work { send, ..Work::default() }, effects);
+        self.follow(now, Work { ask: send, ..Work::default() }, effects);
         let (roster, is_fresh) = (&self.changes.known.roster, self.changes.is_fresh(now));
         let replicas = self.host.replicas();
         let newest = replicas.filter(|replica| {
@@ -369,10 +371,20 @@ impl Node {
 
     /// What the registers want done, with messages to one node together.
     pub(crate) fn follow(&mut self, now: Moment, work: Work, effects: &mut Effects) {
-        let Work { persist, send, ended } = work;
+        let Work { ask, ended, persist, send, votes } = work;
+        self.round_trips += rounds_in(&ask);
+        self.pack(&ask, &mut effects.first);
         effects.persist.extend(persist);
+        self.pack(&send, &mut effects.send);
+        effects.votes.extend(votes);
+        for (id, outcome) in ended {
+            self.ended_here(now, id, outcome, effects);
+        }
+    }
+
+    fn pack(&self, send: &[Envelope], packed: &mut Vec<Transmit>) {
         let mut parts: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
-        for envelope in &send {
+        for envelope in send {
             let parts = parts.entry(envelope.to).or_default();
             // What no peer would take is not sent: its keys and values are refused where they come in.
             let _ = envelope.message.encode(parts);
@@ -384,11 +396,14 @@ impl Node {
             };
             let to = Peer { id: *to, address };
             let notices = register::pack(parts);
-            effects.send.extend(notices.map(|notice| Transmit { to, message: notice.to_owned() }));
+            packed.extend(notices.map(|notice| Transmit { to, message: notice.to_owned() }));
         }
-        for (id, outcome) in ended {
-            self.ended_here(now, id, outcome, effects);
-        }
+    }
+
+    /// How many rounds of questions about keys this node's coordinators have sent to replicas at other
+    /// nodes, since the start. A round asks all members of a view, and ends with a majority's answers.
+    pub fn round_trips(&self) -> u64 {
+        self.round_trips
     }
 
     /// Where a node is, as far as is known here.
@@ -413,13 +428,26 @@ impl Node {
     }
 
     fn drain(&mut self, effects: &mut Effects) {
+        // KAD-12: with the answers that acknowledge it.
+        effects.keep.extend(self.kademlia.changed_records());
         while let Some(transmit) = self.kademlia.poll_transmit() {
             effects.send.push(transmit);
         }
         while let Some(event) = self.kademlia.poll_event() {
-            effects.answer.push(Answer::Dht(event));
+            effects.events.push(event);
         }
     }
+}
+
+/// How many rounds begin with these: each has a ballot of its own within its slot.
+fn rounds_in(send: &[Envelope]) -> u64 {
+    let asks = |envelope: &Envelope| match &envelope.message.body {
+        register::Body::Ask(asks) => {
+            asks.iter().map(|ask| (envelope.message.slot, ask.ballot())).collect()
+        }
+        _ => Vec::new(),
+    };
+    send.iter().flat_map(asks).collect::<BTreeSet<_>>().len() as u64
 }
 
 /// Registers count in milliseconds.

@@ -29,7 +29,7 @@ use cloakroom_wire::NodeId;
 
 use crate::genesis::Genesis;
 use crate::placement::{Candidate, place};
-use crate::roster::{Roster, Standing};
+use crate::roster::{Place, Roster, Standing};
 
 /// How long a node waits before it takes another for gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +46,9 @@ impl Default for Patience {
     }
 }
 
+/// So many members at most are all asked whether they live, and tell each other in which life.
+pub(crate) const MOST_WATCHED: usize = 64;
+
 /// Nobody gets a seat for being closer who has not been heard for so many times the patience with
 /// the silent: who comes and goes is not to move slots each time.
 const SETTLED: u64 = 3;
@@ -57,7 +60,7 @@ pub(crate) struct Watch {
     began: Moment,
     heard: BTreeMap<NodeId, Heard>,
     /// In which life of its disk a node was last heard, if it has said so.
-    lives: BTreeMap<NodeId, Incarnation>,
+    lives: BTreeMap<NodeId, Told>,
     pub(crate) next: Moment,
 }
 
@@ -66,6 +69,13 @@ struct Heard {
     last: Moment,
     /// Since then without a silence that is too long.
     since: Moment,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    life: Incarnation,
+    /// It has been silent for too long since: it may have another disk now.
+    is_old: bool,
 }
 
 /// The members of a view, as they are seen from here.
@@ -91,19 +101,27 @@ impl Watch {
         let heard = self.heard.entry(node).or_insert(Heard { last: now, since: now });
         if now.since_ms(heard.last) >= silent_ms {
             heard.since = now;
+            if let Some(told) = self.lives.get_mut(&node) {
+                told.is_old = true;
+            }
         }
         heard.last = now;
     }
 
     /// A node says in which life of its disk it is.
     pub(crate) fn lives(&mut self, node: NodeId, incarnation: Incarnation) {
-        self.lives.insert(node, incarnation);
+        self.lives.insert(node, Told { life: incarnation, is_old: false });
+    }
+
+    /// Whether a node is heard again, and has not said yet in which life of its disk. It soon will.
+    fn is_in_doubt(&self, now: Moment, node: NodeId) -> bool {
+        !self.is_gone(now, node) && self.lives.get(&node).is_some_and(|told| told.is_old)
     }
 
     /// Whether a node is heard, and not in another life of its disk.
     fn is_up(&self, now: Moment, member: Member) -> bool {
-        let lives = self.lives.get(&member.node);
-        !self.is_gone(now, member.node) && lives.is_none_or(|life| *life == member.incarnation)
+        let told = self.lives.get(&member.node);
+        !self.is_gone(now, member.node) && told.is_none_or(|told| told.life == member.incarnation)
     }
 
     /// When it was last heard.
@@ -151,6 +169,11 @@ impl Watch {
         }
         // NODE-2: and with the list that it began with, if there has been a newer one for long.
         if now.since_ms(self.began) < self.patience.silent_ms {
+            return None;
+        }
+        // NODE-2: no seat by what was true before a silence. In a large cluster not everybody tells.
+        let in_doubt = |place: &Place| self.is_in_doubt(now, place.member.node);
+        if roster.places().count() <= MOST_WATCHED && roster.places().any(in_doubt) {
             return None;
         }
         let seen = self.look_at(now, view, me, roster, is_fresh);
@@ -293,6 +316,38 @@ mod tests {
         watch.heard(Moment(10_900_000), outside);
         let next = proposed(&watch, 11_000).expect("one is replaced");
         assert!(next.seat_at(outside).is_some() && next.seat_at(lost.node).is_none());
+    }
+
+    #[test]
+    fn who_is_heard_after_a_silence_gets_no_seat_before_it_has_said_in_which_life() {
+        let genesis = genesis();
+        let view = genesis.slots().map(|slot| genesis.view(slot)).next().unwrap();
+        let (me, drains) = (view.members()[0], view.members()[2]);
+        let outside: Vec<NodeId> = (1..=5)
+            .map(|id| NodeId([id; 32]))
+            .filter(|node| view.seat_at(*node).is_none())
+            .collect();
+        let mut watch = Watch::new(Moment(0), PATIENCE);
+        for node in view.members().iter().map(|member| member.node).chain(outside.clone()) {
+            watch.heard(Moment(1_000_000), node);
+            watch.lives(node, Incarnation(0));
+        }
+        for node in view.members().iter().map(|member| member.node).chain(outside.clone()) {
+            watch.heard(Moment(19_000_000), node);
+        }
+        let replica = Replica::genesis(me, view).unwrap();
+        let roster = Roster::of(&genesis).after(&Change::Drain(drains.node)).unwrap().unwrap();
+        let now = Moment(20_000_000);
+        let proposed = |watch: &Watch| watch.successor(now, &genesis, &replica, &roster, true);
+        assert_eq!(proposed(&watch), None, "any of them may have another disk");
+        for member in replica.view().members() {
+            watch.lives(member.node, Incarnation(0));
+        }
+        watch.lives(outside[0], Incarnation(7));
+        assert_eq!(proposed(&watch), None, "one has not said it yet");
+        watch.lives(outside[1], Incarnation(0));
+        let next = proposed(&watch).expect("the one that drains is replaced");
+        assert!(next.seat_at(outside[1]).is_some() && next.seat_at(drains.node).is_none());
     }
 
     #[test]

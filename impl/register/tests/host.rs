@@ -74,6 +74,12 @@ impl Nodes {
         let mut under_way = vec![self.persist(from, work)];
         while let Some((from, send)) = under_way.pop() {
             for Envelope { to, message } in send {
+                if to == node(from) {
+                    let work = self.hosts.get_mut(&from).unwrap().handle(self.now, to, &message);
+                    let next = self.persist(from, work);
+                    under_way.push(next);
+                    continue;
+                }
                 self.asked += usize::from(matches!(message.body, Body::Ask(_)));
                 let to = to.0[0] - 1;
                 let Some(host) = self.hosts.get_mut(&to) else { continue };
@@ -92,7 +98,8 @@ impl Nodes {
         let disk = self.disks.get_mut(&number).unwrap();
         work.persist.iter().for_each(|save| disk.apply(save));
         self.ended.extend(work.ended);
-        (number, work.send)
+        let own = work.votes.into_iter().map(|message| Envelope { to: node(number), message });
+        (number, own.chain(work.ask).chain(work.send).collect())
     }
 
     fn pass(&mut self, ms: u64) {
@@ -190,6 +197,31 @@ fn a_write_takes_one_round_trip_with_the_promise_and_two_without() {
     assert_eq!(nodes.timed(1, "coat", swap("h", "i")), set(9, 1));
     nodes.away.clear();
     assert_eq!(nodes.timed(2, "coat", swap("i", "k")), set(10, 3));
+}
+
+/// A majority of two in three: one other member, and the node itself as soon as its disk has its vote.
+#[test]
+fn a_vote_of_its_own_counts_when_it_is_durable() {
+    let mut nodes = cluster(3);
+    let id = OperationId([1; 16]);
+    let operation = Operation { id, key: Key::from(&b"coat"[..]), call: put("a"), bound: None };
+    let host = nodes.hosts.get_mut(&0).unwrap();
+    let begun = host.begin(Moment(0), SLOT, [operation], Moment(4000));
+    let asked: Vec<NodeId> = begun.ask.iter().map(|envelope| envelope.to).collect();
+    assert_eq!(asked, [node(1), node(2)], "at once, while its own disk works");
+    assert_eq!((begun.send.len(), begun.persist.len(), begun.votes.len()), (0, 1, 1));
+    let promise =
+        nodes.hosts.get_mut(&1).unwrap().handle(Moment(0), node(0), &begun.ask[0].message);
+    let host = nodes.hosts.get_mut(&0).unwrap();
+    let half = host.handle(Moment(0), node(1), &promise.send[0].message);
+    assert_eq!(half, Work::default(), "one of three, as far as disks know");
+    let promised = host.handle(Moment(0), node(0), &begun.votes[0]);
+    let accept = promised.ask.iter().find(|envelope| envelope.to == node(1)).unwrap();
+    let accepted = nodes.hosts.get_mut(&1).unwrap().handle(Moment(0), node(0), &accept.message);
+    let host = nodes.hosts.get_mut(&0).unwrap();
+    assert_eq!(host.handle(Moment(0), node(1), &accepted.send[0].message), Work::default());
+    let ended = host.handle(Moment(0), node(0), &promised.votes[0]).ended;
+    assert_eq!(ended, [(id, Outcome::Set(Version(1)))]);
 }
 
 #[test]
@@ -412,6 +444,21 @@ fn a_member_that_missed_a_removal_hears_of_it_and_the_tombstone_goes() {
         assert!(replica.floor.version >= Version(2));
     }
     assert!(nodes.ended.is_empty(), "what a host does for itself is nobody's answer");
+}
+
+/// It refuses, but the others are a majority and have ended the write before that is heard.
+#[test]
+fn a_member_that_has_promised_more_than_the_others_has_the_next_write() {
+    let mut nodes = cluster(3);
+    // The others' answers come first.
+    nodes.away = vec![0, 2];
+    assert_eq!(nodes.call(1, "coat", put("a")), Some(Outcome::Unavailable));
+    nodes.away.clear();
+    assert_eq!(nodes.call(0, "coat", put("b")), Some(Outcome::Set(Version(1))));
+    assert_eq!(nodes.call(0, "coat", swap("b", "c")), Some(Outcome::Set(Version(2))));
+    let records = &nodes.disks[&1].replica(SLOT, Epoch(0)).unwrap().records;
+    let versions = records.values().map(|record| Some(record.accepted.as_ref()?.state.version));
+    assert_eq!(versions.collect::<Vec<_>>(), [Some(Version(2))]);
 }
 
 #[test]

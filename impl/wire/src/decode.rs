@@ -184,6 +184,7 @@ pub(crate) const CONTACT_V6_BYTES: usize = NAME_BYTES + 1 + 16 + 2;
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /// How long the contact at the front is, or what is wrong with it and where.
+#[inline]
 fn contact_length(bytes: &[u8]) -> Result<usize, (usize, Fault)> {
     let short = |expected| (0, Fault::Short { expected, got: bytes.len() });
     let length = match bytes.get(NAME_BYTES) {
@@ -203,6 +204,7 @@ fn contact_length(bytes: &[u8]) -> Result<usize, (usize, Fault)> {
 }
 
 /// The contact at the front, and how long it is; or what is wrong with it and where.
+#[inline]
 pub(crate) fn contact(bytes: &[u8]) -> Result<(Contact, usize), (usize, Fault)> {
     let length = contact_length(bytes)?;
     let short = (0, Fault::Short { expected: length, got: bytes.len() });

@@ -69,7 +69,7 @@ pub struct RunArgs {
     /// Nodes that are up at once
     #[arg(long, env = "CLOAKROOM_NODES", hide_env_values = true, value_name = "N")]
     pub nodes: Option<u32>,
-    /// Lookups of random points, spread over the measured time
+    /// How many lookups of random points: each comes by itself, at random within the measured time
     #[arg(long, env = "CLOAKROOM_LOOKUPS", hide_env_values = true, value_name = "N")]
     pub lookups: Option<u32>,
     /// Share of the nodes that leave and are replaced, such as 10%/h

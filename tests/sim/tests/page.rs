@@ -15,7 +15,16 @@ use std::io::{BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const CHARTS: [&str; 6] = ["ring", "waterfall", "timeline", "hops", "latency", "load"];
+/// And how many thousandths of its area are drawn on at least, in the run that is looked at. Text and a grid
+/// alone take 20, bars without height 46 and 56.
+const CHARTS: [(&str, usize); 6] = [
+    ("ring", 100),
+    ("waterfall", 110),
+    ("timeline", 220),
+    ("hops", 220),
+    ("latency", 66),
+    ("load", 280),
+];
 const SIZE: (usize, usize) = (1440, 1800);
 
 /// A picture, three bytes to a pixel.
@@ -33,7 +42,7 @@ fn browser() -> Option<OsString> {
     found.then_some(name)
 }
 
-fn visit(browser: &OsString, page: &Path, theme: &str, more: &[String]) -> String {
+fn visit(browser: &OsString, page: &Path, shown: &str, more: &[String]) -> String {
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
@@ -41,7 +50,7 @@ fn visit(browser: &OsString, page: &Path, theme: &str, more: &[String]) -> Strin
         .arg(format!("--window-size={},{}", SIZE.0, SIZE.1))
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .args(more)
-        .arg(format!("file://{}#theme={theme}", page.display()))
+        .arg(format!("file://{}#{shown}", page.display()))
         .stderr(Stdio::null())
         .output()
         .unwrap();
@@ -114,33 +123,58 @@ fn the_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark() {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let mut grounds = Vec::new();
     for theme in ["light", "dark"] {
-        let document = visit(&browser, &page, theme, &["--dump-dom".into()]);
+        let shown = format!("theme={theme}");
+        let document = visit(&browser, &page, &shown, &["--dump-dom".into()]);
         let root = "data-errors=";
         assert_eq!(attribute(&document, root, "data-errors"), "", "script errors");
         assert_eq!(attribute(&document, root, "data-ready"), "yes", "the script ran to its end");
         let shot = folder.path().join(format!("{theme}.png"));
-        visit(&browser, &page, theme, &[format!("--screenshot={}", shot.display())]);
+        visit(&browser, &page, &shown, &[format!("--screenshot={}", shot.display())]);
         let picture = picture(&shot);
         assert_eq!((picture.width, picture.height), SIZE);
         grounds.push(picture.pixel(3, 3).map(u32::from).iter().sum::<u32>());
-        for chart in CHARTS {
+        for (chart, least) in CHARTS {
             let mark = format!("data-chart=\"{chart}\"");
             let marks: usize = attribute(&document, &mark, "data-marks").parse().unwrap();
             assert!(marks >= 2, "{chart}: {marks} marks");
             let numbers = attribute(&document, &mark, "data-rect");
             let part: Vec<usize> = numbers.split(' ').map(|text| text.parse().unwrap()).collect();
             let (colors, share) = picture.drawn(part.try_into().unwrap());
-            // Text and a grid alone: a few dozen shades of one colour, on 2 % of the pixels.
             assert!(
-                colors > 25 && share > 30,
-                "{theme} {chart}: {colors} colours, {share} ‰ drawn"
+                colors > 25 && share > least,
+                "{theme} {chart}: {colors} colours, {share} ‰ drawn, less than {least}"
             );
         }
     }
     assert!(grounds[0] > 600 && grounds[1] < 150, "light and dark differ: {grounds:?}");
+    slide(&browser, &page, folder.path());
     if let Some(keep) = std::env::var_os("CLOAKROOM_KEEP_SHOTS") {
         for name in ["page.html", "light.png", "dark.png"] {
             std::fs::copy(folder.path().join(name), Path::new(&keep).join(name)).unwrap();
         }
     }
+}
+
+/// The slider over the run: its mark moves, the clock tells when, and the ring shows who was up then.
+fn slide(browser: &OsString, page: &Path, folder: &Path) {
+    let [begin, end] = ["time=0", "time=1"].map(|shown| {
+        let document = visit(browser, page, shown, &["--dump-dom".into()]);
+        assert_eq!(attribute(&document, "data-errors=", "data-errors"), "", "{shown}");
+        let mark: f64 = attribute(&document, "id=\"now\"", "x1").parse().unwrap();
+        let clock =
+            document.split("id=\"moment\"").nth(1).and_then(|rest| rest.split("<b>").nth(1));
+        let clock = clock.and_then(|rest| rest.split('<').next()).unwrap().to_owned();
+        let shot = folder.join(format!("{shown}.png"));
+        visit(browser, page, shown, &[format!("--screenshot={}", shot.display())]);
+        let ring = attribute(&document, "data-chart=\"ring\"", "data-rect");
+        let ring: Vec<usize> = ring.split(' ').map(|text| text.parse().unwrap()).collect();
+        (mark, clock, picture(&shot), ring)
+    });
+    assert!(begin.0 + 500.0 < end.0, "the mark of time stands at {} and {}", begin.0, end.0);
+    assert_eq!((begin.1.as_str(), end.1.as_str()), ("0:00", "10:00"));
+    let [left, top, width, height] = end.3[..] else { panic!("{:?}", end.3) };
+    let places = (left..left + width).flat_map(|x| (top..top + height).map(move |y| (x, y)));
+    let other = places.filter(|&(x, y)| begin.2.pixel(x, y) != end.2.pixel(x, y)).count();
+    // A node that came or went is a few dozen pixels.
+    assert!(other > 200, "the ring is the same but for {other} pixels");
 }

@@ -36,6 +36,9 @@ fn under_churn_and_loss_nearly_every_lookup_and_read_succeeds_in_few_hops() {
     assert!(number(&run, "table_live_share") > 0.9, "{run}");
     assert!(number(&run, "memory_per_node_bytes") < 65_536.0, "{run}");
     assert!(number(&run, "garbled").abs() < 0.5, "{run}");
+    let counts = ["lookups", "reads"].map(|key| number(&run, key));
+    let exact = (counts[0] - 3000.0).abs() < 0.5 && (counts[1] - 2000.0).abs() < 0.5;
+    assert!(exact, "expected as many calls as were asked for, got {counts:?}");
     // Witnesses: there were churn, and loss that had to be made good.
     assert!(number(&run, "went") > 5.0 && number(&run, "unanswered_rate") > 0.0, "{run}");
 }

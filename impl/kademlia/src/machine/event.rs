@@ -71,6 +71,20 @@ pub enum Event {
         /// What its lookup has cost.
         cost: Cost,
     },
+    /// [`ping_contact`](crate::Kademlia::ping_contact) was answered.
+    Answered {
+        /// Which.
+        query: QueryId,
+        /// Microseconds from the request to its answer.
+        took_us: u64,
+    },
+    /// [`ping_contact`](crate::Kademlia::ping_contact) was not answered in time.
+    Unanswered {
+        /// Which.
+        query: QueryId,
+        /// Microseconds that were waited.
+        waited_us: u64,
+    },
     /// [`join`](crate::Kademlia::join) has ended.
     Joined {
         /// How many contacts the table has now: with none, no bootstrap contact answered.

@@ -136,6 +136,22 @@ impl Kademlia {
         self.ping(contact, Why::Probe);
     }
 
+    /// Asks a contact whether it lives, for a caller: ends with [`Event::Answered`] or [`Event::Unanswered`].
+    ///
+    /// # Errors
+    /// When too many callers wait for such an answer.
+    pub fn ping_contact(&mut self, now: Moment, contact: Contact) -> Result<QueryId, Busy> {
+        self.at(now);
+        let most = usize::from(self.parameters.most_queries);
+        let got = self.requests.count(|why| matches!(why, Why::Caller(_)));
+        if got >= most {
+            return Err(Busy { most, got });
+        }
+        let query = self.name_query();
+        self.ask(contact, Why::Caller(query), OwnedRequest::Ping);
+        Ok(query)
+    }
+
     /// A message has come in.
     pub fn handle_message(&mut self, now: Moment, from: Peer, message: &Message<'_>) {
         self.at(now);
@@ -173,21 +189,19 @@ impl Kademlia {
 
     /// What is to be sent next.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        let transmit = self.transmits.pop_front();
         // A burst's memory is given back: a node at rest is small.
-        if transmit.is_none() && self.transmits.capacity() > 16 {
+        if self.transmits.is_empty() && self.transmits.capacity() > 16 {
             self.transmits = VecDeque::new();
         }
-        transmit
+        self.transmits.pop_front()
     }
 
     /// What has come of something.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        if event.is_none() && self.events.capacity() > 16 {
+        if self.events.is_empty() && self.events.capacity() > 16 {
             self.events = VecDeque::new();
         }
-        event
+        self.events.pop_front()
     }
 
     /// When to call [`Kademlia::handle_timeout`], at the latest.
@@ -266,6 +280,9 @@ impl Kademlia {
             Why::Query(query) => self.query_answered(query, &pending, answer),
             Why::Handover(name, _) => self.handed_over(&pending, &name, answer),
             Why::Pull(name) => self.pulled(&pending, &name, answer),
+            Why::Caller(query) => {
+                self.events.push_back(Event::Answered { query, took_us: took_us.into() });
+            }
             Why::Greeting | Why::Probe | Why::Cache => {}
         }
     }
@@ -331,6 +348,10 @@ impl Kademlia {
         match pending.why {
             Why::Query(query) => self.query_failed(query, pending),
             Why::Handover(name, tries) => self.not_handed_over(pending, &name, tries),
+            Why::Caller(query) => {
+                let waited_us = self.now.since_us(pending.sent);
+                self.events.push_back(Event::Unanswered { query, waited_us });
+            }
             _ => {}
         }
     }

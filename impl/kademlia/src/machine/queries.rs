@@ -192,7 +192,7 @@ impl Kademlia {
         if got < most { Ok(()) } else { Err(Busy { most, got }) }
     }
 
-    fn name_query(&mut self) -> QueryId {
+    pub(super) fn name_query(&mut self) -> QueryId {
         let query = QueryId(self.next_query);
         self.next_query += 1;
         query

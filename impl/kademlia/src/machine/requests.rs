@@ -26,6 +26,8 @@ pub(super) enum Why {
     Greeting,
     /// To hear whether it lives.
     Probe,
+    /// The same, for a caller who waits for it.
+    Caller(QueryId),
     /// A holder is to have this record, and would say so; how often it was sent in vain before.
     Handover(Name, u8),
     /// A copy beside the path: whether it is kept is its own affair.

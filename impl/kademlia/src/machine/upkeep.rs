@@ -100,6 +100,17 @@ impl Kademlia {
         }
     }
 
+    /// KAD-12: from now on [`Kademlia::changed_records`] says what a disk must be told.
+    pub fn keep_records(&mut self) {
+        self.records.tell_changes();
+    }
+
+    /// KAD-12: what a disk must have before what was polled since the last call is sent; `None`: it need not have
+    /// that record any more.
+    pub fn changed_records(&mut self) -> Vec<(Name, Option<Held>)> {
+        self.records.changed()
+    }
+
     /// Hands all replicas over and takes no more. Ends with [`Event::Left`].
     pub fn leave(&mut self, now: Moment) {
         self.at(now);

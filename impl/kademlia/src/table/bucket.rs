@@ -67,6 +67,13 @@ pub(super) struct Rank {
     pub(super) owes: bool,
 }
 
+impl Rank {
+    /// The place of its entry.
+    pub(super) fn at(self) -> u64 {
+        self.place.into()
+    }
+}
+
 /// A bucket of the routing table.
 #[derive(Clone, Debug, Default)]
 pub struct Bucket {
@@ -129,7 +136,12 @@ impl Bucket {
     }
 
     pub(super) fn entry(&self, rank: Rank) -> &Entry {
-        &self.entries[usize::from(rank.place)]
+        self.placed(rank.place)
+    }
+
+    /// The entry at a place, which is no order.
+    pub(super) fn placed(&self, place: u8) -> &Entry {
+        &self.entries[usize::from(place)]
     }
 
     pub(super) fn at(&self, at: usize) -> &Entry {

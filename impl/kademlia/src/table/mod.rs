@@ -21,7 +21,6 @@ use core::ops::Range;
 
 use cloakroom_wire::{Contact, NodeId};
 
-use self::bucket::Rank;
 pub(crate) use self::bucket::smoothed;
 pub use self::bucket::{Bucket, Entry};
 use crate::head::{head, short_head};
@@ -46,6 +45,9 @@ struct Limits {
     subnets: Option<SubnetLimits>,
     fresh_ms: u64,
 }
+
+/// So many contacts are compared without asking for memory.
+const FEW: usize = 64;
 
 /// What became of a contact that has answered us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,30 +292,37 @@ impl Table {
         }
         let buckets = &self.buckets[buckets];
         let most: usize = buckets.iter().map(Bucket::len).sum();
-        if most <= wanted {
-            let before = found.len();
-            for bucket in buckets {
-                found.extend(bucket.ranks(owing).map(|rank| bucket.entry(*rank).contact));
-            }
-            return found.len() - before;
-        }
-        let mut sorted: Vec<(u32, &Contact)> = Vec::with_capacity(most);
+        // One word for each: the first bytes of its distance, then its bucket and its place there.
+        let (mut few, mut many) = ([0_u64; FEW], Vec::new());
+        let words = if most <= FEW {
+            &mut few[..]
+        } else {
+            many.resize(most, 0);
+            &mut many[..]
+        };
         let near = short_head(target);
-        for bucket in buckets {
-            let contact = |rank: &Rank| (rank.head ^ near, &bucket.entry(*rank).contact);
-            sorted.extend(bucket.ranks(owing).map(contact));
+        let mut length = 0;
+        for (number, bucket) in (0..).zip(buckets) {
+            for rank in bucket.ranks(owing) {
+                words[length] = u64::from(rank.head ^ near) << 32 | number << 8 | rank.at();
+                length += 1;
+            }
         }
-        if sorted.len() > wanted {
-            sorted.select_nth_unstable_by(wanted, |one, other| {
-                one.0.cmp(&other.0).then_with(|| {
-                    let distance = |contact: &Contact| contact.id.distance(target);
-                    distance(one.1).cmp(&distance(other.1))
-                })
-            });
-            sorted.truncate(wanted);
+        let words = &mut words[..length];
+        let contact = |word: u64| {
+            let [place, number, ..] = word.to_le_bytes();
+            &buckets[usize::from(number)].placed(place).contact
+        };
+        if length > wanted {
+            let (nearer, border, _) = words.select_nth_unstable(wanted);
+            // First bytes that are equal on both sides tell nothing; such ids can be made.
+            if nearer.iter().any(|word| word >> 32 == *border >> 32) {
+                words.sort_unstable_by_key(|word| contact(*word).id.distance(target));
+            }
         }
-        found.extend(sorted.iter().map(|&(_, contact)| contact));
-        sorted.len()
+        let taken = length.min(wanted);
+        found.extend(words[..taken].iter().map(|&word| contact(word)));
+        taken
     }
 
     /// All entries, bucket by bucket.

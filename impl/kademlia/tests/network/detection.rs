@@ -8,14 +8,14 @@ fn deaths(world: &World) -> usize {
     world.events.iter().filter(|(_, event)| matches!(event, Event::Dead { .. })).count()
 }
 
-/// Every node asks for its own place every ten seconds.
-fn busy(world: &mut World, rounds: usize) {
+/// Every node asks for its own place every so often.
+fn busy(world: &mut World, rounds: usize, every_ms: u64) {
     for _ in 0..rounds {
         for node in world.living() {
             let id = world.node(node).own().id;
             world.with(node, |it, now| it.find_node(now, id)).unwrap();
         }
-        world.run_ms(10_000);
+        world.run_ms(every_ms);
     }
 }
 
@@ -24,9 +24,33 @@ fn lost_messages_do_not_make_anybody_dead() {
     for (loss, seed) in [(10, 20), (50, 21), (150, 22)] {
         let mut world = World::joined(40, Parameters::default(), seed);
         world.loss_per_thousand = loss;
-        busy(&mut world, 60);
+        busy(&mut world, 60, 10_000);
         let sent = world.sent;
         assert!(deaths(&world) <= 1, "{loss} in 1000 lost, {sent} sent: {} dead", deaths(&world));
+    }
+}
+
+/// KAD-8: of the living, a fifth of the share of lost messages is suspected at any time, at most; and not
+/// because nobody ever is.
+#[test]
+fn lost_messages_make_few_suspected_and_nobody_for_long() {
+    for (loss, seed) in [(10, 25), (50, 26), (150, 27)] {
+        let mut world = World::joined(40, Parameters::default(), seed);
+        world.loss_per_thousand = loss;
+        let (mut suspected, mut all) = (0, 0);
+        for second in 0..300 {
+            if second % 10 == 0 {
+                busy(&mut world, 1, 0);
+            }
+            world.run_ms(1000);
+            for node in world.living() {
+                let table = world.node(node).table();
+                all += table.len() as u64;
+                suspected += table.entries().filter(|entry| entry.unanswered > 0).count() as u64;
+            }
+        }
+        assert!(suspected * 5000 <= all * loss, "{loss} in 1000 lost: {suspected} of {all}");
+        assert!(suspected > 0 || loss < 50, "{loss} in 1000 lost, and nobody was ever suspected");
     }
 }
 

@@ -258,7 +258,7 @@ fn who_leaves_hands_its_records_over_first() {
         world.crash(node);
     }
     for key in keys {
-        assert!(!world.holders(key).is_empty(), "{key}");
+        assert!(world.holders(key).len() >= 3, "{key}: {:?}", world.holders(key));
         assert!(read(&mut world, 49, key).is_some(), "{key}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloakroom_kademlia::{Held, Moment, RecordLimits, Records};
+use cloakroom_kademlia::{Held, Moment, Name, RecordLimits, Records};
 use cloakroom_specs::kademlia::History;
 use cloakroom_wire::{
     OwnedContent, OwnedFields, OwnedRecord, RecordKey, StorePurpose, StoreStatus,
@@ -137,6 +137,45 @@ proptest! {
         now = now.plus_ms(1000);
         records.sweep(now);
         prop_assert_eq!(records.size(), (0, 0));
+    }
+
+    #[test]
+    fn a_disk_that_is_told_each_change_has_what_must_be_kept(offers in offers(), small: bool) {
+        let limits = if small { RecordLimits { count: 5, bytes: 20, ..ROOMY } } else { ROOMY };
+        let mut records = Records::new(limits);
+        records.tell_changes();
+        let mut disk: BTreeMap<Name, (Moment, Vec<u8>)> = BTreeMap::new();
+        let mut now = Moment(0);
+        for offer in offers {
+            let (_, _, by, _, _, _, replica, wait) = offer;
+            records.offer(now, id(by), purpose(replica), &record(offer).borrow());
+            now = now.plus_ms(wait);
+            records.sweep(now);
+            for (name, held) in records.changed() {
+                match held {
+                    Some(held) => disk.insert(name, (now, held.to_bytes(now).unwrap())),
+                    None => disk.remove(&name),
+                };
+            }
+            prop_assert_eq!(records.changed(), Vec::new(), "each change is told once");
+            prop_assert!(disk.keys().copied().eq(records.kept().map(Held::name)));
+            // A node that starts again now, whose clock begins anew.
+            let start = Moment(77);
+            let mut again = Records::new(limits);
+            for (written, bytes) in disk.values() {
+                let held = Held::from_bytes(bytes, start, now.since_us(*written)).unwrap();
+                again.put_back(start, held);
+            }
+            let kept = |records: &Records, now: Moment| -> Vec<(Name, Vec<u8>)> {
+                records.kept().map(|held| (held.name(), held.to_bytes(now).unwrap())).collect()
+            };
+            prop_assert_eq!(kept(&records, now), kept(&again, start));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(Held::from_bytes(&bytes, Moment(0), 0).is_err());
     }
 
     #[test]

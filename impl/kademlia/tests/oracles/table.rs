@@ -163,3 +163,27 @@ fn a_full_table_is_as_small_as_stated() {
     assert!(table.bytes() <= 36 * 1024, "{}", table.bytes());
     assert_eq!(size_of::<Entry>(), 104);
 }
+
+/// Ids can be made, and told apart only by their last bytes.
+#[test]
+fn ids_that_begin_alike_are_told_apart_by_their_distance() {
+    let made = |last| {
+        let mut id = id(128);
+        id.0[31] = last;
+        id
+    };
+    let mut table = Table::new(id(0), &Parameters { subnets: None, ..Parameters::default() });
+    for last in 0..20 {
+        let contact = Contact { id: made(last * 7 % 20), ..contact(128, last) };
+        assert_eq!(table.answered(Moment(0), contact, None), Placed::Added);
+    }
+    for target in 0..32 {
+        let mut found = Vec::new();
+        table.closest(made(target), 5, &mut found);
+        let mut found: Vec<u8> = found.iter().map(|contact| contact.id.0[31] ^ target).collect();
+        found.sort_unstable();
+        let mut expected: Vec<u8> = (0..20).map(|last| last ^ target).collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected[..5], "{target}");
+    }
+}

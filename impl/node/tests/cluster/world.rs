@@ -103,7 +103,7 @@ impl World {
         let setup = Setup { contact: contact(number), seed, ..self.setup.clone() };
         let disk = read(&self.files[&number]).unwrap().expect("it has an owner");
         assert_eq!(disk, self.disks[&number], "bytes are read as they were written");
-        let (node, effects) = Node::start(self.now, setup, &disk).unwrap();
+        let (node, effects) = Node::start(self.now, setup, &disk, Vec::new()).unwrap();
         self.nodes.insert(number, node);
         self.follow(number, effects);
     }
@@ -126,7 +126,7 @@ impl World {
         effects.persist.iter().for_each(|save| disk.apply(save));
         let changes = effects.persist.iter().flat_map(|save| kept::changes(save).unwrap());
         changes.for_each(|change| self.write(number, change));
-        for transmit in effects.send {
+        for transmit in effects.first.into_iter().chain(effects.send) {
             let to = (0..=u8::MAX).find(|&other| contact(other).id == transmit.to.id).unwrap();
             if self.cut.contains(&number) || self.cut.contains(&to) {
                 continue;
@@ -153,8 +153,13 @@ impl World {
                 Answer::Elsewhere(id, view) => drop(self.elsewhere.insert(id, view)),
                 Answer::Lost(id) => drop(self.lost.insert(id)),
                 Answer::Changed(id, result) => drop(self.changed.insert(id, result)),
-                Answer::Dht(_) => {}
             }
+        }
+        if !effects.votes.is_empty() {
+            let now = self.now;
+            let node = self.nodes.get_mut(&number).unwrap();
+            let effects = node.step(now, Input::Votes(effects.votes));
+            self.follow(number, effects);
         }
     }
 

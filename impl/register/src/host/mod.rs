@@ -2,12 +2,15 @@
 //! views, its collections; with what survives of them, and when it wants to be told the time.
 //!
 //! 1. [`Host::start`] takes what a disk has kept and raises the boot counter there.
-//! 2. Messages, calls and the time come in; [`Work`] goes out: *first* persist, *then* send and answer.
+//! 2. Messages, calls and the time come in; [`Work`] goes out: what coordinators ask and how operations have
+//!    ended *at once*; then persist, and *after that* send, and bring the node's own votes back.
 //! 3. A crash leaves the [`Disk`], with whatever of the last works had become durable, in order.
 //!
 //! Invariants:
-//! * REG-6, REG-8: nothing of a work leaves before all that it persists is durable: neither messages
-//!   nor the ends of operations, which the node's own votes may have decided;
+//! * REG-6, REG-8: no replica's answer leaves before all that was persisted with it, or before it, is
+//!   durable. That holds for answers to this node too: its own vote counts when it has come back, as
+//!   any other's does when it arrives. So a coordinator never goes by what a crash could undo, and what
+//!   it asks and ends need not wait: the others' disks work while this one does;
 //! * REG-3: a message goes to the replica of its own view, and is answered by a later one only if it
 //!   asks something;
 //! * REG-5: a coordinator sits in a seat of exactly this member, this incarnation of the disk, and has
@@ -33,7 +36,7 @@ use crate::coordinator::Coordinator;
 use crate::durable::Life;
 use crate::forward::Start;
 use crate::id::{Boot, Epoch, Key, Member, OperationId, Slot};
-use crate::message::Envelope;
+use crate::message::{Envelope, Message};
 use crate::operation::{Operation, Outcome};
 use crate::replica::{Replica, ReplicaError};
 use crate::view::View;
@@ -72,16 +75,20 @@ impl Default for Waits {
     }
 }
 
-/// What follows from a step of a host, in this order.
+/// What follows from a step of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Work {
-    /// First, make all of this durable, in this order.
-    pub persist: Vec<Save>,
-    /// Then send this to other nodes.
-    pub send: Vec<Envelope>,
-    /// And only then answer: these operations have ended.
+    /// At once, send this to other nodes: what coordinators ask.
+    pub ask: Vec<Envelope>,
+    /// At once, answer: these operations have ended.
     pub ended: Vec<(OperationId, Outcome)>,
+    /// Make all of this durable, in this order, behind that of all works before.
+    pub persist: Vec<Save>,
+    /// Only then send this to other nodes.
+    pub send: Vec<Envelope>,
+    /// And only then bring this back to [`Host::handle`], as from this node: its own votes.
+    pub votes: Vec<Message>,
 }
 
 /// All registers of one node.
@@ -118,6 +125,9 @@ pub struct Host {
 
 impl Host {
     /// What a disk has kept comes to life. `seed` is for the waits' chance.
+    ///
+    /// REG-5: the host must not be used before its first work is durable. What it asks from then on goes out
+    /// at once, under ballots that have the number of this start.
     ///
     /// # Errors
     /// [`ReplicaError::NoMember`]: the disk is another member's.
@@ -194,7 +204,7 @@ impl Host {
         if let Some(newer) = newer {
             self.learn(now, &newer, &mut work);
         }
-        debug_assert!(work.ended.is_empty() && work.send.is_empty());
+        debug_assert!(work.ended.is_empty() && work.ask.is_empty() && work.send.is_empty());
     }
 
     /// Whose registers they are.

@@ -23,6 +23,9 @@ use crate::operation::{Call, Operation};
 /// would refuse each other for ever.
 pub(super) const MOST_DOUBLINGS: u32 = 6;
 
+/// How often the wait for answers doubles.
+const MOST_PATIENT: u32 = 3;
+
 /// When an operation is tried again, and when no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Running {
@@ -34,6 +37,8 @@ pub(super) struct Running {
     give_up_at: Moment,
     /// How often it was refused.
     refused: u32,
+    /// How often its time has come.
+    tries: u32,
 }
 
 impl Running {
@@ -81,7 +86,8 @@ impl Host {
         for operation in operations {
             let line = (operation.call != Call::Get).then(|| operation.key.clone());
             let (id, give_up_at) = (operation.id, give_up_at(operation.id));
-            let running = Running { slot, line, retry_at: Moment::NEVER, give_up_at, refused: 0 };
+            let running =
+                Running { slot, line, retry_at: Moment::NEVER, give_up_at, refused: 0, tries: 0 };
             let waiting = running.line.clone().and_then(|key| self.lines.get_mut(&(slot, key)));
             if let Some(line) = waiting {
                 line.push_back(operation);
@@ -139,7 +145,7 @@ impl Host {
 
     /// What a coordinator's step brings.
     pub(super) fn follow(&mut self, now: Moment, steps: Steps, work: &mut Work) {
-        work.send.extend(steps.send);
+        work.ask.extend(steps.send);
         for id in steps.refused {
             let refused = self.running.get(&id).map_or(0, |running| running.refused);
             let wait = 1 + self.below(self.waits.refused_ms << refused.min(MOST_DOUBLINGS));
@@ -182,10 +188,13 @@ impl Host {
             }
             let Some(coordinator) = self.coordinators.get_mut(&running.slot) else { continue };
             let steps = coordinator.retry(id);
-            // Not in step with others who wait as long.
-            let wait = self.waits.answers_ms + self.below(self.waits.answers_ms / 4);
+            // Not in step with others who wait as long; and longer each time: where each sync takes longer than the
+            // wait, this node's own included, votes would for ever be for the ballot before.
+            let answers_ms = self.waits.answers_ms << (running.tries + 1).min(MOST_PATIENT);
+            let wait = answers_ms + self.below(self.waits.answers_ms / 4);
             if let Some(running) = self.running.get_mut(&id) {
                 running.retry_at = now.plus_ms(wait);
+                running.tries += 1;
             }
             self.follow(now, steps, work);
         }

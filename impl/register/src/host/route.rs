@@ -3,9 +3,10 @@
 //! Invariants:
 //! * REG-3: a message goes to the replica of its own view; only a question is answered by a replica of
 //!   a later view, which tells what is newer. To answer answers would go on for ever;
-//! * what goes from this node to itself is done within the same step: its writes are persisted with
-//!   the rest before anything leaves;
-//! * REG-13: a node learns in a view only as the member that the view names, incarnation and all.
+//! * what goes from this node to itself is done within the same step, but for its votes, which come back
+//!   when they are durable;
+//! * REG-13: a node learns in a view only as the member that the view names, incarnation and all;
+//! * REG-16: what a member has promised is heard whenever it refuses, also when nothing waits for that.
 //!
 //! What it does not do: know who sent a message. The connection does.
 
@@ -15,7 +16,7 @@ use super::{Host, Moment, Save, Work};
 use crate::coordinator::Coordinator;
 use crate::durable::{Life, Write};
 use crate::id::{Epoch, NodeId, Slot};
-use crate::message::{Body, Envelope, Message};
+use crate::message::{Body, Envelope, Message, Reply};
 use crate::operation::Operation;
 use crate::replica::Replica;
 use crate::view::View;
@@ -31,14 +32,8 @@ impl Host {
     /// Does what goes to this node itself, until nothing does.
     pub(super) fn settle(&mut self, now: Moment, mut work: Work) -> Work {
         let me = self.me.node;
-        let mut at = 0;
-        while at < work.send.len() {
-            if work.send[at].to == me {
-                let Envelope { message, .. } = work.send.remove(at);
-                self.hear(now, me, &message, &mut work);
-            } else {
-                at += 1;
-            }
+        while let Some(message) = next_to(me, &mut work) {
+            self.hear(now, me, &message, &mut work);
         }
         work.ended.retain(|(id, _)| !self.own.remove(id));
         work
@@ -89,8 +84,16 @@ impl Host {
     fn tell_coordinators(&mut self, now: Moment, from: NodeId, message: &Message, work: &mut Work) {
         let slot = message.slot;
         match &message.body {
-            Body::Reply(_) => {
+            Body::Reply(replies) => {
                 let Some(coordinator) = self.coordinators.get_mut(&slot) else { return };
+                // REG-16: also when a majority has ended the operation meanwhile: the member stays without its
+                // state, and without the next ones, until a ballot is above what it has promised.
+                let is_member = coordinator.view().seat_at(from).is_some();
+                for reply in replies.iter().filter(|_| is_member) {
+                    if let Reply::Refused { key, promise, .. } = reply {
+                        coordinator.met(key, *promise);
+                    }
+                }
                 let steps = coordinator.handle(from, message);
                 self.follow(now, steps, work);
             }
@@ -227,6 +230,23 @@ impl Host {
             self.restless.remove(&place);
         }
     }
+}
+
+/// The next of what goes to this node itself and need not wait.
+fn next_to(me: NodeId, work: &mut Work) -> Option<Message> {
+    let is_own = |envelope: &Envelope| envelope.to == me;
+    if let Some(at) = work.ask.iter().position(is_own) {
+        return Some(work.ask.remove(at).message);
+    }
+    while let Some(at) = work.send.iter().position(is_own) {
+        let Envelope { message, .. } = work.send.remove(at);
+        // REG-8: a vote that is not durable yet could be undone by a crash.
+        if !matches!(message.body, Body::Reply(_)) {
+            return Some(message);
+        }
+        work.votes.push(message);
+    }
+    None
 }
 
 /// Whether somebody waits for an answer.

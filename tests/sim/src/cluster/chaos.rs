@@ -263,7 +263,6 @@ impl Chaos {
                 self.ran.say(world.now(), || format!("a change has ended: {result:?}"));
                 return;
             }
-            Answer::Dht(_) => return,
         };
         let Some(under) = self.under.remove(&id) else { return };
         let (client, slot) = (under.client, under.slot);

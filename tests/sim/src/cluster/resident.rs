@@ -2,14 +2,16 @@
 //!
 //! Invariants:
 //! * nothing passes between nodes but bytes;
-//! * NODE-4: what a step persists is durable before anything of it leaves.
+//! * NODE-4: what a step persists is durable before anything leaves that says so, and before its votes
+//!   come back.
 //!
 //! What it does not do: keep the disk. The world has it, as [`Saved`](Event::Saved) tells.
 
 use std::collections::VecDeque;
 
-use cloakroom_kademlia::{Moment, Peer};
+use cloakroom_kademlia::{Moment, Peer, Transmit};
 use cloakroom_node::{Answer, Effects, Input, Node, Setup};
+use cloakroom_register as register;
 use cloakroom_register::{Ballot, Disk, Epoch, Key, NodeId, Save, Slot, unpack};
 use cloakroom_wire::{Address, Body, Contact, Message, NodeKey, Notice, OwnedBody, OwnedMessage};
 
@@ -90,7 +92,7 @@ impl Synced for Effects {
     }
 
     fn is_idle(&self) -> bool {
-        self.send.is_empty() && self.answer.is_empty()
+        self.send.is_empty() && self.votes.is_empty()
     }
 }
 
@@ -106,10 +108,15 @@ impl Resident {
         now: Time,
         random: Random,
     ) -> Self {
-        let (node, effects) = Node::start(moment(now), setup, disk).expect("its own disk");
+        let (node, mut effects) =
+            Node::start(moment(now), setup, disk, Vec::new()).expect("its own disk");
         let syncs = Syncs::new(sync_ms, random);
         let (outbox, events) = (VecDeque::new(), VecDeque::new());
         let mut resident = Self { node, syncs, outbox, events };
+        let Effects { persist, first, .. } = &mut effects;
+        // REG-5: its number is durable before anything else happens. A crash before that is no start.
+        resident.events.push_back(Event::Saved(std::mem::take(persist)));
+        resident.send(std::mem::take(first));
         resident.take(now, effects);
         resident
     }
@@ -120,24 +127,36 @@ impl Resident {
         self.take(now, effects);
     }
 
-    fn take(&mut self, now: Time, effects: Effects) {
+    fn take(&mut self, now: Time, mut effects: Effects) {
+        self.send(std::mem::take(&mut effects.first));
+        let answers = std::mem::take(&mut effects.answer).into_iter();
+        self.events.extend(answers.map(Event::Answered));
         if let Some(effects) = self.syncs.take(now, effects) {
-            self.release(effects);
+            self.leave(now, effects);
         }
     }
 
-    fn release(&mut self, effects: Effects) {
-        let Effects { persist, send, answer } = effects;
-        if !persist.is_empty() {
-            self.events.push_back(Event::Saved(persist));
+    /// What a step persists is durable.
+    fn leave(&mut self, now: Time, effects: Effects) {
+        if !effects.persist.is_empty() {
+            self.events.push_back(Event::Saved(effects.persist));
         }
+        self.send(effects.send);
+        if !effects.votes.is_empty() {
+            for message in &effects.votes {
+                self.tell(message);
+            }
+            self.step(now, Input::Votes(effects.votes));
+        }
+    }
+
+    fn send(&mut self, send: Vec<Transmit>) {
         for transmit in send {
             self.note(&transmit.message);
             let mut bytes = Vec::new();
             transmit.message.borrow().encode(&mut bytes).expect("within the limits");
             self.outbox.push_back((number_of(transmit.to.id), bytes));
         }
-        self.events.extend(answer.into_iter().map(Event::Answered));
     }
 
     fn note(&mut self, message: &OwnedMessage) {
@@ -146,11 +165,14 @@ impl Resident {
         }
         let Body::Notice(Notice::Slots { parts }) = message.borrow().body else { return };
         for message in unpack(parts).expect("what is sent") {
-            let told = promises(&message).into_iter();
-            self.events.extend(
-                told.map(|(slot, epoch, key, promise)| Event::Told(slot, epoch, key, promise)),
-            );
+            self.tell(&message);
         }
+    }
+
+    fn tell(&mut self, message: &register::Message) {
+        let told = promises(message).into_iter();
+        let told = told.map(|(slot, epoch, key, promise)| Event::Told(slot, epoch, key, promise));
+        self.events.extend(told);
     }
 }
 
@@ -169,7 +191,7 @@ impl Machine for Resident {
 
     fn handle_timeout(&mut self, now: Time) {
         while let Some(effects) = self.syncs.poll(now) {
-            self.release(effects);
+            self.leave(now, effects);
         }
         for (timer, at) in self.node.timers() {
             if at <= moment(now) {

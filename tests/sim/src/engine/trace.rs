@@ -79,10 +79,13 @@ fn digest(bytes: &[u8]) -> u64 {
         a = fold(word(&chunk[..8]) ^ LANES[0], word(&chunk[8..16]) ^ a);
         b = fold(word(&chunk[16..24]) ^ LANES[3], word(&chunk[24..]) ^ b);
     }
-    for rest in chunks.remainder().chunks(8) {
-        let mut padded = [0; 8];
-        padded[..rest.len()].copy_from_slice(rest);
-        a = fold(word(&padded) ^ LANES[0], a ^ LANES[3]);
+    let (words, rest) = chunks.remainder().as_chunks::<8>();
+    for chunk in words {
+        a = fold(word(chunk) ^ LANES[0], a ^ LANES[3]);
+    }
+    if !rest.is_empty() {
+        let padded = rest.iter().rev().fold(0, |padded, &byte| padded << 8 | u64::from(byte));
+        a = fold(padded ^ LANES[0], a ^ LANES[3]);
     }
     fold(a, b ^ LANES[0])
 }

@@ -529,8 +529,11 @@ function draw() {
   }
 }
 
+/// What the address asks for: `#theme=dark&story=3&time=0.25`, parts of the whole.
+const address = new URLSearchParams(location.hash.slice(1));
+
 function dress() {
-  const asked = new URLSearchParams(location.hash.slice(1)).get('theme');
+  const asked = address.get('theme');
   const dark = asked ? asked === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
   root.classList.toggle('dark', dark);
 }
@@ -553,5 +556,6 @@ $('theme').addEventListener('click', () => { root.classList.toggle('dark'); draw
 addEventListener('resize', draw);
 dress();
 draw();
-chooseStory(0);
+chooseStory(Number(address.get('story')) || 0);
+if (address.has('time')) setTime(Math.max(0, Math.min(1, Number(address.get('time')) || 0)));
 root.dataset.ready = 'yes';

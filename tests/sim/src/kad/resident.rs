@@ -4,7 +4,7 @@
 //! * a message that cannot be decoded is answered as `specs/wire.md` says, by its header;
 //! * what is watched is copied, never changed.
 
-use cloakroom_kademlia::{Event, Held, Kademlia, Moment, Peer};
+use cloakroom_kademlia::{Event, Held, Kademlia, Moment, Peer, Transmit};
 use cloakroom_wire::{
     Answer, Body, Contact, ErrorCode, Header, Message, NodeId, OwnedBody, OwnedMessage,
     OwnedRequest, RequestId,
@@ -30,7 +30,7 @@ pub struct Honest {
     watch: Option<Watch>,
     /// Bytes that could not be decoded, or messages that could not be encoded: none, or a bug.
     pub garbled: u32,
-    refusals: Vec<(Peer, OwnedMessage)>,
+    refusals: Vec<Transmit>,
 }
 
 /// A lookup that is watched: its requests and what became of them.
@@ -121,28 +121,30 @@ impl Resident {
 
 impl Honest {
     fn hear(&mut self, now: Time, from: Peer, bytes: &[u8]) {
-        if let Ok(message) = Message::decode(bytes) {
+        // Looked at where it stands: a message is large to move.
+        if let Ok(message) = &Message::decode(bytes) {
             if let (Some(watch), Body::Answer(answer)) = (&mut self.watch, &message.body) {
                 watch.hear(now, message.request_id, answer);
             }
-            self.kademlia.handle_message(moment(now), from, &message);
+            self.kademlia.handle_message(moment(now), from, message);
         } else {
             self.garbled += 1;
             let refusal = Header::peek(bytes)
                 .and_then(|header| header.refusal(ErrorCode::MALFORMED, "").map(|m| m.to_owned()));
-            self.refusals.extend(refusal.map(|message| (from, message)));
+            self.refusals.extend(refusal.map(|message| Transmit { to: from, message }));
         }
     }
 
     fn say(&mut self, now: Time, bytes: &mut Vec<u8>) -> Option<Peer> {
         loop {
-            let own = || self.kademlia.poll_transmit().map(|sent| (sent.to, sent.message));
-            let (to, message) = self.refusals.pop().or_else(own)?;
+            let refusal = self.refusals.pop();
+            let sent = if refusal.is_some() { refusal } else { self.kademlia.poll_transmit() };
+            let Transmit { to, message } = sent.as_ref()?;
             if let Some(watch) = &mut self.watch {
-                watch.say(now, to, &message);
+                watch.say(now, *to, message);
             }
             if message.borrow().encode(bytes).is_ok() {
-                return Some(to);
+                return Some(*to);
             }
             self.garbled += 1;
             bytes.clear();

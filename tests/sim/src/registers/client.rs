@@ -286,7 +286,7 @@ impl Client {
             None => return,
         };
         let (place, call) = match &request {
-            Request::Get(place) => (*place, Call::Get),
+            Request::Get(place) | Request::Recall(place) => (*place, Call::Get),
             Request::CompareAndSet { place, expected, new } => {
                 let bytes = |value: &PoolValue| Value::from(&value.encode(&tree, *place)[..]);
                 let expected = expected
@@ -309,7 +309,9 @@ impl Client {
             Machine::Allocate(machine, _) => machine.request(),
             Machine::Free(machine, _, _) => machine.request(),
         };
-        let (Request::Get(place) | Request::CompareAndSet { place, .. }) = request else {
+        let (Request::Get(place) | Request::Recall(place) | Request::CompareAndSet { place, .. }) =
+            request
+        else {
             panic!("only a recovery asks")
         };
         let decode = |held: Option<Held>| {

@@ -1,9 +1,9 @@
 //! A node's registers as a machine of the engine: the real [`Host`], over encoded bytes, on a disk
 //! that takes its time.
 //!
-//! Works wait for their sync, in their order: what one persists is durable first, then its messages
-//! and answers leave. A crash loses what waits, but for whatever part of it had reached the disk:
-//! the world decides how much.
+//! What coordinators ask and end leaves at once. The rest of a work waits for its sync, in the order of
+//! works: what one persists is durable first, then its messages leave and its votes come back. A crash
+//! loses what waits, but for whatever part of it had reached the disk: the world decides how much.
 //!
 //! Invariants:
 //! * nothing passes between nodes but bytes.
@@ -39,7 +39,7 @@ impl Synced for Work {
     }
 
     fn is_idle(&self) -> bool {
-        self.send.is_empty() && self.ended.is_empty()
+        self.send.is_empty() && self.votes.is_empty()
     }
 }
 
@@ -85,7 +85,8 @@ impl Resident {
             Host::start(disk, waits, syncs.next_random(), moment(now)).expect("its own disk");
         let (outbox, events) = (VecDeque::new(), VecDeque::new());
         let mut resident = Self { host, syncs, outbox, events };
-        resident.take(now, work);
+        // REG-5: its number is durable before anything else happens. A crash before that is no start.
+        resident.leave(now, work);
         resident
     }
 
@@ -95,19 +96,35 @@ impl Resident {
         self.take(now, work);
     }
 
-    fn take(&mut self, now: Time, work: Work) {
+    fn take(&mut self, now: Time, mut work: Work) {
+        self.send(&std::mem::take(&mut work.ask));
+        let ended = std::mem::take(&mut work.ended).into_iter();
+        self.events.extend(ended.map(|(id, outcome)| Event::Ended(id, outcome)));
         if let Some(work) = self.syncs.take(now, work) {
-            self.release(work);
+            self.leave(now, work);
         }
     }
 
-    fn release(&mut self, work: Work) {
-        let Work { persist, send, ended } = work;
-        if !persist.is_empty() {
-            self.events.push_back(Event::Saved(persist));
+    /// What a work persists is durable.
+    fn leave(&mut self, now: Time, work: Work) {
+        if !work.persist.is_empty() {
+            self.events.push_back(Event::Saved(work.persist));
         }
+        self.send(&work.send);
+        for message in work.votes {
+            let told = promises(&message).into_iter();
+            self.events.extend(
+                told.map(|(slot, epoch, key, promise)| Event::Told(slot, epoch, key, promise)),
+            );
+            let me = self.host.me().node;
+            let work = self.host.handle(moment(now), me, &message);
+            self.take(now, work);
+        }
+    }
+
+    fn send(&mut self, send: &[Envelope]) {
         let mut parts: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
-        for Envelope { to, message } in &send {
+        for Envelope { to, message } in send {
             let told = promises(message).into_iter();
             self.events.extend(
                 told.map(|(slot, epoch, key, promise)| Event::Told(slot, epoch, key, promise)),
@@ -121,7 +138,6 @@ impl Resident {
                 self.outbox.push_back((number_of(*to), bytes));
             }
         }
-        self.events.extend(ended.into_iter().map(|(id, outcome)| Event::Ended(id, outcome)));
     }
 }
 
@@ -158,7 +174,7 @@ impl Machine for Resident {
 
     fn handle_timeout(&mut self, now: Time) {
         while let Some(work) = self.syncs.poll(now) {
-            self.release(work);
+            self.leave(now, work);
         }
         if self.host.due() <= moment(now) {
             let work = self.host.tick(moment(now));

@@ -3,8 +3,8 @@
 //! # Life of a run
 //! 1. Nodes start ([`Start`]): with filled tables, or by joining.
 //! 2. Warm-up: churn and upkeep work, records are published; nothing is measured.
-//! 3. Measured part: lookups of random points and reads of records arrive without memory (Poisson)
-//!    at random nodes, while churn goes on.
+//! 3. Measured part: exactly as many lookups of random points and reads of records as were asked for,
+//!    each at a random moment and a random node, while churn goes on.
 //! 4. A minute more, so that the last ones end.
 //!
 //! # What counts as success
@@ -35,7 +35,7 @@ use crate::engine::{Director, Node, Time, Traffic, World};
 use crate::kad::identity;
 use crate::kad::liar::Behaviour;
 use crate::kad::resident::{Disk, Resident, moment};
-use crate::random::{Random, power, to_f64, to_u64};
+use crate::random::{Random, exp, power, to_f64, to_u64};
 use crate::scenario::{Scenario, Start, minutes};
 
 /// Parts into which the measured time is divided for the time line.
@@ -128,6 +128,8 @@ struct Run<'a> {
     lookups: Tally,
     recalled: (u64, u64),
     reads: Tally,
+    /// Lookups and reads that are still to come.
+    to_come: (u32, u32),
     published: u64,
     moments: Vec<Moment>,
     now: Moment,
@@ -168,6 +170,7 @@ impl<'a> Run<'a> {
             lookups: Tally::default(),
             recalled: (0, 0),
             reads: Tally::default(),
+            to_come: (scenario.lookups, 0),
             published: 0,
             moments: Vec::new(),
             now: Moment::default(),
@@ -272,15 +275,14 @@ impl<'a> Run<'a> {
         u32::try_from(rank.min(self.popularity.len() - 1)).ok()
     }
 
-    /// Calls of one kind come without memory, so many in the measured part.
-    fn again(&mut self, wake: Wake, count: u32, world: &mut World<Resident>) {
-        if count > 0 {
-            let span = to_f64(self.measured.1.since_us(self.measured.0));
-            let gap = to_u64(self.calls.exponential(span / f64::from(count)));
-            let at = world.now().plus_us(gap);
-            if at < self.measured.1 {
-                world.wake(at, wake.token());
-            }
+    /// The next call of one kind: the first of those that are to come, each at a random moment of the
+    /// time that is left, so that they come as if without memory and are as many as was said.
+    fn again(&mut self, wake: Wake, to_come: u32, world: &mut World<Resident>) {
+        if to_come > 0 {
+            let left = self.measured.1.since_us(world.now());
+            let first = 1.0 - exp(-self.calls.exponential(1.0) / f64::from(to_come));
+            let gap = to_u64(to_f64(left) * first).min(left.saturating_sub(1));
+            world.wake(world.now().plus_us(gap), wake.token());
         }
     }
 
@@ -309,10 +311,11 @@ impl<'a> Run<'a> {
         self.loads.sort_unstable();
         let span = self.measured.1.since_us(self.measured.0);
         world.wake(self.measured.0.plus_us(span / MOMENTS), Wake::Sample.token());
-        self.again(Wake::Lookup, self.scenario.lookups, world);
         if !self.popularity.is_empty() {
-            self.again(Wake::Read, self.scenario.records.reads, world);
+            self.to_come.1 = self.scenario.records.reads;
         }
+        self.again(Wake::Lookup, self.to_come.0, world);
+        self.again(Wake::Read, self.to_come.1, world);
     }
 
     /// The measured part is over.
@@ -398,14 +401,16 @@ impl Director<Resident> for Run<'_> {
             Wake::Lookup => {
                 let point = NodeId(self.calls.bytes());
                 self.call(What::Point(point), world);
-                self.again(Wake::Lookup, self.scenario.lookups, world);
+                self.to_come.0 -= 1;
+                self.again(Wake::Lookup, self.to_come.0, world);
             }
             Wake::Read => {
                 let drawn = self.draw_record();
                 if let Some(record) = drawn.filter(|&at| self.origins[at as usize].is_some()) {
                     self.call(What::Record(record), world);
                 }
-                self.again(Wake::Read, self.scenario.records.reads, world);
+                self.to_come.1 -= 1;
+                self.again(Wake::Read, self.to_come.1, world);
             }
             Wake::Measure => self.measure(world),
             Wake::Sample => self.sample(world),
