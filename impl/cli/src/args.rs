@@ -14,16 +14,22 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::replay::CrashRate;
 
+mod backup;
+mod bench;
 mod cluster;
 mod remote;
 mod serving;
 
+pub(crate) use backup::{BackupCommand, InspectArgs, RestoreArgs, SaveArgs};
+pub(crate) use bench::{BenchArgs, WorkloadArg};
 pub(crate) use cluster::{
     CertArgs, CertCommand, ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs,
     JoinArgs, MemberArgs, RevokeArgs,
 };
-pub(crate) use remote::{ChoiceArgs, DhtCommand, KvCommand, RemoteArgs, ServerArgs};
-pub(crate) use serving::{LogFormat, ServeArgs};
+pub(crate) use remote::{
+    ChoiceArgs, DhtCommand, FindNodeArgs, KvCommand, PingArgs, RemoteArgs, ServerArgs, TrustArgs,
+};
+pub(crate) use serving::{HttpArg, LogFormat, ServeArgs};
 
 const AFTER_HELP: &str = "\
 Data goes to stdout, messages to stderr. Every flag is also read from the environment: \
@@ -59,9 +65,9 @@ pub enum Command {
         #[command(subcommand)]
         command: KvCommand,
     },
-    /// Records of the DHT
+    /// The DHT: its records and its nodes
     Dht {
-        /// What to do with a record.
+        /// What to do there.
         #[command(subcommand)]
         command: DhtCommand,
     },
@@ -71,12 +77,20 @@ pub enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
-    /// Issue, renew and revoke the certificates of nodes
+    /// Issue, renew and revoke the certificates of nodes and clients
     Cert {
         /// What to do with certificates.
         #[command(subcommand)]
         command: CertCommand,
     },
+    /// Save what servers hold into a file, and bring it back
+    Backup {
+        /// What to do with a backup.
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
+    /// Measure how fast servers hand out ids
+    Bench(BenchArgs),
     /// Try things out on this machine
     Dev {
         /// What to try.
@@ -165,15 +179,21 @@ pub struct ShapeArgs {
     #[arg(long, env = "CLOAKROOM_SIZE", hide_env_values = true, value_name = "N")]
     pub size: u64,
 
-    /// Children of a node, 2 to 256
-    #[arg(long, env = "CLOAKROOM_FANOUT", hide_env_values = true, value_name = "N")]
-    #[arg(default_value_t = 64)]
-    pub fanout: u16,
+    /// How wide its tree is, and which id it prefers.
+    #[command(flatten)]
+    pub tree: TreeArgs,
+}
 
-    /// Slots of a block, 1 to 256
+/// How a pool's ids lie, and which one is handed out first.
+#[derive(Clone, Debug, Args)]
+pub struct TreeArgs {
+    /// Children of a node, 2 to 256; 256 on servers, else 64, if it is not said
+    #[arg(long, env = "CLOAKROOM_FANOUT", hide_env_values = true, value_name = "N")]
+    pub fanout: Option<u16>,
+
+    /// Slots of a block, 1 to 256; 256 on servers, else 64, if it is not said
     #[arg(long, env = "CLOAKROOM_BLOCK", hide_env_values = true, value_name = "N")]
-    #[arg(default_value_t = 64)]
-    pub block: u16,
+    pub block: Option<u16>,
 
     /// Which free id to prefer
     #[arg(long, env = "CLOAKROOM_POLICY", hide_env_values = true)]

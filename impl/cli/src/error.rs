@@ -4,6 +4,7 @@
 //! else that is not done is 1. An unknown outcome is said to be unknown.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cloakroom_client::ClientError;
@@ -13,9 +14,11 @@ use cloakroom_server::{FolderError, ServerError};
 use cloakroom_stores::OpenError;
 use thiserror::Error;
 
+use crate::backup::BackupError;
 use crate::commands::LiveError;
 use crate::directory::{DefinitionError, NameError};
 use crate::replay::TraceError;
+use crate::settings::SettingsError;
 
 /// Any failure of a command.
 #[derive(Debug, Error)]
@@ -101,6 +104,17 @@ pub enum Error {
         /// The operating system's words.
         cause: io::Error,
     },
+    /// The user's, or the system's: a file that cannot be made.
+    #[error("{}: expected a file to make: {cause}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+    /// The file's.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The user's: a directory that cannot be written to.
     #[error("{}: expected a directory to write to: {cause}", path.display())]
     WriteDirectory {
@@ -159,6 +173,26 @@ pub enum Error {
     /// The user's, who chose the address, or the system's.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// That of the file's author.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The user's: nobody could ask anything.
+    #[error("--http off: expected --https beside it, got none")]
+    NothingServed,
+    /// The user's.
+    #[cfg(feature = "otel")]
+    #[error("otlp: got {got:?}: {cause}")]
+    Collector {
+        /// What came.
+        got: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The user's: nobody can be told where the node is.
+    #[error(
+        "--listen {0}: expected --advertise beside it, with an address at which other nodes reach this one"
+    )]
+    NoAddress(SocketAddr),
     /// The user's.
     #[error(
         "log: expected a level such as info, or directives such as cloakroom_server=debug: {0}"
@@ -184,7 +218,17 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Sim(error) => error.exit_code(),
-            Self::Client(ClientError::Endpoint(_) | ClientError::Strategy { .. }) => 2,
+            Self::Client(
+                ClientError::Endpoint(_)
+                | ClientError::Strategy { .. }
+                | ClientError::NoAuthority(_)
+                | ClientError::Identity { .. },
+            )
+            | Self::Settings(_)
+            | Self::NothingServed
+            | Self::NoAddress(_) => 2,
+            #[cfg(feature = "otel")]
+            Self::Collector { .. } => 2,
             // As for a data file.
             Self::Client(ClientError::Refused { kind, .. })
                 if ["malformed", "no-such-pool", "no-such-id", "no-such-member"]
@@ -204,12 +248,14 @@ impl Error {
             | Self::Live(_)
             | Self::Read { .. }
             | Self::WriteDirectory { .. }
+            | Self::Backup(_)
             | Self::Listen(ListenError::NotLoopback(_))
             | Self::Log(_)
             | Self::Open(OpenError::Foreign { .. })
             | Self::Free(FreeError::OutOfRange { .. }) => 2,
             Self::PoolExists { .. }
             | Self::InUse { .. }
+            | Self::Write { .. }
             | Self::Open(_)
             | Self::Definition { .. }
             | Self::Map(_)

@@ -3,7 +3,7 @@
 //! dying, and the simulator of whole networks, which is a crate of its own.
 //!
 //! Entry symbol: [`run`]. `args` says what can be asked, `commands` does it, `directory` keeps the
-//! pools of a data file, `replay` is the main job, `error` has the exit codes, `output` the two
+//! pools of a data file, `settings` reads what `serve` is told by a file, `replay` is the main job, `error` has the exit codes, `output` the two
 //! streams.
 //!
 //! Invariants:
@@ -15,25 +15,28 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backup;
 mod commands;
 mod directory;
 mod error;
 mod output;
 mod replay;
+mod settings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 pub use args::Cli;
+pub use backup::BackupError;
 pub use commands::{Done, LiveError};
 pub use directory::{DefinitionError, NameError};
 pub use error::Error;
 pub use replay::{CrashRate, CrashRateError, TraceError};
+pub use settings::SettingsError;
 
 /// Reads the command line, carries it out, and says what went wrong.
 pub fn run() -> ExitCode {
-    match commands::carry_out(Cli::parse()) {
+    let read = settings::read(std::env::args_os().collect());
+    match read.and_then(|(cli, settings)| commands::carry_out(cli, &settings)) {
         Ok(Done::Yes) => ExitCode::SUCCESS,
         Ok(Done::Refused) => ExitCode::from(1),
         Err(error) => {

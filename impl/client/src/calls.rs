@@ -1,4 +1,4 @@
-//! What can be called: pools, allocations, atomic keys, records, the list of members.
+//! What can be called: pools, allocations, atomic keys, the list of members.
 //!
 //! Invariants: what a caller names goes into a path percent-encoded, so that no name leads elsewhere.
 //!
@@ -82,21 +82,6 @@ pub struct Held {
     pub value: Bytes,
 }
 
-/// A record of the DHT.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Who wrote it.
-    pub origin: String,
-    /// The higher one is newer.
-    pub sequence: u64,
-    /// How long it still lives.
-    pub expires_in_ms: u64,
-    /// The value, if it is UTF-8.
-    pub value: Option<String>,
-    /// The value in hexadecimal.
-    pub value_hex: String,
-}
-
 /// How a member stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,14 +149,13 @@ struct Freed {
     outcome: String,
 }
 
+/// Children of a node, and slots of a block, of a pool whose creator does not say: on servers each level is
+/// a round trip to the replicas, and 65,536 ids are one level above the blocks.
+pub const WIDE: u16 = 256;
+
 #[derive(Deserialize)]
 struct Written {
     version: u64,
-}
-
-#[derive(Deserialize)]
-struct Records {
-    records: Vec<Record>,
 }
 
 impl Client {
@@ -185,7 +169,7 @@ impl Client {
         size: u64,
         policy: Policy,
     ) -> Result<Pool, ClientError> {
-        self.create_pool_shaped(name, size, 64, 64, policy).await
+        self.create_pool_shaped(name, size, WIDE, WIDE, policy).await
     }
 
     /// Creates a pool with so many children to a node, and slots to a block.
@@ -364,32 +348,13 @@ impl Client {
         Ok(json_of::<Written>(&self.call(ask).await?)?.version)
     }
 
-    /// Gives a record to its holders; its sequence number.
+    /// What a node counts, as OpenMetrics text. To be asked of one endpoint only: of that node.
     ///
     /// # Errors
     /// [`ClientError`]
-    pub async fn publish(&self, key: &str, value: &[u8]) -> Result<u64, ClientError> {
-        #[derive(Deserialize)]
-        struct Published {
-            sequence: u64,
-        }
-        let path = format!("/v1/records/{}", escaped(key));
-        let headers = Vec::new();
-        let method = Method::PUT;
-        let ask = Ask { method, path, headers, body: value, effect: Effect::Harmless };
-        Ok(json_of::<Published>(&self.call(ask).await?)?.sequence)
-    }
-
-    /// The records under a key.
-    ///
-    /// # Errors
-    /// [`ClientError`]
-    pub async fn records(&self, key: &str) -> Result<Vec<Record>, ClientError> {
-        match self.read::<Records>(format!("/v1/records/{}", escaped(key))).await {
-            Ok(found) => Ok(found.records),
-            Err(ClientError::Refused { kind, .. }) if kind == "no-such-record" => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let got = self.call(ask(Method::GET, "/metrics".to_string(), Effect::Harmless)).await?;
+        Ok(String::from_utf8_lossy(&got.body).into_owned())
     }
 
     /// The cluster, as one of its nodes knows it.
@@ -434,7 +399,7 @@ impl Client {
         Ok(json_of::<Written>(&got)?.version)
     }
 
-    async fn read<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
+    pub(crate) async fn read<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
         json_of(&self.call(ask(Method::GET, path, Effect::Harmless)).await?)
     }
 
@@ -450,17 +415,17 @@ impl Client {
     }
 }
 
-fn ask(method: Method, path: String, effect: Effect) -> Ask<'static> {
+pub(crate) fn ask(method: Method, path: String, effect: Effect) -> Ask<'static> {
     Ask { method, path, headers: Vec::new(), body: &[], effect }
 }
 
-fn json_of<T: DeserializeOwned>(got: &Got) -> Result<T, ClientError> {
+pub(crate) fn json_of<T: DeserializeOwned>(got: &Got) -> Result<T, ClientError> {
     // The node has done it, and says it in words that this client does not know.
     serde_json::from_slice(&got.body).map_err(|cause| ClientError::Unknown(cause.to_string()))
 }
 
 /// Percent-encoded, but for letters, digits and `-`.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.bytes().fold(String::new(), |escaped, byte| match byte {
         b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
             escaped + char::from(byte).encode_utf8(&mut [0; 4])

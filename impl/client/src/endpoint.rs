@@ -5,8 +5,8 @@
 //!
 //! What it does not do: try again.
 
-use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloakroom_kademlia::Choice;
@@ -16,8 +16,15 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use crate::retry::hashed;
+use crate::trust::distrust;
 
 /// Connections that wait for their next request.
 const MOST_IDLE: usize = 64;
@@ -36,12 +43,26 @@ pub(crate) struct Got {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failed {
     NotSent(String),
+    /// Not sent, and it will not be until somebody has another certificate.
+    Distrusted(String),
     Lost(String),
+}
+
+/// How a node is reached.
+#[derive(Debug)]
+pub(crate) enum Way {
+    Plain,
+    Tls(ServerName<'static>, Arc<ClientConfig>),
 }
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) address: SocketAddr,
+    /// `HOST:PORT`
+    pub(crate) name: String,
+    way: Way,
+    /// If the host is an address.
+    address: SocketAddr,
+    id: [u8; 32],
     state: Mutex<State>,
 }
 
@@ -54,15 +75,17 @@ struct State {
 }
 
 impl Endpoint {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, state: Mutex::default() }
+    pub(crate) fn new(name: String, way: Way) -> Self {
+        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let address = name.parse().unwrap_or(nowhere);
+        let id = hashed(name.as_bytes());
+        Self { name, way, address, id, state: Mutex::default() }
     }
 
-    /// As the strategies see it; `number` is its place in the list.
-    pub(crate) fn choice(&self, number: usize) -> Choice {
+    /// As the strategies see it. Its id is the same for all clients that name it so.
+    pub(crate) fn choice(&self) -> Choice {
         let state = self.lock();
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let id = self.id;
         let contact =
             Contact { id: NodeId(id), address: Address::from(self.address), key: NodeKey(id) };
         Choice { contact, weight: 1, outstanding: state.outstanding, rtt_us: state.rtt_us }
@@ -103,19 +126,36 @@ impl Endpoint {
             }
         }
         let not_sent = |cause: &dyn std::fmt::Display| Failed::NotSent(cause.to_string());
-        let stream = TcpStream::connect(self.address).await.map_err(|it| not_sent(&it))?;
+        let stream = TcpStream::connect(&self.name).await.map_err(|it| not_sent(&it))?;
         stream.set_nodelay(true).map_err(|it| not_sent(&it))?;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|it| not_sent(&it))?;
-        // What goes wrong there is told to whoever waits for an answer.
-        tokio::spawn(async { drop(connection.await) });
-        Ok(sender)
+        match &self.way {
+            Way::Plain => speak(stream).await,
+            Way::Tls(host, config) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                let stream = connector.connect(host.clone(), stream).await.map_err(|error| {
+                    let cause = distrust(&error).map(Failed::Distrusted);
+                    cause.unwrap_or_else(|| not_sent(&error))
+                })?;
+                speak(stream).await
+            }
+        }
     }
 
     /// No code that holds the lock can leave what it guards half changed.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, Failed>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let made = handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = made.map_err(|error| Failed::NotSent(error.to_string()))?;
+    // What goes wrong there is told to whoever waits for an answer.
+    tokio::spawn(async { drop(connection.await) });
+    Ok(sender)
 }
 
 async fn exchange(
@@ -129,6 +169,10 @@ async fn exchange(
             // CLIENT-1: handed back whole, so nothing of it was sent.
             let whole = error.take_message().is_some();
             let cause = error.into_error();
+            // CLIENT-1: the server has ended the handshake, and read no request.
+            if let Some(cause) = distrust(&cause) {
+                return Err(Failed::Distrusted(cause));
+            }
             return Err(if whole { Failed::NotSent(cause.to_string()) } else { lost(&cause) });
         }
     };

@@ -6,49 +6,68 @@
 //! | file | what |
 //! |---|---|
 //! | `endpoint.rs` | one node: its connections, how fast it is, one attempt |
+//! | `trust.rs` | HTTPS: whom a client believes, and what it shows |
 //! | `retry.rs` | all attempts of a call: when another one is right, and what it must say |
-//! | `calls.rs` | what can be called |
+//! | `calls.rs`, `dht.rs` | what can be called |
 //!
 //! Invariants:
 //! * CLIENT-1: a call that changes something is carried out at most once: after an attempt that may have been
 //!   carried out, another one says so, or is bound;
 //! * CLIENT-1: what may have happened is [`ClientError::Unknown`], never another error.
 //!
-//! What it does not do: TLS; nodes take plain HTTP on loopback so far. Remember tags: rule 1 is the caller's.
+//! What it does not do: remember tags: rule 1 is the caller's.
 
 #![forbid(unsafe_code)]
 
 mod calls;
+mod dht;
 mod endpoint;
 mod retry;
+mod trust;
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use calls::{
-    Allocation, Cluster, Held, Member, Policy, Pool, Record, Recovered, Standing, Usage,
+    Allocation, Cluster, Held, Member, Policy, Pool, Recovered, Standing, Usage, WIDE,
 };
 use cloakroom_kademlia::Balance;
+pub use dht::{Closest, Near, Pinged, Record};
 pub use retry::Client;
 use thiserror::Error;
 
 /// How a client goes about it.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Nodes, as `http://127.0.0.1:8420` or `127.0.0.1:8420`.
+    /// Nodes, as `https://HOST:PORT`, `http://127.0.0.1:8420` or `127.0.0.1:8420`.
     pub endpoints: Vec<String>,
     /// Which of them to ask: one of the names of [`Balance::ALL`].
     pub strategy: String,
     /// How long a call may take, with all its attempts.
     pub deadline: Duration,
+    /// The certificate of the authority that signs the nodes' certificates, in PEM: needed for `https`.
+    pub authority: Option<PathBuf>,
+    /// What the client shows: nodes ask for it over `https`.
+    pub identity: Option<Identity>,
+}
+
+/// A client's certificate and key, in PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             endpoints: vec!["http://127.0.0.1:8420".to_string()],
-            strategy: "two-choices".to_string(),
+            strategy: "closest".to_string(),
             deadline: Duration::from_secs(10),
+            authority: None,
+            identity: None,
         }
     }
 }
@@ -58,8 +77,27 @@ impl Default for Options {
 #[non_exhaustive]
 pub enum ClientError {
     /// The caller's.
-    #[error("endpoint: expected http://ADDRESS:PORT, got {0:?}")]
+    #[error("endpoint: expected https://HOST:PORT or http://ADDRESS:PORT, got {0:?}")]
     Endpoint(String),
+    /// The caller's: for `https` it must be known whom to believe.
+    #[error("{0}: expected the certificate of the cluster's authority (--ca), got none")]
+    NoAuthority(String),
+    /// The caller's, or whoever's has written the file.
+    #[error("{}: expected certificates or a key in PEM: {cause}", path.display())]
+    Identity {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// That of whoever shows a wrong certificate, the node or the caller: nothing was sent.
+    #[error("{endpoint}: {cause}")]
+    Distrust {
+        /// Which node.
+        endpoint: String,
+        /// Whose certificate is wrong, and what is.
+        cause: String,
+    },
     /// The caller's.
     #[error("strategy: expected one of {}, got {got:?}", strategies())]
     Strategy {
@@ -91,7 +129,7 @@ pub enum ClientError {
     #[error("{endpoint}: expected an answer of the API, got {got}")]
     Answer {
         /// Which node.
-        endpoint: SocketAddr,
+        endpoint: String,
         /// What came.
         got: String,
     },

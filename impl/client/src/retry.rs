@@ -2,32 +2,39 @@
 //!
 //! | what an attempt has brought | the next one |
 //! |---|---|
-//! | it was not sent, or 503 with `outcome: none` | anywhere, as if for the first time |
+//! | it was not sent, or 429 or 503 with `outcome: none` | anywhere, as if for the first time |
 //! | unknown, with a bound | anywhere, bound |
 //! | unknown without a bound, or no answer | there or elsewhere, saying that it comes again |
+//! | all nodes and we do not trust each other, and nothing may have been carried out | none |
 //! | anything else | none: that is the answer |
+//!
+//! When all endpoints have been tried, the next round waits: twice as long each time, and not as long as others.
 //!
 //! Invariants: CLIENT-1.
 //!
 //! What it does not do: know what is called.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use cloakroom_kademlia::{Balance, Choice, Random, Situation, Strategy};
 use cloakroom_wire::{Address, NodeId};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Method, Request};
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::endpoint::{Endpoint, Failed, Got};
-use crate::{ClientError, Options};
+use crate::endpoint::{Endpoint, Failed, Got, Way};
+use crate::{ClientError, Options, trust};
 
-/// Between two rounds over all endpoints.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between the first two rounds over all endpoints, about; then twice as long each time,
+const PAUSE_MS: u64 = 50;
+/// and at most about so long.
+const LONGEST_PAUSE_MS: u64 = 1_600;
 /// One attempt that has no answer is given up after so long, so that another node may be tried.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -65,6 +72,8 @@ struct Doubt {
     again: bool,
     bound: Option<u64>,
     cause: Option<String>,
+    /// How many nodes in a row were not trusted, or have not trusted us.
+    distrusted: usize,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -85,12 +94,16 @@ impl Client {
     /// A client; connects when it is first used.
     ///
     /// # Errors
-    /// [`ClientError::Endpoint`], [`ClientError::Strategy`], [`ClientError::Entropy`]
+    /// [`ClientError::Endpoint`], [`ClientError::NoAuthority`], [`ClientError::Identity`],
+    /// [`ClientError::Strategy`], [`ClientError::Entropy`]
     pub fn new(options: &Options) -> Result<Self, ClientError> {
         let balance = Balance::named(&options.strategy)
             .ok_or_else(|| ClientError::Strategy { got: options.strategy.clone() })?;
-        let endpoints: Vec<Endpoint> =
-            options.endpoints.iter().map(|text| endpoint(text)).collect::<Result<_, _>>()?;
+        let endpoints: Vec<Endpoint> = options
+            .endpoints
+            .iter()
+            .map(|text| endpoint(text, options))
+            .collect::<Result<_, _>>()?;
         if endpoints.is_empty() {
             return Err(ClientError::Endpoint(String::new()));
         }
@@ -105,7 +118,7 @@ impl Client {
         let operation =
             random::<16>()?.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         let mut doubt = Doubt::default();
-        loop {
+        for round in 0.. {
             for number in self.order(&ask.path) {
                 let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -113,31 +126,42 @@ impl Client {
                 }
                 let endpoint = &self.endpoints[number];
                 let patience = left.min(PATIENCE);
-                let request = request(endpoint.address, &ask, &operation, &doubt, patience);
+                let request = request(&endpoint.name, &ask, &operation, &doubt, patience);
                 let got = endpoint.send(request, patience).await;
                 let changes = ask.method != Method::GET;
-                if let Some(end) = judge(endpoint.address, changes, got, &mut doubt) {
+                let distrusted = match &got {
+                    Err(Failed::Distrusted(cause)) => Some(cause.clone()),
+                    _ => None,
+                };
+                if let Some(end) = judge(&endpoint.name, changes, got, &mut doubt) {
                     return end;
                 }
+                doubt.distrusted = if distrusted.is_some() { doubt.distrusted + 1 } else { 0 };
+                // Another certificate will not come while we wait.
+                if let Some(cause) = distrusted
+                    && doubt.distrusted >= self.endpoints.len()
+                    && !doubt.again
+                {
+                    return Err(ClientError::Distrust { endpoint: endpoint.name.clone(), cause });
+                }
             }
-            tokio::time::sleep(PAUSE).await;
+            let pause = pause(round, &mut self.lock().1);
+            tokio::time::sleep_until(until.min(Instant::now() + pause)).await;
         }
+        Err(given_up(&doubt))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Balance, Random)> {
+        self.balance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All endpoints, the one first that the strategy says.
     fn order(&self, path: &str) -> Vec<usize> {
-        let mut left: Vec<(usize, Choice)> = self
-            .endpoints
-            .iter()
-            .enumerate()
-            .map(|(number, endpoint)| (number, endpoint.choice(number)))
-            .collect();
-        let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left: Vec<(usize, Choice)> =
+            self.endpoints.iter().map(Endpoint::choice).enumerate().collect();
+        let mut balance = self.lock();
         let (strategy, random) = &mut *balance;
-        let mut point = [0; 32];
-        for (to, from) in point.iter_mut().zip(path.bytes()) {
-            *to = from;
-        }
+        let point = hashed(subject(path).as_bytes());
         let mut order = Vec::new();
         while !left.is_empty() {
             let choices: Vec<Choice> = left.iter().map(|(_, choice)| *choice).collect();
@@ -155,7 +179,7 @@ impl Client {
 }
 
 fn request(
-    address: SocketAddr,
+    host: &str,
     ask: &Ask<'_>,
     operation: &str,
     doubt: &Doubt,
@@ -165,7 +189,7 @@ fn request(
     let mut request = Request::builder()
         .method(ask.method.clone())
         .uri(&ask.path)
-        .header("host", address.to_string())
+        .header("host", host)
         .header("cloakroom-timeout-ms", timeout_ms);
     for (name, value) in &ask.headers {
         request = request.header(*name, value);
@@ -183,16 +207,22 @@ fn request(
     request.body(body).expect("paths and headers are made here, of what fits there")
 }
 
+/// Before the next round: those who failed together do not come again together.
+fn pause(round: u32, random: &mut Random) -> Duration {
+    let around = PAUSE_MS.saturating_mul(1 << round.min(16)).min(LONGEST_PAUSE_MS);
+    Duration::from_millis(random.about(around))
+}
+
 /// What follows from an attempt: the end, or another one.
 fn judge(
-    endpoint: SocketAddr,
+    endpoint: &str,
     changes: bool,
     got: Result<Got, Failed>,
     doubt: &mut Doubt,
 ) -> Option<Result<Got, ClientError>> {
     let got = match got {
         Ok(got) => got,
-        Err(Failed::NotSent(cause)) => {
+        Err(Failed::NotSent(cause) | Failed::Distrusted(cause)) => {
             doubt.cause = Some(format!("{endpoint}: {cause}"));
             return None;
         }
@@ -207,7 +237,7 @@ fn judge(
     }
     let Ok(problem) = serde_json::from_slice::<Problem>(&got.body) else {
         let got = got.status.to_string();
-        return Some(Err(ClientError::Answer { endpoint, got }));
+        return Some(Err(ClientError::Answer { endpoint: endpoint.to_string(), got }));
     };
     let Problem { kind, title, detail, outcome, version, bound } = problem;
     if outcome == "unknown" {
@@ -216,7 +246,7 @@ fn judge(
         doubt.cause = Some(format!("{endpoint}: {detail}"));
         return None;
     }
-    if got.status.as_u16() == 503 {
+    if [429, 503].contains(&got.status.as_u16()) {
         doubt.cause = Some(format!("{endpoint}: {detail}"));
         return None;
     }
@@ -224,20 +254,88 @@ fn judge(
     Some(Err(ClientError::Refused { kind, title, detail, version }))
 }
 
+/// What a call is about. All calls about one pool or one key have the same closest endpoint, whoever makes
+/// them: one node carries them out together, where several would be in each other's way.
+fn subject(path: &str) -> &str {
+    let path = path.split('?').next().unwrap_or(path);
+    let end = path.match_indices('/').nth(3).map_or(path.len(), |(at, _)| at);
+    &path[..end]
+}
+
 fn given_up(doubt: &Doubt) -> ClientError {
     let cause = doubt.cause.clone().unwrap_or_else(|| "the deadline is over".to_string());
     if doubt.again { ClientError::Unknown(cause) } else { ClientError::Unavailable(cause) }
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, ClientError> {
+fn endpoint(text: &str, options: &Options) -> Result<Endpoint, ClientError> {
+    let wrong = || ClientError::Endpoint(text.to_string());
+    if let Some(rest) = text.strip_prefix("https://") {
+        let name = rest.trim_end_matches('/');
+        let (host, port) = name.rsplit_once(':').ok_or_else(wrong)?;
+        let _: u16 = port.parse().map_err(|_| wrong())?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_string();
+        let host = ServerName::try_from(host).map_err(|_| wrong())?;
+        let authority = options.authority.as_deref();
+        let authority = authority.ok_or_else(|| ClientError::NoAuthority(text.to_string()))?;
+        let config = trust::config(authority, options.identity.as_ref())?;
+        return Ok(Endpoint::new(name.to_string(), Way::Tls(host, config)));
+    }
     let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     let address = address.replacen("localhost:", "127.0.0.1:", 1);
-    let address = address.parse().map_err(|_| ClientError::Endpoint(text.to_string()))?;
-    Ok(Endpoint::new(address))
+    let address: SocketAddr = address.parse().map_err(|_| wrong())?;
+    Ok(Endpoint::new(address.to_string(), Way::Plain))
+}
+
+/// A place that says nothing about what is hashed.
+pub(crate) fn hashed(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 fn random<const N: usize>() -> Result<[u8; N], ClientError> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ClientError::Entropy)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_come_ever_more_seldom_and_not_all_at_once() {
+        let mut random = Random::new(1);
+        let mut waits = |round| (0..100).map(|_| pause(round, &mut random)).collect::<Vec<_>>();
+        for (round, around) in [(0, 50), (1, 100), (4, 800), (5, 1_600), (40, 1_600)] {
+            let waits = waits(round);
+            let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            let around = Duration::from_millis(around);
+            assert!(
+                *least >= around / 2 && *most <= around * 3 / 2,
+                "{round}: {least:?} to {most:?}"
+            );
+            assert!(*most > *least, "{round}: all wait for {least:?}");
+        }
+    }
+
+    #[test]
+    fn calls_about_one_pool_go_to_one_endpoint_and_those_about_many_pools_to_all() {
+        let endpoints = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(str::to_string);
+        let options = Options { endpoints: endpoints.to_vec(), ..Options::default() };
+        let client = Client::new(&options).unwrap();
+        let mut first = [0; 3];
+        for number in 0..300 {
+            let pool = format!("/v1/pools/p{number}");
+            let order = client.order(&format!("{pool}/allocations"));
+            for path in
+                [pool.clone(), format!("{pool}/allocations/7?tag=x"), format!("{pool}/usage")]
+            {
+                assert_eq!(client.order(&path), order);
+            }
+            assert_eq!(order.len(), 3);
+            first[order[0]] += 1;
+        }
+        assert!(first.iter().all(|count| *count > 60), "{first:?}");
+        assert_ne!(subject("/v1/keys/a"), subject("/v1/keys/b"));
+        assert_eq!((subject("/v1/pools?limit=1"), subject("/metrics")), ("/v1/pools", "/metrics"));
+    }
 }

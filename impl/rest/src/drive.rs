@@ -33,28 +33,34 @@ pub(crate) async fn run_asking<K: Machine>(
 ) -> Ended<K::Output> {
     let mut cause = None;
     loop {
-        let answer = match machine.request() {
-            Request::IsLive(tag) => Ok(Response::Live(is_live(&tag))),
-            request => ask(registers, tree, request).await,
+        let (response, error) = match machine.request() {
+            Request::IsLive(tag) => (Response::Live(is_live(&tag)), None),
+            request => answer(registers, tree, request).await,
         };
-        let response = answer.unwrap_or_else(|error| {
-            let response = if matches!(error, MapError::Unknown { .. }) {
-                Response::Unknown
-            } else {
-                Response::Unavailable
-            };
-            cause = Some(error);
-            response
-        });
+        cause = error.or(cause);
         if let Next::Done(output) = machine.step(response) {
             return (output, cause);
         }
     }
 }
 
+/// The response to a request, and why it is none of those that were hoped for.
+pub(crate) async fn answer(
+    registers: &Registers,
+    tree: &Tree,
+    request: Request,
+) -> (Response, Option<MapError>) {
+    match ask(registers, tree, request).await {
+        Ok(response) => (response, None),
+        // POOL-1: what may have happened is not said to have failed.
+        Err(error @ MapError::Unknown { .. }) => (Response::Unknown, Some(error)),
+        Err(error) => (Response::Unavailable, Some(error)),
+    }
+}
+
 async fn ask(registers: &Registers, tree: &Tree, request: Request) -> Result<Response, MapError> {
     match request {
-        Request::Get(place) => {
+        Request::Get(place) | Request::Recall(place) => {
             let held = registers.get(&tree.key(place)).await?;
             Ok(Response::Value(decode(held.as_ref().map(|held| &held.value.0[..]), tree, place)?))
         }

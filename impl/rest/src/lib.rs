@@ -6,28 +6,44 @@
 //! |---|---|
 //! | `registers.rs` | the atomic map on a server's registers, without threads that wait |
 //! | `drive.rs` | runs the pool's step machines over it |
+//! | `desk.rs` | carries out calls of one pool that come at the same time together |
 //! | `directory.rs` | the pools of a cluster |
 //! | `memory.rs` | what became of the operations that clients have named |
 //! | `problem.rs` | what went wrong, as `application/problem+json` |
 //! | `metrics.rs` | what the node counts |
 //! | `http/` | the paths |
 //! | `listen.rs` | connections, their limits, and a clean end |
+//! | `connection.rs` | one of them: its handshake, its requests, its end |
+//! | `tls.rs` | what HTTPS shows and whom it believes, replaced while connections go on |
+//! | `gate.rs` | how much clients may make the node do |
+//! | `caller.rs` | who sends a request |
+//! | `patient.rs` | a socket that waits for a slow reader, but not for ever |
 //!
-//! What it does not do: TLS, or say who may ask. It is for loopback so far, and refuses other addresses.
+//! What it does not do: tell rights apart: who is on this machine, or has a certificate of the cluster's
+//! authority, may do everything.
 
 #![forbid(unsafe_code)]
 
+mod caller;
+mod connection;
+mod desk;
 mod directory;
 mod drive;
+mod gate;
 mod http;
 mod listen;
 mod memory;
 mod metrics;
+mod patient;
 mod problem;
 mod registers;
+mod tls;
 
+pub use caller::Caller;
+pub use gate::{Gate, Limits};
 pub use http::{App, openapi};
-pub use listen::{ListenError, Listening, listen};
+pub use listen::{ListenError, Listening, listen, listen_https};
+pub use tls::Tls;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

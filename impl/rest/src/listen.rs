@@ -1,33 +1,28 @@
-//! Connections of clients: how many, how slow, and how they end.
+//! Connections of clients: how many, from where, and how they end.
 //!
 //! Invariants:
-//! * REST-3: there are at most [`MOST_CONNECTIONS`]; who is slow with the head of a request is cut off;
-//! * plain HTTP is for loopback: another address is refused;
+//! * REST-3: a connection has a place at the gate before anything of it is read, or is turned away at once;
+//! * REST-5: plain HTTP is for loopback: another address is refused;
 //! * a clean end: what is under way is answered, as long as it takes no longer than [`LAST_WORDS`].
 //!
 //! What it does not do: understand requests.
 
-use std::io;
+use std::convert::Infallible;
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-/// Connections at once: more wait in the system's queue.
-const MOST_CONNECTIONS: usize = 4096;
-/// From the first byte of a head to its last, and between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Of requests under way when the end has come.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+use crate::connection::{LAST_WORDS, attend};
+use crate::gate::Gate;
+use crate::problem::{Kind, Problem};
+use crate::tls::Tls;
+
 /// The system has no more files or memory: it gets a moment.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -53,9 +48,11 @@ pub enum ListenError {
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
+    gate: Gate,
 }
 
-/// Listens on an address of loopback.
+/// Listens for plain HTTP on an address of loopback.
 ///
 /// # Errors
 /// [`ListenError`]
@@ -63,10 +60,22 @@ pub async fn listen(address: SocketAddr) -> Result<Listening, ListenError> {
     if !address.ip().is_loopback() {
         return Err(ListenError::NotLoopback(address));
     }
+    bind(address, None).await
+}
+
+/// Listens for HTTPS.
+///
+/// # Errors
+/// [`ListenError::Socket`]
+pub async fn listen_https(address: SocketAddr, tls: Tls) -> Result<Listening, ListenError> {
+    bind(address, Some(tls)).await
+}
+
+async fn bind(address: SocketAddr, tls: Option<Tls>) -> Result<Listening, ListenError> {
     let failed = |source| ListenError::Socket { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Listening { listener, address })
+    Ok(Listening { listener, address, tls, gate: Gate::default() })
 }
 
 impl Listening {
@@ -75,48 +84,65 @@ impl Listening {
         self.address
     }
 
+    /// Behind this gate, which others may be behind as well.
+    #[must_use]
+    pub fn behind(self, gate: Gate) -> Self {
+        Self { gate, ..self }
+    }
+
     /// Answers until `end`, and then what is under way.
-    ///
-    /// # Panics
-    /// Never: the places for connections are not closed.
     pub async fn serve(self, router: Router, end: impl Future<Output = ()>) {
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let graceful = GracefulShutdown::new();
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        let builder = builder.http1_only();
+        let ending = watch::Sender::new(false);
+        // Whoever has a sender is still under way.
+        let (under_way, mut all_gone) = mpsc::channel::<Infallible>(1);
         tokio::pin!(end);
         loop {
-            // REST-3: a place before a connection.
-            let place = tokio::select! {
-                place = Arc::clone(&places).acquire_owned() => place.expect("never closed"),
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
                 () = &mut end => break,
             };
-            let stream = tokio::select! {
-                stream = self.listener.accept() => stream,
-                () = &mut end => break,
-            };
-            let stream = match stream {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "cannot take a connection");
                     tokio::time::sleep(BREATH).await;
                     continue;
                 }
             };
-            let service = TowerToHyperService::new(router.clone());
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            let connection = graceful.watch(connection);
+            // REST-3: a place before anything is read.
+            let Some(place) = self.gate.enter(from.ip()) else {
+                debug!(address = %from, "refused a client: too many connections");
+                self.turn_away(stream);
+                continue;
+            };
+            let (tls, router, ending) = (self.tls.clone(), router.clone(), ending.subscribe());
+            let under_way = under_way.clone();
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    debug!(%error, "a connection has broken");
-                }
-                drop(place);
+                attend(stream, from, tls, router, place, ending).await;
+                drop(under_way);
             });
         }
         drop(self.listener);
-        if tokio::time::timeout(LAST_WORDS, graceful.shutdown()).await.is_err() {
-            warn!("requests were under way for too long and are cut off");
+        ending.send_replace(true);
+        drop(under_way);
+        // Each ends by itself, at the latest then.
+        let _ = tokio::time::timeout(LAST_WORDS + LAST_WORDS / 10, all_gone.recv()).await;
+    }
+
+    /// Says so, if that costs nothing: without TLS, and as far as the system takes it at once.
+    fn turn_away(&self, stream: TcpStream) {
+        if self.tls.is_none()
+            && let Ok(mut stream) = stream.into_std()
+        {
+            let problem = Problem::new(Kind::OVERLOADED, "too many connections").into_answer();
+            let body = String::from_utf8_lossy(&problem.body).into_owned();
+            let answer = format!(
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+                 retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            // Who does not get it sees the connection end.
+            let _ = stream.write_all(answer.as_bytes());
         }
     }
 }

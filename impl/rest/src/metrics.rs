@@ -8,7 +8,8 @@
 //! What it does not do: decide; nothing reads a metric back.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::http::{Method, StatusCode};
 use cloakroom_server::{Server, ServerError};
@@ -21,6 +22,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
+
+use crate::gate::Gate;
 
 /// Upper bounds of latencies, in seconds.
 const BOUNDS: [f64; 12] =
@@ -39,18 +42,38 @@ struct Route {
     path: String,
 }
 
+/// What was turned away before it cost anything.
+#[derive(Debug, Default)]
+pub(crate) struct Shed {
+    /// Connections, since there were too many in all.
+    pub(crate) of_all: Counter,
+    /// Connections, since there were too many from their address.
+    pub(crate) of_one_client: Counter,
+    /// Requests, since too many were under way.
+    pub(crate) requests: Counter,
+    /// Requests of whoever asks too often.
+    pub(crate) too_fast: Counter,
+}
+
 /// All metrics of a node.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     latency: Family<Route, Histogram, fn() -> Histogram>,
     under_way: Gauge,
-    shed: Counter,
+    connections: Gauge,
+    expiry: Gauge,
+    peers_shed: Counter,
+    messages_shed: Counter,
     uptime: Gauge,
     peers: Gauge,
     contacts: Gauge,
     records: Gauge,
     replicas: Gauge,
+    round_trips: Counter,
+    syncs: Histogram,
+    entries: Counter,
+    bytes: Counter,
     began: Instant,
 }
 
@@ -60,29 +83,34 @@ impl fmt::Debug for Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    pub(crate) fn new(gate: &Gate) -> Self {
         let latency: fn() -> Histogram = || Histogram::new(BOUNDS);
         let mut metrics = Self {
             registry: Registry::with_prefix("cloakroom"),
             requests: Family::default(),
             latency: Family::new_with_constructor(latency),
             under_way: Gauge::default(),
-            shed: Counter::default(),
+            connections: Gauge::default(),
+            expiry: Gauge::default(),
+            peers_shed: Counter::default(),
+            messages_shed: Counter::default(),
             uptime: Gauge::default(),
             peers: Gauge::default(),
             contacts: Gauge::default(),
             records: Gauge::default(),
             replicas: Gauge::default(),
+            round_trips: Counter::default(),
+            syncs: latency(),
+            entries: Counter::default(),
+            bytes: Counter::default(),
             began: Instant::now(),
         };
-        metrics.register();
+        metrics.register(gate.shed());
         metrics
     }
-}
 
-impl Metrics {
-    fn register(&mut self) {
+    fn register(&mut self, shed: &Shed) {
         let Self { registry, .. } = self;
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "Which program this is", Info::new(version));
@@ -97,14 +125,73 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
         };
         gauge(registry, "http_requests_under_way", "Requests under way", &self.under_way);
-        let shed = "Requests refused because too many were under way";
-        registry.register("http_requests_shed", shed, self.shed.clone());
+        gauge(registry, "http_connections_open", "Connections of clients", &self.connections);
+        let refused = [
+            (
+                "http_requests_shed",
+                "Requests refused because too many were under way",
+                &shed.requests,
+            ),
+            (
+                "http_requests_too_fast",
+                "Requests refused because their client had sent too many in a second",
+                &shed.too_fast,
+            ),
+            (
+                "http_connections_shed",
+                "Connections of clients refused because there were too many",
+                &shed.of_all,
+            ),
+            (
+                "http_connections_per_client_shed",
+                "Connections of clients refused because their address had too many",
+                &shed.of_one_client,
+            ),
+            (
+                "peer_connections_shed",
+                "Connections of peers refused because there were too many, or handshakes",
+                &self.peers_shed,
+            ),
+            (
+                "peer_messages_shed",
+                "Messages not sent because too many waited for their receiver",
+                &self.messages_shed,
+            ),
+        ];
+        for (name, help, counter) in refused {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register_with_unit(
+            "certificate_expiry_timestamp",
+            "When the node's certificate expires, in seconds after 1970",
+            Unit::Seconds,
+            self.expiry.clone(),
+        );
         let up = "Time since the start";
         registry.register_with_unit("uptime", up, Unit::Seconds, self.uptime.clone());
         gauge(registry, "peers_connected", "Peers with a connection", &self.peers);
         gauge(registry, "dht_contacts", "Contacts in the routing table", &self.contacts);
         gauge(registry, "dht_records", "Records of the DHT held here", &self.records);
         gauge(registry, "replicas", "Replicas of slots here, in any view", &self.replicas);
+        let trips = "Rounds of questions about keys to replicas at other nodes";
+        registry.register("register_round_trips", trips, self.round_trips.clone());
+        let help = "Time that a write of the disk took, with its sync";
+        registry.register_with_unit("disk_sync_duration", help, Unit::Seconds, self.syncs.clone());
+        let help = "Entries of the disk that were written or removed";
+        registry.register("disk_entries_written", help, self.entries.clone());
+        let help = "Bytes of the keys and values of these entries";
+        registry.register_with_unit("disk_written", help, Unit::Bytes, self.bytes.clone());
+    }
+
+    /// Counts what the server's disk does from now on.
+    pub(crate) fn watch(&self, server: &Server) {
+        let (syncs, entries) = (self.syncs.clone(), self.entries.clone());
+        let bytes = self.bytes.clone();
+        server.watch_disk(move |synced| {
+            syncs.observe(synced.took.as_secs_f64());
+            entries.inc_by(synced.written.entries as u64);
+            bytes.inc_by(synced.written.bytes as u64);
+        });
     }
 
     /// A request was answered.
@@ -116,11 +203,6 @@ impl Metrics {
         self.latency.get_or_create(&route).observe(took.as_secs_f64());
     }
 
-    /// A request was refused for want of a place.
-    pub(crate) fn shed(&self) {
-        self.shed.inc();
-    }
-
     /// A request is under way until this is dropped.
     pub(crate) fn begin(&self) -> UnderWay {
         self.under_way.inc();
@@ -128,11 +210,14 @@ impl Metrics {
     }
 
     /// All of it, as OpenMetrics text.
-    pub(crate) async fn text(&self, server: &Server) -> Result<String, ServerError> {
+    pub(crate) async fn text(&self, server: &Server, gate: &Gate) -> Result<String, ServerError> {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let trips = self.round_trips.clone();
         let look = move |_, node: &cloakroom_node::Node| {
             let dht = node.dht();
             let replicas = node.registers().replicas().count();
+            // Here, where one looks after the other: nothing is counted twice.
+            trips.inc_by(node.round_trips().saturating_sub(trips.get()));
             [count(dht.table().len()), count(dht.records().len()), count(replicas)]
         };
         let [contacts, records, replicas] = server.look(look).await?;
@@ -140,6 +225,14 @@ impl Metrics {
         self.records.set(records);
         self.replicas.set(replicas);
         self.peers.set(count(server.connected()));
+        self.connections.set(count(gate.open()));
+        let shed = server.shed();
+        // Relaxed, both: numbers to be shown; whoever renders them came after by the same task.
+        self.peers_shed.inner().store(shed.connections, Ordering::Relaxed);
+        self.messages_shed.inner().store(shed.messages, Ordering::Relaxed);
+        let expires = server.proof().and_then(|it| it.expires.duration_since(UNIX_EPOCH).ok());
+        let expires = expires.map_or(0, |it| i64::try_from(it.as_secs()).unwrap_or(i64::MAX));
+        self.expiry.set(expires);
         self.uptime.set(i64::try_from(self.began.elapsed().as_secs()).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a String takes everything");

@@ -15,6 +15,8 @@ use cloakroom_register::Version;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// When whoever may come again may.
+pub(crate) const RETRY_AFTER: (header::HeaderName, &str) = (header::RETRY_AFTER, "1");
 /// What `type` begins with.
 const TYPES: &str = "urn:cloakroom:problem:";
 
@@ -76,6 +78,7 @@ kinds! {
     NO_SUCH_ID "no-such-id" "The pool has no such id" NOT_FOUND,
     NO_SUCH_MEMBER "no-such-member" "The cluster has no such member" NOT_FOUND,
     NO_SUCH_RECORD "no-such-record" "There is no such record" NOT_FOUND,
+    NO_SUCH_NODE "no-such-node" "No node of this id is known" NOT_FOUND,
     METHOD "method-not-allowed" "The path does not take this method" METHOD_NOT_ALLOWED,
     TOO_SLOW "too-slow" "The request took too long to arrive" REQUEST_TIMEOUT,
     POOL_EXISTS "pool-exists" "The pool exists already" CONFLICT,
@@ -88,10 +91,13 @@ kinds! {
     MISMATCH "mismatch" "The key does not hold what was expected" PRECONDITION_FAILED,
     TOO_LARGE "too-large" "The request is too large" PAYLOAD_TOO_LARGE,
     MEDIA_TYPE "unsupported-media-type" "The request is of another media type" UNSUPPORTED_MEDIA_TYPE,
+    CERTIFICATE "certificate-required" "A client's certificate is required" FORBIDDEN,
     HOST "wrong-host" "The request names a host that is not loopback" MISDIRECTED_REQUEST,
     CONDITION "precondition-required" "A precondition is required" PRECONDITION_REQUIRED,
+    TOO_FAST "too-many-requests" "The client sends too many requests" TOO_MANY_REQUESTS,
     OVERLOADED "overloaded" "The node has too much to do" SERVICE_UNAVAILABLE,
     UNAVAILABLE "unavailable" "No majority can be reached" SERVICE_UNAVAILABLE,
+    UNREACHABLE "unreachable" "The node does not answer" BAD_GATEWAY,
     UNKNOWN "outcome-unknown" "The outcome is unknown" GATEWAY_TIMEOUT,
     INTERNAL "internal" "The node is at fault" INTERNAL_SERVER_ERROR,
 }
@@ -162,8 +168,15 @@ impl Problem {
         let mut answer = Answer::json(status, &self);
         let kind = HeaderValue::from_static("application/problem+json");
         answer.headers.insert(header::CONTENT_TYPE, kind);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        // Of an unknown outcome also: what is remembered of it is the same in an instant.
+        let again = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::GATEWAY_TIMEOUT,
+        ];
+        if again.contains(&status) {
+            let (name, value) = RETRY_AFTER;
+            answer.headers.insert(name, HeaderValue::from_static(value));
         }
         answer
     }
@@ -222,6 +235,15 @@ mod tests {
         }
         let unavailable = Problem::from(MapError::Unavailable { cause: "cut off".into() });
         assert!(unavailable.is_undone() && !unavailable.is_unknown());
+    }
+
+    #[test]
+    fn who_may_come_again_is_told_when() {
+        let when = |kind| Problem::new(kind, "").into_answer().headers.get("retry-after").cloned();
+        for kind in [Kind::UNKNOWN, Kind::UNAVAILABLE, Kind::OVERLOADED, Kind::TOO_FAST] {
+            assert_eq!(when(kind), Some(HeaderValue::from_static("1")), "{kind:?}");
+        }
+        assert_eq!((when(Kind::MALFORMED), when(Kind::POOL_FULL)), (None, None));
     }
 
     #[test]

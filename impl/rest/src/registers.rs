@@ -3,7 +3,9 @@
 //! Invariants:
 //! * one call is one operation in all its attempts, as [`Attempts`] says: the same machine as that of
 //!   the registers' own map;
-//! * REG-8: what stays unknown is said to be unknown, with the version that it is bound to.
+//! * REG-8: what stays unknown is said to be unknown, with the version that it is bound to;
+//! * attempts come ever more seldom, and one that is bound is not tried for ever: its register may have gone
+//!   on, so that nobody will say what became of it.
 //!
 //! What it does not do: know what keys and values mean, or find the members of a slot.
 
@@ -17,12 +19,14 @@ use cloakroom_register::{
 use cloakroom_server::{Attempt, Server};
 use tokio::time::Instant;
 
-/// More attempts than a deadline leaves time for.
-const MOST_ATTEMPTS: u32 = 64;
+/// So many attempts of an operation that is bound end without an outcome, and it is given up.
+const MOST_BOUND: u32 = 8;
 /// One attempt gives up after so long, so that another node may be tried.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Between two attempts that nobody began.
+/// Between the first two attempts; then twice as long each time,
 const PAUSE: Duration = Duration::from_millis(20);
+/// and at most so long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(640);
 
 /// The registers, until a moment.
 #[derive(Clone, Debug)]
@@ -57,16 +61,21 @@ impl Registers {
         call: Call,
         bound: Option<Version>,
     ) -> Result<Outcome, Failure> {
-        let mut attempts = Attempts::new(id, Key::from(key), call, MOST_ATTEMPTS);
+        // The pace and the deadline end them.
+        let mut attempts = Attempts::new(id, Key::from(key), call, u32::MAX);
+        let mut pace = Pace::default();
         if let Some(bound) = bound {
             // As if the earlier attempts had been made here.
             attempts.ended(Outcome::Unknown(bound));
         }
         loop {
+            if self.server.has_stopped() {
+                return Err(given_up(&attempts, "this node's disk has failed: it votes no more"));
+            }
             let left = self.until.saturating_duration_since(Instant::now()).min(PATIENCE);
             let patience_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             if patience_ms == 0 {
-                return Err(out_of_time(&attempts));
+                return Err(given_up(&attempts, "no majority has answered in time"));
             }
             match self.server.attempt(attempts.operation(), patience_ms).await {
                 Attempt::Ended(outcome) => {
@@ -77,7 +86,10 @@ impl Registers {
                 }
                 Attempt::Lost => return Err(Failure { error: attempts.lost(), bound: None }),
             }
-            tokio::time::sleep(PAUSE).await;
+            let Some(pause) = pace.pause(attempts.operation().bound.is_some()) else {
+                return Err(given_up(&attempts, "nobody can say what became of it"));
+            };
+            tokio::time::sleep_until(self.until.min(Instant::now() + pause)).await;
         }
     }
 
@@ -119,8 +131,25 @@ impl Registers {
     }
 }
 
-fn out_of_time(attempts: &Attempts) -> Failure {
-    let cause = "no majority has answered in time".to_string();
+/// How often an operation is tried.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    attempts: u32,
+    bound: u32,
+}
+
+impl Pace {
+    /// An attempt has brought nothing: how long to wait before the next one, if there is one.
+    fn pause(&mut self, is_bound: bool) -> Option<Duration> {
+        let pause = PAUSE.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_PAUSE);
+        self.attempts += 1;
+        self.bound = if is_bound { self.bound + 1 } else { 0 };
+        (self.bound < MOST_BOUND).then_some(pause)
+    }
+}
+
+fn given_up(attempts: &Attempts, cause: &str) -> Failure {
+    let cause = cause.to_string();
     let bound = attempts.operation().bound;
     // REG-8: bound means that it may have been begun.
     let error = match bound {
@@ -128,4 +157,34 @@ fn out_of_time(attempts: &Attempts) -> Failure {
         None => MapError::Unavailable { cause },
     };
     Failure { error, bound }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_come_ever_more_seldom_and_a_bound_one_is_given_up() {
+        let mut pace = Pace::default();
+        let pauses: Vec<u128> = std::iter::from_fn(|| pace.pause(true))
+            .take(100)
+            .map(|pause| pause.as_millis())
+            .collect();
+        assert_eq!(pauses, [20, 40, 80, 160, 320, 640, 640]);
+    }
+
+    #[test]
+    fn what_nobody_has_begun_is_tried_until_its_time_is_over() {
+        let mut pace = Pace::default();
+        let mut waited = Duration::ZERO;
+        for _ in 0..100 {
+            waited += pace.pause(false).expect("another attempt");
+        }
+        assert!(waited > Duration::from_mins(1), "{waited:?}");
+        // It was buried in between: from now on it is bound to another version.
+        for _ in 0..3 {
+            assert!((1..MOST_BOUND).all(|_| pace.pause(true).is_some()));
+            assert!(pace.pause(false).is_some());
+        }
+    }
 }

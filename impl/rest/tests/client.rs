@@ -5,6 +5,8 @@
 #[allow(dead_code)]
 mod node;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cloakroom_client::{Client, ClientError, Options, Policy};
@@ -23,7 +25,8 @@ async fn serve(node: &Node) -> String {
 fn client(endpoints: &[&str], strategy: &str, deadline_ms: u64) -> Client {
     let endpoints = endpoints.iter().map(|text| format!("http://{text}")).collect();
     let deadline = Duration::from_millis(deadline_ms);
-    Client::new(&Options { endpoints, strategy: strategy.to_string(), deadline }).unwrap()
+    let strategy = strategy.to_string();
+    Client::new(&Options { endpoints, strategy, deadline, ..Options::default() }).unwrap()
 }
 
 /// What happens to a connection.
@@ -140,4 +143,38 @@ async fn a_node_that_is_not_there_is_passed_over_and_nobody_at_all_is_unavailabl
     }
     let alone = client_of(&["127.0.0.1:1"]).put_if_absent("k", b"v").await;
     assert!(matches!(alone, Err(ClientError::Unavailable(_))), "{alone:?}");
+}
+
+/// A node that never knows what became of anything, and says so at once.
+async fn in_doubt() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            // Relaxed, here and where it is read: a count alone; answers come and go by a socket.
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut request = vec![0; 4096];
+            let _ = client.read(&mut request).await;
+            let body = r#"{"type":"urn:cloakroom:problem:outcome-unknown","outcome":"unknown","detail":"lost"}"#;
+            let head = "HTTP/1.1 504 Gateway Timeout\r\nconnection: close\r\nretry-after: 1";
+            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = client.write_all(answer.as_bytes()).await;
+        }
+    });
+    (address, asked)
+}
+
+/// However slow the machine is, it does not ask more often.
+#[tokio::test]
+async fn a_call_that_stays_in_doubt_is_not_repeated_without_a_pause() {
+    let (node, asked) = in_doubt().await;
+    let client = client(&[&node], "closest", 2_000);
+    let ended = client.allocate("p", "t").await;
+    assert!(matches!(ended, Err(ClientError::Unknown(_))), "{ended:?}");
+    let asked = asked.load(Ordering::Relaxed);
+    // At 0, 50, 150, 350, 750 and 1,550 ms, each up to a quarter earlier.
+    assert!((1..=7).contains(&asked), "{asked} times");
 }

@@ -1,4 +1,4 @@
-//! The status page in a real browser, of a node at work: no script error, no empty chart, in light and in
+//! The status page in a real browser, of a node at work in a cluster of three: no script error, no empty chart, in light and in
 //! dark.
 //!
 //! The browser says what went wrong and where the charts are; the picture that it took says whether
@@ -9,22 +9,30 @@
 //!
 //! What it does not do: know whether it looks good. People looked.
 
-#[path = "rest/node.rs"]
-// The other half of it is used by the other test.
-#[allow(dead_code)]
-mod node;
-
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufReader, Write};
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
-use node::Node;
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use cloakroom_kademlia::Parameters;
+use cloakroom_node::Patience;
+use cloakroom_register::Waits;
+use cloakroom_rest::App;
+use cloakroom_server::{
+    Authority, Beginning, Limits, NodeDisk, NodeFolder, Place, Prepared, Server, ServerConfig,
+};
+use tower::ServiceExt;
 
-const CHARTS: [&str; 3] = ["rate", "slots", "map"];
-const SIZE: (usize, usize) = (1280, 1400);
+const CHARTS: [&str; 4] = ["rate", "late", "slots", "map"];
+const SIZE: (usize, usize) = (1280, 1600);
 
 fn browser() -> Option<OsString> {
     let required = std::env::var_os("CLOAKROOM_CHROMIUM").filter(|name| !name.is_empty());
@@ -72,16 +80,93 @@ fn picture(path: &Path) -> (usize, Vec<[u8; 3]>) {
     (info.width as usize, pixels.collect())
 }
 
-fn fill(node: &Node, runtime: &tokio::runtime::Runtime) {
-    runtime.block_on(async {
-        node.post("/v1/pools", r#"{"name":"ports","size":400}"#).await;
+/// Three nodes of one cluster.
+struct Cluster {
+    servers: Vec<Arc<Server>>,
+    first: Router,
+}
+
+impl Cluster {
+    fn start(folder: &Path) -> Self {
+        let day = Duration::from_hours(24);
+        let authority = Authority::create(&folder.join("authority")).unwrap();
+        // Held together until all are known, so that no port is given twice.
+        let sockets: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let at = |number: usize| folder.join(format!("node-{number}"));
+        let founder = |(number, socket): (usize, &UdpSocket)| {
+            let (address, zone) = (socket.local_addr().unwrap(), format!("zone {number}"));
+            let founder = Prepared::create(&at(number), &authority, Place { address, zone }, day);
+            let founder = founder.unwrap();
+            NodeDisk::create(&at(number).join("node.redb"), founder.id()).unwrap();
+            founder
+        };
+        let founders: Vec<Prepared> = sockets.iter().enumerate().map(founder).collect();
+        let all: Vec<&Prepared> = founders.iter().collect();
+        for number in 0..3 {
+            Beginning::new(&all, 8, 3).unwrap().write(&authority, &at(number)).unwrap();
+        }
+        drop(sockets);
+        let folders = (0..3).map(|number| NodeFolder::open(&at(number)).unwrap());
+        let mut nodes: Vec<(Arc<Server>, Router)> = folders.map(open).collect();
+        let first = nodes[0].1.clone();
+        Self { servers: nodes.drain(..).map(|(server, _)| server).collect(), first }
+    }
+
+    async fn post(&self, path: &str, body: &str) -> u16 {
+        let request = Request::post(path).header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        self.first.clone().oneshot(request).await.unwrap().status().as_u16()
+    }
+
+    /// In how many colours its slots are drawn: one for each first member, lighter in its first view. One
+    /// node may be the first of all: whose ids begin alike stand in one order everywhere.
+    async fn colors_of_slots(&self) -> usize {
+        let request = Request::get("/v1/cluster/slots?limit=1024").body(Body::empty()).unwrap();
+        let answer = self.first.clone().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let slots = body["slots"].as_array().unwrap().iter();
+        let colors = slots.map(|slot| {
+            (slot["members"][0].as_str().unwrap(), slot["epoch"].as_u64().unwrap() > 0)
+        });
+        colors.collect::<BTreeSet<_>>().len()
+    }
+
+    async fn fill(&self) {
+        for (pool, size) in [("ports", 400), ("vlans", 4094), ("gpu-slots", 64)] {
+            let pool = format!(r#"{{"name":"{pool}","size":{size}}}"#);
+            assert_eq!(self.post("/v1/pools", &pool).await, 201);
+        }
         // A name that would be a script if it were taken for markup is none: pools have plain names, tags
         // do not reach the page.
         for number in 0..90 {
             let tag = format!(r#"{{"tag":"<script>throw {number}</script>"}}"#);
-            node.post("/v1/pools/ports/allocations", &tag).await;
+            for pool in ["ports", "gpu-slots"].iter().take(1 + usize::from(number < 40)) {
+                let path = format!("/v1/pools/{pool}/allocations");
+                assert_eq!(self.post(&path, &tag).await, 201);
+            }
         }
-    });
+    }
+}
+
+fn open(folder: NodeFolder) -> (Arc<Server>, Router) {
+    let (own, data) = (folder.own().unwrap().contact.address, folder.data());
+    let NodeFolder { credentials, genesis, .. } = folder;
+    let cluster = credentials.cluster().to_owned();
+    let config = ServerConfig {
+        listen: own.into(),
+        advertise: None,
+        credentials,
+        genesis: genesis.clone(),
+        data,
+        parameters: Parameters { subnets: None, ..Parameters::default() },
+        waits: Waits::default(),
+        patience: Patience::default(),
+        limits: Limits::default(),
+    };
+    let server = Arc::new(Server::start(config).unwrap());
+    let router = App::new(Arc::clone(&server), cluster, genesis).router();
+    (server, router)
 }
 
 #[test]
@@ -93,18 +178,20 @@ fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark()
         return;
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let node = runtime.block_on(async { Node::start() });
-    fill(&node, &runtime);
+    let home = tempfile::tempdir().unwrap();
+    let cluster = runtime.block_on(async { Cluster::start(home.path()) });
+    runtime.block_on(cluster.fill());
     let listening = cloakroom_rest::listen(([127, 0, 0, 1], 0).into());
     let listening = runtime.block_on(listening).unwrap();
     let url = format!("http://{}/", listening.address());
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let router = node.router();
+    let router = cluster.first.clone();
     let serving = runtime.spawn(async move {
         let ended = async { drop(ended.await) };
         listening.serve(router, ended).await;
     });
     let folder = tempfile::tempdir().unwrap();
+    let slots = runtime.block_on(cluster.colors_of_slots());
     let mut grounds = Vec::new();
     for theme in ["light", "dark"] {
         let url = format!("{url}#theme={theme}");
@@ -116,6 +203,14 @@ fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark()
             "it has looked twice"
         );
         assert!(document.contains(">ready<") && document.contains("(this node)"), "{document}");
+        // Members and their health, pools as bars, and what has happened since it was opened.
+        assert_eq!(document.matches("class=\"dot good\"").count(), 1 + 3, "{document}");
+        assert!(document.matches("class=\"bar\"").count() == 3, "{document}");
+        let events: usize = attribute(&document, "id=\"events\"", "data-marks").parse().unwrap();
+        assert!(
+            events >= 1 && document.contains("opened: members 3, slots 8, ready"),
+            "{document}"
+        );
         let shot = folder.path().join(format!("{theme}.png"));
         visit(&browser, &url, &format!("--screenshot={}", shot.display()));
         let (width, pixels) = picture(&shot);
@@ -130,12 +225,17 @@ fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark()
             let rows = part[1]..part[1] + part[3];
             let within = rows.flat_map(|y| &pixels[y * width + part[0]..][..part[2]]);
             let colors: BTreeSet<&[u8; 3]> = within.collect();
-            assert!(colors.len() >= 3, "{theme} {chart}: {} colours", colors.len());
+            // With the ground's.
+            let least = if chart == "slots" { 1 + slots } else { 3 };
+            assert!(colors.len() >= least, "{theme} {chart}: {} colours", colors.len());
         }
     }
     assert!(grounds[0] > 600 && grounds[1] < 150, "light and dark differ: {grounds:?}");
     drop(end);
     runtime.block_on(serving).unwrap();
+    for server in &cluster.servers {
+        runtime.block_on(server.stop());
+    }
     if let Some(keep) = std::env::var_os("CLOAKROOM_KEEP_SHOTS") {
         for name in ["light.png", "dark.png"] {
             let to = Path::new(&keep).join(format!("status-{name}"));

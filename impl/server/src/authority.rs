@@ -8,6 +8,7 @@
 //! | `issued/SERIAL.pem` | each certificate ever issued | `revoke` |
 //!
 //! Invariants:
+//! * NET-2: a client's certificate does not have the name that a node's has, and is no node's;
 //! * NET-2: a certificate is kept in `issued/` before it is handed out: what could be shown can be revoked;
 //! * nothing that was revoked leaves the list while its certificate could still be taken for valid.
 //!
@@ -23,7 +24,7 @@ use cloakroom_wire::NodeId;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevocationReason, RevokedCertParams, SerialNumber, SigningKey,
+    PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber, SigningKey,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -33,7 +34,8 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::error::{Error, Fault};
 use crate::files::{self, Readers};
-use crate::key::{Key, id_of, key_in};
+use crate::holder::{CLIENT, Holder};
+use crate::key::Key;
 
 /// Nodes whose clocks are behind by no more than this accept a new certificate at once.
 const CLOCK_SKEW: Duration = Duration::from_mins(5);
@@ -52,7 +54,7 @@ pub struct Authority {
 /// A certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
-    /// Whose.
+    /// The hash of its key: of a node's, the node's id.
     pub node: NodeId,
     /// Its number, as in the name of the file in `issued/`.
     pub serial: String,
@@ -70,7 +72,9 @@ impl Authority {
         let key = Key::generate()?;
         key.save(&folder.join("authority.key"))?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = name("Cloakroom authority");
+        // No two have one name: who looks for the issuer of a foreign certificate finds none.
+        let cluster = cluster_with(&key.pair.subject_public_key_info());
+        params.distinguished_name = name(&format!("Cloakroom authority {cluster}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (params.not_before, params.not_after) = lifetime(AUTHORITY_LIFETIME);
@@ -116,29 +120,62 @@ impl Authority {
         files::read(&self.folder.join("revoked.pem"))
     }
 
-    /// A certificate for the owner of a key; also a second one, which is how one is renewed.
+    /// A certificate for the node that has a key; also a second one, which is how one is renewed.
+    /// Beside the cluster's name it has those of the hosts under which clients may reach the node.
     ///
     /// # Errors
-    /// [`Error::Cryptography`], [`Error::File`]
-    pub fn issue(&self, key: &Key, valid_for: Duration) -> Result<Issued, Error> {
+    /// [`Error::Host`], [`Error::Cryptography`], [`Error::File`]
+    pub fn issue(&self, key: &Key, hosts: &[String], valid_for: Duration) -> Result<Issued, Error> {
+        let mut names = vec![server_name(&self.cluster)];
+        for host in hosts {
+            if !is_host(host) {
+                return Err(Error::Host(host.clone()));
+            }
+            names.push(host.clone());
+        }
+        let mut params = CertificateParams::new(names).when("name the cluster in a certificate")?;
+        params.distinguished_name = name(&format!("Cloakroom node {}", key.id()));
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.certify(&key.pair, params, valid_for)
+    }
+
+    /// A certificate for a client that has a key, of whichever kind, and shall be known by this name.
+    pub(crate) fn issue_client(
+        &self,
+        key: &KeyPair,
+        client: &str,
+        valid_for: Duration,
+    ) -> Result<Issued, Error> {
+        let uri = format!("{CLIENT}{client}").try_into().when("name a client")?;
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.distinguished_name = name(&format!("Cloakroom client {client}"));
+        // NET-2: it is neither a server's nor, for want of the cluster's name, a node's.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.certify(key, params, valid_for)
+    }
+
+    fn certify(
+        &self,
+        key: &KeyPair,
+        mut params: CertificateParams,
+        valid_for: Duration,
+    ) -> Result<Issued, Error> {
         let mut serial = [0; 16];
         aws_lc_rs::rand::fill(&mut serial).when("make a serial number")?;
         // Positive, and of a fixed length.
         serial[0] = serial[0] & 0x7f | 0x40;
-        let node = key.id();
-        let mut params = CertificateParams::new(vec![server_name(&self.cluster)])
-            .when("name the cluster in a certificate")?;
-        params.distinguished_name = name(&format!("Cloakroom node {node}"));
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = lifetime(valid_for);
-        let certificate = params.signed_by(&key.pair, &self.issuer).when("sign a certificate")?;
+        let certificate = params.signed_by(key, &self.issuer).when("sign a certificate")?;
         let (serial, pem) = (hex(&serial), certificate.pem());
         let path = self.folder.join("issued").join(format!("{serial}.pem"));
         files::create(&path, pem.as_bytes(), Readers::All)?;
+        let hash = digest(&SHA256, &key.subject_public_key_info());
+        let node = NodeId(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"));
         Ok(Issued { node, serial, pem })
     }
 
@@ -157,10 +194,28 @@ impl Authority {
     /// # Errors
     /// [`Error::NeverIssued`], [`Error::File`], [`Error::Content`], [`Error::Cryptography`]
     pub fn revoke(&self, node: NodeId) -> Result<usize, Error> {
-        let serials = self.serials_of(node)?;
+        let serials =
+            self.serials_of(|holder| matches!(holder, Holder::Node(id) if *id == node))?;
         if serials.is_empty() {
             return Err(Error::NeverIssued(node));
         }
+        self.revoke_all(serials)
+    }
+
+    /// Revokes all certificates of a client; as [`Authority::revoke`].
+    ///
+    /// # Errors
+    /// [`Error::NoSuchClient`], and as there.
+    pub fn revoke_client(&self, client: &str) -> Result<usize, Error> {
+        let serials =
+            self.serials_of(|holder| matches!(holder, Holder::Client(name) if name == client))?;
+        if serials.is_empty() {
+            return Err(Error::NoSuchClient(client.to_string()));
+        }
+        self.revoke_all(serials)
+    }
+
+    fn revoke_all(&self, serials: Vec<Vec<u8>>) -> Result<usize, Error> {
         let (mut revoked, number) = self.read_revoked()?;
         let mut added = 0;
         for serial in serials {
@@ -175,15 +230,19 @@ impl Authority {
         Ok(added)
     }
 
-    /// Puts the revocation list into each node's folder in a folder; says into how many.
+    /// Puts the revocation list into each node's folder in a folder, and into that one if it is a node's; says
+    /// into how many.
     ///
     /// # Errors
     /// [`Error::File`]
     pub fn tell_revoked(&self, nodes: &Path) -> Result<usize, Error> {
         let revoked = self.revoked()?;
         let mut told = 0;
+        let mut folders = vec![nodes.to_path_buf()];
         for entry in fs::read_dir(nodes).map_err(files::at(nodes))? {
-            let path = entry.map_err(files::at(nodes))?.path();
+            folders.push(entry.map_err(files::at(nodes))?.path());
+        }
+        for path in folders {
             if path.join("node.key").is_file() {
                 files::replace(&path.join("revoked.pem"), revoked.as_bytes(), Readers::All)?;
                 told += 1;
@@ -192,7 +251,7 @@ impl Authority {
         Ok(told)
     }
 
-    fn serials_of(&self, node: NodeId) -> Result<Vec<Vec<u8>>, Error> {
+    fn serials_of(&self, is_meant: impl Fn(&Holder) -> bool) -> Result<Vec<Vec<u8>>, Error> {
         let folder = self.folder.join("issued");
         let mut serials = Vec::new();
         for entry in fs::read_dir(&folder).map_err(files::at(&folder))? {
@@ -203,7 +262,7 @@ impl Authority {
             let der = certificate_in(&path, &files::read(&path)?)?;
             let (_, certificate) = parse_x509_certificate(&der)
                 .map_err(|cause| content(&path, "a certificate", &cause))?;
-            if key_in(certificate.public_key().raw).map(id_of) == Some(node) {
+            if is_meant(&Holder::of(&certificate, &self.cluster)) {
                 serials.push(certificate.raw_serial().to_vec());
             }
         }
@@ -246,13 +305,26 @@ pub(crate) fn server_name(cluster: &str) -> String {
     format!("{cluster}.cloakroom.internal")
 }
 
+/// Whether a certificate can name it: an address, or a name of labels.
+fn is_host(host: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(inner)
+    };
+    host.parse::<std::net::IpAddr>().is_ok() || host.len() <= 253 && host.split('.').all(label)
+}
+
 /// The id of the cluster whose authority has this certificate.
 pub(crate) fn cluster_of(path: &Path, pem: &str) -> Result<String, Error> {
     let der = certificate_in(path, pem)?;
     let (_, certificate) = parse_x509_certificate(&der)
         .map_err(|cause| content(path, "the certificate of an authority", &cause))?;
-    let hash = digest(&SHA256, certificate.public_key().raw);
-    Ok(hex(&hash.as_ref()[..16]))
+    Ok(cluster_with(certificate.public_key().raw))
+}
+
+/// The id of the cluster whose authority has this key, as a `SubjectPublicKeyInfo`.
+fn cluster_with(key: &[u8]) -> String {
+    hex(&digest(&SHA256, key).as_ref()[..16])
 }
 
 /// The first certificate in a text.
@@ -316,12 +388,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::create(folder.path()).unwrap();
         let (key, other) = (Key::generate().unwrap(), Key::generate().unwrap());
-        let first = authority.issue(&key, DAY).unwrap();
-        let second = authority.issue(&key, DAY).unwrap();
+        let first = authority.issue(&key, &[], DAY).unwrap();
+        let second = authority.issue(&key, &[], DAY).unwrap();
         assert_eq!((first.node, second.node), (key.id(), key.id()));
         assert_ne!(first.serial, second.serial);
         assert!(matches!(authority.revoke(other.id()), Err(Error::NeverIssued(_))));
-        authority.issue(&other, DAY).unwrap();
+        authority.issue(&other, &[], DAY).unwrap();
         assert_eq!(authority.revoke(key.id()).unwrap(), 2);
         assert_eq!(authority.revoke(key.id()).unwrap(), 0, "revoked before");
         let (revoked, number) = Authority::open(folder.path()).unwrap().read_revoked().unwrap();

@@ -44,6 +44,12 @@ pub enum Error {
     /// The caller's: no such certificate was issued here.
     #[error("expected a node that has a certificate of this authority, got {0:#}")]
     NeverIssued(cloakroom_wire::NodeId),
+    /// The caller's: no such certificate was issued here.
+    #[error("expected a client that has a certificate of this authority, got {0:?}")]
+    NoSuchClient(String),
+    /// The caller's: no certificate can have it.
+    #[error("host: expected a name such as coats.example.org, or an address, got {0:?}")]
+    Host(String),
     /// Ours, or the cryptographic library's.
     #[error("cannot {what}: {cause}")]
     Cryptography {

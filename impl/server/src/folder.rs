@@ -5,6 +5,7 @@
 //! | those of [`Credentials`] | its key and certificate, and whom it trusts |
 //! | `genesis.json`, `genesis.sig` | what the cluster began with, signed by its authority |
 //! | `node.redb` | what it must not forget |
+//! | `node.life` | how far that has come: by it an older copy of that file is noticed |
 //! | `authority/` | in a cluster of one only: its authority |
 //!
 //! Invariants:
@@ -34,8 +35,8 @@ use crate::key::{id_of, key_in};
 
 /// The layout of `genesis.json`.
 const FORMAT: u32 = 1;
-/// How long the certificate of a cluster of one is valid: it is shown to nobody.
-const ALONE: Duration = Duration::from_hours(24 * 3650);
+/// How long the certificate of a cluster of one is valid: it renews itself.
+const ALONE: Duration = Duration::from_hours(24 * 30);
 /// Slots of a cluster, unless another number is asked for.
 pub const DEFAULT_SLOTS: u32 = 256;
 
@@ -124,6 +125,27 @@ impl NodeFolder {
         Self::open(path)
     }
 
+    /// Renews the certificate of a cluster of one, which has its authority in its folder, when less than a third
+    /// of its life is left, or when it does not name all these hosts. Says whether; where there is no authority,
+    /// nothing is done.
+    ///
+    /// # Errors
+    /// [`FolderError::Credentials`]
+    pub fn renew_alone(path: &Path, hosts: &[String]) -> Result<bool, FolderError> {
+        let authority = path.join("authority");
+        if !authority.join("authority.key").exists() {
+            return Ok(false);
+        }
+        let credentials = Credentials::load(path)?;
+        let named = credentials.hosts();
+        let all = hosts.iter().all(|host| named.contains(host));
+        if all && credentials.proof().is_some_and(|proof| !proof.is_due()) {
+            return Ok(false);
+        }
+        Credentials::renew(path, &Authority::open(&authority)?, hosts, ALONE)?;
+        Ok(true)
+    }
+
     /// The file of what the node must not forget.
     pub fn data(&self) -> PathBuf {
         self.path.join("node.redb")
@@ -163,7 +185,10 @@ impl Prepared {
         place: Place,
         valid_for: Duration,
     ) -> Result<Self, Error> {
-        let credentials = Credentials::create(folder, by, valid_for)?;
+        // Where peers reach it, clients may.
+        let host = place.address.ip();
+        let hosts = if host.is_unspecified() { Vec::new() } else { vec![host.to_string()] };
+        let credentials = Credentials::create(folder, by, &hosts, valid_for)?;
         let (id, key) = (credentials.id(), credentials.public());
         let contact = Contact { id, address: Address::from(place.address), key };
         Ok(Self { contact, place })
@@ -302,6 +327,32 @@ mod tests {
         assert!(matches!(refused, Err(FolderError::Credentials(Error::Exists(_)))));
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "nothing beside it: {left:?}");
+    }
+
+    #[test]
+    fn a_cluster_of_one_renews_its_certificate_when_it_is_due_or_names_not_all_hosts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node");
+        let serial = |node: &NodeFolder| node.credentials.certificate.clone();
+        let made = NodeFolder::found_alone(&path, 8).unwrap();
+        assert!(!NodeFolder::renew_alone(&path, &[]).unwrap(), "it is new");
+        let hosts = ["coats.example.org".to_string()];
+        assert!(NodeFolder::renew_alone(&path, &hosts).unwrap());
+        assert!(!NodeFolder::renew_alone(&path, &hosts).unwrap(), "it names them all");
+        let named = NodeFolder::open(&path).unwrap();
+        assert!(named.credentials.hosts().contains(&hosts[0]));
+        assert_ne!(serial(&made), serial(&named));
+        // Five minutes of it have passed when it begins.
+        let authority = Authority::open(&path.join("authority")).unwrap();
+        Credentials::renew(&path, &authority, &[], Duration::from_mins(2)).unwrap();
+        assert!(NodeFolder::renew_alone(&path, &[]).unwrap(), "less than a third is left");
+        let renewed = NodeFolder::open(&path).unwrap();
+        assert!(renewed.credentials.proof().unwrap().left() > Duration::from_hours(24 * 29));
+        assert!(renewed.credentials.hosts().contains(&hosts[0]), "and it names what it named");
+        assert_eq!(renewed.credentials.id(), made.credentials.id());
+        // A node whose authority is elsewhere does not.
+        fs::rename(path.join("authority"), folder.path().join("elsewhere")).unwrap();
+        assert!(!NodeFolder::renew_alone(&path, &["other".to_string()]).unwrap());
     }
 
     #[test]

@@ -1,48 +1,59 @@
 //! A node at work: its clock, its connections, its disk, its callers.
 //!
 //! # Life of a step
-//! 1. One task has the [`Node`]: it takes messages, calls and the time, one after the other.
-//! 2. What follows goes to the thread of the disk, in order. It takes all that waits, makes it durable
-//!    with one sync, and only then lets messages and answers go, in order: NODE-4.
+//! 1. One task has the [`Node`]: it takes messages, calls and the time, one after the other. What the node
+//!    asks others, and answers its callers, leaves at once.
+//! 2. The rest of what follows goes to the thread of the disk, in order. It takes all that waits, makes it
+//!    durable with one sync, and only then sends in its order what waited for that, and brings the node
+//!    its own votes: NODE-4. So a round costs one sync, here and elsewhere at the same time.
 //!
 //! # Invariants
-//! * REG-8: when the disk fails, nothing leaves any more, and the server has stopped; what was under
-//!   way is answered as stopped, which for the caller is unknown;
+//! * REG-8: when the disk fails, nothing leaves any more that says what it has, and the server has
+//!   stopped; what was under way is answered as stopped, which for the caller is unknown;
+//! * REG-5: the number of a start is on disk before the node does anything;
 //! * every call gets one reply, or learns that the server has stopped.
 //!
 //! What it does not do: retry; choose another node, which the node does; understand REST.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use cloakroom_kademlia::{Busy, Event, Judge, Moment, ParameterError, Parameters, Peer, QueryId};
-use cloakroom_node::{Answer, Change, ChangeFault, Effects, Genesis, Input, Node, Patience, Setup};
+use cloakroom_kademlia::{Busy, Judge, Moment, ParameterError, Parameters, Peer, Transmit};
+use cloakroom_node::{Change, Effects, Genesis, Input, Node, Patience, Setup, Timer};
 use cloakroom_register::{
-    Call, Key, Operation, OperationId, Outcome, ReplicaError, Version, View, Waits,
+    Call, Key, Message as RegisterMessage, Operation, OperationId, Outcome, ReplicaError, View,
+    Waits,
 };
-use cloakroom_wire::{Address, Contact, Header, Message, OwnedRecord, RecordKey};
+use cloakroom_wire::{Address, Contact, Header, Message, NodeId, OwnedRecord, RecordKey};
 use thiserror::Error;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel, unbounded_channel};
 use tokio::sync::oneshot;
-use tracing::{debug, error};
+use tracing::debug;
 
 use crate::credentials::Credentials;
 use crate::disk::{DiskError, NodeDisk};
+use crate::holder::Proof;
 use crate::key::id_of;
-use crate::transport::{Arrival, Limits, Transport, TransportError, lock};
+use crate::leave::{Asker, Changer, Synced, Waiters, Watcher, answer, carry_out, transmit};
+use crate::transport::{Arrival, Limits, Shed, Transport, TransportError, lock};
 
 /// Steps whose effects wait for the disk: more, and the node waits for it.
 const MOST_WAITING: usize = 1024;
+
+/// Things that happen to a node before what follows from them leaves.
+const MOST_TOGETHER: usize = 32;
 
 /// What a server is made of.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where others reach it, if that is elsewhere: where it listens on all addresses of its machine, or behind a
+    /// router that maps one.
+    pub advertise: Option<SocketAddr>,
     /// What it shows, and whom it trusts.
     pub credentials: Credentials,
     /// What its cluster began with.
@@ -106,6 +117,8 @@ pub struct Server {
     contact: Contact,
     jobs: Sender<Job>,
     transport: Arc<Transport>,
+    watcher: Arc<Watcher>,
+    proof: Mutex<Option<Proof>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -116,36 +129,14 @@ pub(crate) enum Job {
     Meet(Vec<Contact>),
     Publish(OwnedRecord, Asker),
     FindValue(RecordKey, Asker),
+    FindNode(NodeId, Asker),
+    Ping(Contact, Asker),
     Look(Look),
     Stop,
 }
 
 /// What is asked of the node between two steps.
 type Look = Box<dyn FnOnce(Moment, &Node) + Send>;
-
-/// Who changes the list of members.
-type Changer = oneshot::Sender<Result<Version, ChangeFault>>;
-
-/// Who began a query of the DHT.
-type Asker = oneshot::Sender<Result<Event, Busy>>;
-
-/// Who is to be told what.
-#[derive(Debug, Default)]
-struct Waiting {
-    /// Several callers of one operation are told the same.
-    calls: HashMap<OperationId, Vec<oneshot::Sender<Reply>>>,
-    changes: HashMap<OperationId, Changer>,
-    queries: HashMap<QueryId, Asker>,
-}
-
-type Waiters = Arc<Mutex<Waiting>>;
-
-impl Waiting {
-    /// Whoever still waits learns that nobody will answer.
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
 
 impl Server {
     /// Opens the disk and the socket, and goes to work. Within a tokio runtime.
@@ -162,7 +153,8 @@ impl Server {
         let bound = transport.local_address();
         let bound = bound.map_err(|source| TransportError::Socket { address: listen, source })?;
         let id = credentials.id();
-        let contact = Contact { id, address: Address::from(bound), key: credentials.key.public() };
+        let address = Address::from(config.advertise.unwrap_or(bound));
+        let contact = Contact { id, address, key: credentials.key.public() };
         let mut seed = [0; 8];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| ServerError::Entropy)?;
         let setup = Setup {
@@ -176,22 +168,35 @@ impl Server {
             seed: u64::from_be_bytes(seed),
         };
         let clock = Clock(Instant::now());
-        let (node, effects) = Node::start(clock.now(), setup, &disk)?;
+        let records = file.records(clock.now())?;
+        let (node, mut first) = Node::start(clock.now(), setup, &disk, records)?;
+        // REG-5
+        file.write(clock.now(), std::slice::from_ref(&first)).map_err(DiskError::from)?;
+        first.persist.clear();
+        first.keep.clear();
         let (jobs, given) = channel(MOST_WAITING);
         let (done, to_do) = channel(MOST_WAITING);
+        // One step's votes for each step that waits for the disk, at most: those are limited.
+        let (back, votes) = unbounded_channel();
         let waiting = Waiters::default();
+        let watcher = Arc::new(Watcher::default());
         let thread = {
             let (transport, waiting) = (Arc::clone(&transport), Arc::clone(&waiting));
+            let watcher = Arc::clone(&watcher);
             std::thread::Builder::new()
                 .name("disk".to_string())
-                .spawn(move || carry_out(&file, &transport, &waiting, to_do))
+                .spawn(move || {
+                    carry_out(clock, &file, &transport, &waiting, &watcher, to_do, &back);
+                })
                 .map_err(ServerError::Thread)?
         };
-        tokio::spawn(work(node, clock, effects, arrived, given, done, waiting));
-        Ok(Self { contact, jobs, transport, thread: Mutex::new(Some(thread)) })
+        let out = Out { transport: Arc::clone(&transport), waiting, done };
+        tokio::spawn(work(node, clock, first, In { arrived, given, votes }, out));
+        let (proof, thread) = (Mutex::new(credentials.proof()), Mutex::new(Some(thread)));
+        Ok(Self { contact, jobs, transport, watcher, proof, thread })
     }
 
-    /// Who it is, and where it listens.
+    /// Who it is, and where others reach it.
     pub fn contact(&self) -> Contact {
         self.contact
     }
@@ -205,26 +210,6 @@ impl Server {
         let (reply, answered) = oneshot::channel();
         self.give(Job::Call { operation, patience_ms, reply }).await?;
         answered.await.map_err(|_| ServerError::Stopped)
-    }
-
-    /// Gives a record to its holders; ends with [`Event::Published`].
-    ///
-    /// # Errors
-    /// [`ServerError::Busy`], [`ServerError::Stopped`]
-    pub async fn publish(&self, record: OwnedRecord) -> Result<Event, ServerError> {
-        let (asker, answered) = oneshot::channel();
-        self.give(Job::Publish(record, asker)).await?;
-        Ok(answered.await.map_err(|_| ServerError::Stopped)??)
-    }
-
-    /// Looks for the records under a key; ends with [`Event::Value`] or [`Event::Absent`].
-    ///
-    /// # Errors
-    /// [`ServerError::Busy`], [`ServerError::Stopped`]
-    pub async fn find_value(&self, key: RecordKey) -> Result<Event, ServerError> {
-        let (asker, answered) = oneshot::channel();
-        self.give(Job::FindValue(key, asker)).await?;
-        Ok(answered.await.map_err(|_| ServerError::Stopped)??)
     }
 
     /// What the node says of itself at a moment between two steps.
@@ -244,9 +229,25 @@ impl Server {
         answered.await.map_err(|_| ServerError::Stopped)
     }
 
+    /// Has `watcher` told of each sync of the disk from now on, by the disk's own thread: it should be quick. Whether
+    /// it is; there is one at most.
+    pub fn watch_disk(&self, watcher: impl Fn(Synced) + Send + Sync + 'static) -> bool {
+        self.watcher.set(watcher)
+    }
+
+    /// What its connections with peers have turned away.
+    pub fn shed(&self) -> Shed {
+        self.transport.shed()
+    }
+
     /// Peers with a connection.
     pub fn connected(&self) -> usize {
         self.transport.connected()
+    }
+
+    /// Why there is no connection with a peer, if one was tried.
+    pub fn trouble(&self, peer: NodeId) -> Option<String> {
+        self.transport.trouble(peer)
     }
 
     pub(crate) async fn give(&self, job: Job) -> Result<(), ServerError> {
@@ -268,7 +269,14 @@ impl Server {
     /// # Errors
     /// [`TransportError::Credentials`]: then nothing has changed.
     pub fn reload(&self, credentials: &Credentials) -> Result<(), TransportError> {
-        self.transport.reload(credentials)
+        self.transport.reload(credentials)?;
+        *lock(&self.proof) = credentials.proof();
+        Ok(())
+    }
+
+    /// What its certificate says.
+    pub fn proof(&self) -> Option<Proof> {
+        lock(&self.proof).clone()
     }
 
     /// Returns when it has stopped, also by itself: because its disk has failed.
@@ -295,10 +303,10 @@ impl Server {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Clock(Instant);
+pub(crate) struct Clock(Instant);
 
 impl Clock {
-    fn now(self) -> Moment {
+    pub(crate) fn now(self) -> Moment {
         Moment(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
@@ -310,37 +318,84 @@ impl Clock {
     }
 }
 
-/// The node, one thing after the other.
-async fn work(
-    mut node: Node,
-    clock: Clock,
-    first: Effects,
-    mut arrived: Receiver<Arrival>,
-    mut given: Receiver<Job>,
-    done: Sender<Effects>,
+/// What comes to a node.
+struct In {
+    arrived: Receiver<Arrival>,
+    given: Receiver<Job>,
+    votes: UnboundedReceiver<Vec<RegisterMessage>>,
+}
+
+/// One thing that happens to a node.
+enum Next {
+    Votes(Vec<RegisterMessage>),
+    Arrival(Arrival),
+    Job(Job),
+    Timer(Timer),
+}
+
+impl In {
+    /// What is there already.
+    fn next_at_once(&mut self) -> Option<Next> {
+        if let Ok(votes) = self.votes.try_recv() {
+            return Some(Next::Votes(votes));
+        }
+        if let Ok(arrival) = self.arrived.try_recv() {
+            return Some(Next::Arrival(arrival));
+        }
+        self.given.try_recv().ok().map(Next::Job)
+    }
+}
+
+/// Where what follows goes.
+struct Out {
+    transport: Arc<Transport>,
     waiting: Waiters,
-) {
-    let mut effects = first;
+    /// To the thread of the disk.
+    done: Sender<Effects>,
+}
+
+/// The node, one thing after the other.
+async fn work(mut node: Node, clock: Clock, first: Effects, mut from: In, to: Out) {
+    let (mut effects, mut stops) = (first, false);
     loop {
-        if effects != Effects::default() && done.send(effects).await.is_err() {
+        // What has come meanwhile is taken as well: what follows from it leaves, and is made durable, together.
+        for _ in 0..MOST_TOGETHER {
+            match from.next_at_once() {
+                Some(Next::Job(Job::Stop)) => stops = true,
+                Some(next) => effects.join(take(&mut node, clock.now(), next, &to.waiting)),
+                None => break,
+            }
+        }
+        transmit(&to.transport, std::mem::take(&mut effects.first));
+        answer(&to.waiting, std::mem::take(&mut effects.answer));
+        if effects != Effects::default() && to.done.send(effects).await.is_err() {
+            break;
+        }
+        if stops {
             break;
         }
         let (timer, at) = node.timers().into_iter().min_by_key(|(_, at)| *at).expect("four");
-        tokio::select! {
-            arrival = arrived.recv() => match arrival {
-                Some(arrival) => effects = hear(&mut node, clock.now(), &arrival),
-                None => break,
-            },
-            job = given.recv() => match job {
-                Some(Job::Stop) | None => break,
-                Some(job) => effects = take_up(&mut node, clock.now(), job, &waiting),
-            },
-            () = tokio::time::sleep_until(clock.at(at)) => {
-                effects = node.step(clock.now(), Input::Timer(timer));
-            }
+        let next = tokio::select! {
+            votes = from.votes.recv() => votes.map(Next::Votes),
+            arrival = from.arrived.recv() => arrival.map(Next::Arrival),
+            job = from.given.recv() => job.map(Next::Job),
+            () = tokio::time::sleep_until(clock.at(at)) => Some(Next::Timer(timer)),
+        };
+        match next {
+            Some(Next::Job(Job::Stop)) | None => break,
+            Some(next) => effects = take(&mut node, clock.now(), next, &to.waiting),
         }
     }
-    lock(&waiting).clear();
+    lock(&to.waiting).clear();
+}
+
+fn take(node: &mut Node, now: Moment, next: Next, waiting: &Waiters) -> Effects {
+    match next {
+        Next::Votes(votes) => node.step(now, Input::Votes(votes)),
+        Next::Arrival(arrival) => hear(node, now, &arrival),
+        Next::Job(job) => take_up(node, now, job, waiting),
+        Next::Timer(timer) => node.step(now, Input::Timer(timer)),
+    }
 }
 
 fn take_up(node: &mut Node, now: Moment, job: Job, waiting: &Waiters) -> Effects {
@@ -361,6 +416,8 @@ fn take_up(node: &mut Node, now: Moment, job: Job, waiting: &Waiters) -> Effects
         Job::Stop => return Effects::default(),
         Job::Publish(record, asker) => (node.publish(now, record), asker),
         Job::FindValue(key, asker) => (node.find_value(now, key), asker),
+        Job::FindNode(point, asker) => (node.find_node(now, point), asker),
+        Job::Ping(contact, asker) => (node.ping(now, contact), asker),
     };
     match begun {
         Ok((query, effects)) => {
@@ -377,93 +434,24 @@ fn take_up(node: &mut Node, now: Moment, job: Job, waiting: &Waiters) -> Effects
 
 fn hear(node: &mut Node, now: Moment, arrival: &Arrival) -> Effects {
     let from = Peer { id: arrival.from, address: Address::from(arrival.address) };
-    match Message::decode(&arrival.message) {
+    let mut effects = Effects::default();
+    for message in arrival.messages() {
+        effects.join(hear_one(node, now, from, message));
+    }
+    effects
+}
+
+fn hear_one(node: &mut Node, now: Moment, from: Peer, bytes: &[u8]) -> Effects {
+    match Message::decode(bytes) {
         Ok(message) => node.step(now, Input::Message { from, message: &message }),
         Err(cause) => {
-            debug!(peer = %arrival.from, %cause, "sent what cannot be read");
-            let header = Header::peek(&arrival.message);
+            debug!(peer = %from.id, %cause, "sent what cannot be read");
+            let header = Header::peek(bytes);
             let text = cause.to_string();
             let refusal = header.and_then(|header| header.refusal(cause.code(), &text));
-            let send = refusal.map(|message| cloakroom_kademlia::Transmit {
-                to: from,
-                message: message.to_owned(),
-            });
+            let send = refusal.map(|message| Transmit { to: from, message: message.to_owned() });
             Effects { send: send.into_iter().collect(), ..Effects::default() }
         }
-    }
-}
-
-/// The disk's thread: persist, then send, then answer.
-fn carry_out(
-    file: &NodeDisk,
-    transport: &Transport,
-    waiting: &Waiters,
-    mut to_do: Receiver<Effects>,
-) {
-    while let Some(first) = to_do.blocking_recv() {
-        let mut batch = vec![first];
-        while let Ok(next) = to_do.try_recv() {
-            batch.push(next);
-        }
-        if let Err(cause) = file.write(batch.iter().flat_map(|effects| &effects.persist)) {
-            error!(%cause, "the disk has failed: this node stops");
-            break;
-        }
-        for effects in batch {
-            release(transport, waiting, effects);
-        }
-    }
-    to_do.close();
-    lock(waiting).clear();
-}
-
-fn release(transport: &Transport, waiting: &Waiters, effects: Effects) {
-    for transmit in effects.send {
-        let mut bytes = Vec::new();
-        if let Err(cause) = transmit.message.borrow().encode(&mut bytes) {
-            error!(%cause, "a message of ours is too large");
-            continue;
-        }
-        if let Err(cause) = transport.send(transmit.to.id, transmit.to.address.into(), bytes) {
-            debug!(peer = %transmit.to.id, %cause, "a message was not sent");
-        }
-    }
-    for answer in effects.answer {
-        let (id, reply) = match answer {
-            Answer::Ended(id, outcome) => (id, Reply::Ended(outcome)),
-            Answer::Elsewhere(id, view) => (id, Reply::Elsewhere(view)),
-            Answer::Lost(id) => (id, Reply::Lost),
-            Answer::Changed(id, result) => {
-                if let Some(caller) = lock(waiting).changes.remove(&id) {
-                    // A caller that has gone is no longer interested.
-                    let _ = caller.send(result);
-                }
-                continue;
-            }
-            Answer::Dht(event) => {
-                debug!(?event, "of the DHT");
-                let query = query_of(&event);
-                if let Some(asker) = query.and_then(|query| lock(waiting).queries.remove(&query)) {
-                    // Who has asked may have gone.
-                    let _ = asker.send(Ok(event));
-                }
-                continue;
-            }
-        };
-        for caller in lock(waiting).calls.remove(&id).unwrap_or_default() {
-            // A caller that has gone is no longer interested.
-            let _ = caller.send(reply.clone());
-        }
-    }
-}
-
-fn query_of(event: &Event) -> Option<QueryId> {
-    match event {
-        Event::Found { query, .. }
-        | Event::Value { query, .. }
-        | Event::Absent { query, .. }
-        | Event::Published { query, .. } => Some(*query),
-        _ => None,
     }
 }
 

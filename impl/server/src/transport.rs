@@ -1,9 +1,10 @@
-//! QUIC between nodes: a connection to a peer, a stream to a message.
+//! QUIC between nodes: a connection to a peer, a stream to the messages that leave together.
 //!
 //! # Life of a message
 //! 1. [`Transport::send`] puts it into the peer's queue, or sheds it when that is full.
-//! 2. The peer's task connects if there is no connection, opens a stream, writes, and finishes it.
-//! 3. At the other side it arrives with the id that its sender has proved to have.
+//! 2. The peer's task connects if there is no connection, opens a stream, writes all that waits, each message
+//!    in a frame, as far as a stream may go, and finishes it.
+//! 3. At the other side they arrive with the id that their sender has proved to have.
 //!
 //! # Invariants
 //! * NET-1: a message goes to the node with the id that was named, or to nobody: the other side's id is the
@@ -17,37 +18,46 @@
 
 mod incoming;
 mod peers;
+mod seldom;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use cloakroom_wire::{MAX_MESSAGE_BYTES, NodeId};
+use cloakroom_wire::{FRAME_HEAD_BYTES, MAX_MESSAGE_BYTES, NodeId, split_frame};
 use quinn::{
     ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
 use self::peers::Peers;
-use crate::authority::server_name;
+use self::seldom::Seldom;
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::tls;
+
+/// Peers have so long to hear that the node leaves.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How much peers may make a node keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections in all.
     pub connections: usize,
-    /// Messages on their way from one peer.
+    /// Connections whose peers have not shown who they are yet.
+    pub handshakes: usize,
+    /// Streams on their way from one peer.
     pub streams_per_peer: u32,
     /// Bytes on their way from one peer.
     pub bytes_per_peer: u32,
     /// Messages that wait for one peer.
     pub queue_per_peer: usize,
-    /// Messages that are being read, or wait for the node, in all.
+    /// Streams that are being read, or wait for the node, in all.
     pub arrivals: usize,
     /// A connection ends after so long without a packet.
     pub idle_ms: u32,
@@ -57,6 +67,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            handshakes: 128,
             streams_per_peer: 64,
             bytes_per_peer: 1024 * 1024,
             queue_per_peer: 256,
@@ -66,15 +77,29 @@ impl Default for Limits {
     }
 }
 
-/// A message that has arrived.
+/// A stream goes no further than one message may.
+pub(crate) const MAX_STREAM_BYTES: usize = FRAME_HEAD_BYTES + MAX_MESSAGE_BYTES;
+
+/// A stream that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// Who has sent it, as its certificate proves.
     pub from: NodeId,
     /// Where its packets come from.
     pub address: SocketAddr,
-    /// The message, not yet decoded, of at most [`MAX_MESSAGE_BYTES`].
-    pub message: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Arrival {
+    /// The messages in it, not yet decoded. What is behind a frame that is none is not looked at.
+    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let (message, behind) = split_frame(rest).ok().flatten()?;
+            rest = behind;
+            Some(message)
+        })
+    }
 }
 
 /// Why a message is not sent.
@@ -118,13 +143,31 @@ pub(crate) struct Shared {
     outgoing: Mutex<Outgoing>,
     peers: Mutex<Peers>,
     arrivals: mpsc::Sender<Arrival>,
+    handshakes: Semaphore,
+    shed: Counts,
+    refusals: Seldom,
+}
+
+/// What was turned away, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shed {
+    /// Connections: there were too many, or too many handshakes.
+    pub connections: u64,
+    /// Messages: too many waited for their receiver.
+    pub messages: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    connections: AtomicU64,
+    messages: AtomicU64,
 }
 
 /// What an outgoing connection needs; replaced by [`Transport::reload`].
 #[derive(Clone, Debug)]
 struct Outgoing {
     config: ClientConfig,
-    server_name: String,
+    cluster: String,
 }
 
 impl Transport {
@@ -146,8 +189,17 @@ impl Transport {
         let (arrivals, arrived) = mpsc::channel(limits.arrivals);
         let (outgoing, peers) = (Mutex::new(outgoing), Mutex::new(Peers::default()));
         let handle = Handle::current();
-        let shared =
-            Arc::new(Shared { runtime: handle, endpoint, limits, outgoing, peers, arrivals });
+        let shared = Arc::new(Shared {
+            runtime: handle,
+            endpoint,
+            outgoing,
+            peers,
+            arrivals,
+            handshakes: Semaphore::new(limits.handshakes),
+            shed: Counts::default(),
+            refusals: Seldom::default(),
+            limits,
+        });
         tokio::spawn(incoming::accept(Arc::clone(&shared)));
         Ok((Self { shared }, arrived))
     }
@@ -190,17 +242,32 @@ impl Transport {
         Ok(())
     }
 
+    /// What was turned away.
+    pub fn shed(&self) -> Shed {
+        // Relaxed: they are told, and nothing else depends on them.
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { connections, messages } = &self.shared.shed;
+        Shed { connections: count(connections), messages: count(messages) }
+    }
+
     /// Peers with a connection.
     pub fn connected(&self) -> usize {
         lock(&self.shared.peers).connected()
     }
 
-    /// Ends all connections, and waits until the peers know, or long enough.
+    /// Why there is no connection with a peer, if one was tried.
+    pub fn trouble(&self, peer: NodeId) -> Option<String> {
+        lock(&self.shared.peers).trouble(peer)
+    }
+
+    /// Ends all connections, and waits until the peers know, or long enough: one that does not answer its
+    /// handshake would be waited for as long again as it was already.
     pub async fn close(&self) {
         let (code, reason) = Close::Leaving.frame();
         lock(&self.shared.peers).forget_queues();
         self.shared.endpoint.close(code, reason);
-        self.shared.endpoint.wait_idle().await;
+        // Late or not, the peers were told.
+        let _ = timeout(CLOSE_TIMEOUT, self.shared.endpoint.wait_idle()).await;
     }
 }
 
@@ -220,6 +287,7 @@ pub(crate) enum Close {
     Expired,
     NotWhoWasMeant,
     Superseded,
+    NotANode,
 }
 
 impl Close {
@@ -230,6 +298,7 @@ impl Close {
             Self::Expired => (2, b"your certificate has expired"),
             Self::NotWhoWasMeant => (3, b"your key is not that of the node that was meant"),
             Self::Superseded => (4, b"you have a newer connection"),
+            Self::NotANode => (5, b"your certificate is no node's"),
         };
         (VarInt::from_u32(code), reason)
     }
@@ -251,7 +320,7 @@ fn configs(
     server.transport_config(Arc::clone(&transport));
     let mut config = ClientConfig::new(Arc::new(tls::client(credentials)?));
     config.transport_config(transport);
-    Ok((server, Outgoing { config, server_name: server_name(credentials.cluster()) }))
+    Ok((server, Outgoing { config, cluster: credentials.cluster().to_owned() }))
 }
 
 /// No code that holds one of these locks can leave what it guards half changed.

@@ -43,12 +43,12 @@ fn a_renewed_certificate_belongs_to_the_same_key() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::create(&folder.path().join("authority")).unwrap();
     let node = folder.path().join("node");
-    let first = Credentials::create(&node, &authority, DAY).unwrap();
+    let first = Credentials::create(&node, &authority, &[], DAY).unwrap();
     let before = fs::read_to_string(node.join("node.pem")).unwrap();
-    let second = Credentials::renew(&node, &authority, DAY).unwrap();
+    let second = Credentials::renew(&node, &authority, &[], DAY).unwrap();
     assert_eq!((first.id(), first.cluster()), (second.id(), authority.cluster()));
     assert_ne!(before, fs::read_to_string(node.join("node.pem")).unwrap());
-    let again = Credentials::create(&node, &authority, DAY);
+    let again = Credentials::create(&node, &authority, &[], DAY);
     assert!(matches!(again, Err(Error::Exists(_))), "a node's key was overwritten");
     assert_eq!(Credentials::load(&node).unwrap().id(), first.id());
 }
@@ -58,7 +58,7 @@ fn a_damaged_file_is_named_with_what_was_expected_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::create(&folder.path().join("authority")).unwrap();
     let node = folder.path().join("node");
-    Credentials::create(&node, &authority, DAY).unwrap();
+    Credentials::create(&node, &authority, &[], DAY).unwrap();
     for (name, expected) in [
         ("node.pem", "expected a certificate in PEM"),
         ("authority.pem", "expected a certificate in PEM"),

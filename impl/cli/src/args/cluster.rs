@@ -32,11 +32,11 @@ pub enum ClusterCommand {
 /// The commands about certificates.
 #[derive(Debug, Subcommand)]
 pub enum CertCommand {
-    /// Make the folder of one more node, with a key and certificate of its own
+    /// Make the folder of one more node or client, with a key and certificate of its own
     Issue(CertArgs),
-    /// Give a node a new certificate for the key that it has
+    /// Give a node or client a new certificate for the key that it has
     Renew(CertArgs),
-    /// Revoke all certificates of a node
+    /// Revoke all certificates of a node or client
     Revoke(RevokeArgs),
 }
 
@@ -76,14 +76,15 @@ impl FromStr for FounderArg {
 /// A name that stays in the folder in which it is meant to be, and is not the authority's.
 fn is_folder_name(name: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    !name.is_empty() && name != "authority" && name.bytes().all(letter)
+    let taken = ["authority", "clients"];
+    !name.is_empty() && !taken.contains(&name) && name.bytes().all(letter)
 }
 
 fn folder_name(text: &str) -> Result<String, String> {
     if is_folder_name(text) {
         return Ok(text.to_owned());
     }
-    Err("expected letters, digits, '_' and '-', and not authority".to_owned())
+    Err("expected letters, digits, '_' and '-', neither authority nor clients".to_owned())
 }
 
 /// `cluster init`.
@@ -119,7 +120,7 @@ pub struct InitArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The newcomer has a folder from `cert issue` and serves already; say where with --endpoint. It becomes a \
-member on the disk that it has, where it listens: give its `serve` a --listen that stays. Joined again \
+member on the disk that it has, where others reach it: give its `serve` a --listen (or --advertise) that stays. Joined again \
 with another disk, that one takes its place.
 
 Example:
@@ -169,13 +170,28 @@ pub struct ValidityArgs {
 
 /// `cert issue` and `cert renew`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A node's folder is FOLDER/NAME, a client's FOLDER/clients/NAME. FOLDER is that of `cluster init`, or the \
+folder of a cluster of one. Servers that serve HTTPS take requests from whoever shows a certificate of \
+their authority. A renewed certificate is noticed by a server that runs, at once with SIGHUP.
+
+Example:
+  cloakroom cert issue ./coats --client alice
+  cloakroom usage ports --endpoint https://10.0.0.1:8443 --identity ./coats/clients/alice")]
 pub struct CertArgs {
     /// The cluster's folder, with its authority
     #[arg(value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
-    /// The node's name: its folder in there
+    /// The node's or client's name: its folder in there
     #[arg(value_parser = folder_name)]
     pub name: String,
+    /// It is a client, which may ask servers, and no node
+    #[arg(long, env = "CLOAKROOM_CLIENT", hide_env_values = true)]
+    pub client: bool,
+    /// A name or address under which clients reach the node over HTTPS, beside those that its certificate has; again for more
+    #[arg(long, env = "CLOAKROOM_HOST", hide_env_values = true, value_name = "HOST")]
+    #[arg(value_delimiter = ',', conflicts_with = "client")]
+    pub host: Vec<String>,
     /// How long it is valid.
     #[command(flatten)]
     pub validity: ValidityArgs,
@@ -190,9 +206,12 @@ pub struct RevokeArgs {
     /// The cluster's folder, with its authority
     #[arg(value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
-    /// The node's name: its folder in there
+    /// The node's or client's name: its folder in there
     #[arg(value_parser = folder_name)]
     pub name: String,
+    /// It is a client
+    #[arg(long, env = "CLOAKROOM_CLIENT", hide_env_values = true)]
+    pub client: bool,
 }
 
 /// `dev cluster`.
@@ -216,4 +235,7 @@ pub struct DevClusterArgs {
     #[arg(long, env = "CLOAKROOM_FIRST_PORT", hide_env_values = true, value_name = "PORT")]
     #[arg(default_value_t = 8420)]
     pub first_port: u16,
+    /// Serve HTTPS instead of plain HTTP; a client's folder is made in FOLDER/clients/dev
+    #[arg(long, env = "CLOAKROOM_SECURE", hide_env_values = true)]
+    pub secure: bool,
 }

@@ -4,14 +4,16 @@
 //!
 //! What it does not do: connect.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
 
 use super::OutputArgs;
 
 /// Which servers to ask, if any.
 #[derive(Clone, Debug, Args)]
 pub struct RemoteArgs {
-    /// Ask these servers instead of a data file, such as http://127.0.0.1:8420; several with commas
+    /// Ask these servers instead of a data file, such as http://127.0.0.1:8420 or https://HOST:8443; several with commas
     #[arg(long, env = "CLOAKROOM_ENDPOINT", hide_env_values = true, value_name = "URL")]
     #[arg(value_delimiter = ',')]
     pub endpoint: Vec<String>,
@@ -25,12 +27,36 @@ pub struct RemoteArgs {
 pub struct ChoiceArgs {
     /// Which server to ask: round-robin, random, weighted, least-outstanding, lowest-latency, two-choices, closest, same-zone
     #[arg(long, env = "CLOAKROOM_STRATEGY", hide_env_values = true, value_name = "NAME")]
-    #[arg(default_value = "two-choices")]
+    #[arg(default_value = "closest")]
     pub strategy: String,
     /// How long to try
     #[arg(long, env = "CLOAKROOM_DEADLINE_MS", hide_env_values = true, value_name = "MS")]
     #[arg(default_value_t = 10_000)]
     pub deadline_ms: u64,
+    /// Whom to believe.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+}
+
+/// HTTPS: whom to believe, and what to show.
+#[derive(Clone, Debug, Args)]
+pub struct TrustArgs {
+    /// A folder made by `cert issue --client`, or a node's: its key and certificate are shown, its authority is believed
+    #[arg(long, env = "CLOAKROOM_IDENTITY", hide_env_values = true, value_name = "PATH")]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub identity: Option<PathBuf>,
+    /// The certificate of the servers' authority, in PEM [default: authority.pem in --identity]
+    #[arg(long, env = "CLOAKROOM_CA", hide_env_values = true, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
+    /// The certificate to show, in PEM [default: that in --identity]
+    #[arg(long, env = "CLOAKROOM_CERT_FILE", hide_env_values = true, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath, requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// Its key, in PEM [default: that in --identity]
+    #[arg(long, env = "CLOAKROOM_KEY_FILE", hide_env_values = true, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath, requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Servers that must be asked: what they have is in no data file.
@@ -61,13 +87,40 @@ pub enum KvCommand {
     Remove(RemoveArgs),
 }
 
-/// The commands about records of the DHT.
+/// The commands about the DHT: its records and its nodes.
 #[derive(Debug, Subcommand)]
 pub enum DhtCommand {
     /// Give a record to its holders
     Put(PutArgs),
     /// Print the records under a key
     Get(KeyArgs),
+    /// Print the nodes that are closest to a point: id, distance, address
+    FindNode(FindNodeArgs),
+    /// Ask a node whether it lives, and print how long its answer took
+    Ping(PingArgs),
+}
+
+/// `dht find-node`.
+#[derive(Debug, Args)]
+pub struct FindNodeArgs {
+    /// A node's id or any other point, 64 hexadecimal digits; with --key, the key of a record
+    pub point: String,
+    /// The point is where the records of this key are
+    #[arg(long, env = "CLOAKROOM_KEY", hide_env_values = true)]
+    pub key: bool,
+    /// Where.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `dht ping`.
+#[derive(Debug, Args)]
+pub struct PingArgs {
+    /// The node's id, 64 hexadecimal digits; of a member its first ones are enough
+    pub node: String,
+    /// Who asks it.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// A key.

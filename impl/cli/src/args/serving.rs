@@ -5,7 +5,9 @@
 //! What it does not do: open anything.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum, ValueHint};
 
@@ -18,6 +20,27 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where plain HTTP is served, if at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpArg {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+impl FromStr for HttpArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let wrong = |_| "expected off, or an address such as 127.0.0.1:8420".to_owned();
+        text.parse().map(Self::At).map_err(wrong)
+    }
+}
+
 /// `serve`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
@@ -26,25 +49,51 @@ serves the node whose folder it is. Prints the URL on stdout, the log on stderr.
 end it: what is under way is answered first, for at most ten seconds. SIGHUP reads certificates and \
 revocations anew.
 
-Plain HTTP, and whoever reaches the port may do everything: only addresses of loopback are taken. The \
+Plain HTTP takes only addresses of loopback: whoever is on this machine may do everything. --https takes any \
+address: whoever shows a certificate of the cluster's authority (`cert issue --client`) may do everything, \
+and nobody else anything but ask /livez, /readyz and /version. The \
 API is described at /openapi.json, the status page is at /, metrics are at /metrics.
 
 Example:
-  cloakroom serve")]
+  cloakroom serve
+  cloakroom serve --https 0.0.0.0:8443 --host coats.example.org")]
 pub struct ServeArgs {
     /// The node's folder; made if there is nothing
     #[arg(long, env = "CLOAKROOM_FOLDER", hide_env_values = true, value_name = "PATH")]
     #[arg(default_value = "./cloakroom-node", value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
 
-    /// Where to serve HTTP; port 0 is any that is free
+    /// Where to serve plain HTTP, or off; port 0 is any that is free
     #[arg(long, env = "CLOAKROOM_HTTP", hide_env_values = true, value_name = "ADDRESS")]
     #[arg(default_value = "127.0.0.1:8420")]
-    pub http: SocketAddr,
+    pub http: HttpArg,
+
+    /// Where to serve HTTPS (TLS 1.3) [default: nowhere]
+    #[arg(long, env = "CLOAKROOM_HTTPS", hide_env_values = true, value_name = "ADDRESS")]
+    pub https: Option<SocketAddr>,
+
+    /// A name or address under which clients come to --https, for the certificate of a cluster of one; again for more
+    #[arg(long, env = "CLOAKROOM_HOST", hide_env_values = true, value_name = "HOST")]
+    #[arg(value_delimiter = ',')]
+    pub host: Vec<String>,
+
+    /// A certificate to show to clients instead of the node's own, in PEM, with those that it rests on
+    #[arg(long, env = "CLOAKROOM_HTTPS_CERT", hide_env_values = true, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath, requires = "https_key")]
+    pub https_cert: Option<PathBuf>,
+
+    /// Its key, in PEM, which only its owner may read
+    #[arg(long, env = "CLOAKROOM_HTTPS_KEY", hide_env_values = true, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath, requires = "https_cert")]
+    pub https_key: Option<PathBuf>,
 
     /// Where to listen for other nodes (QUIC) [default: the address in the genesis]
     #[arg(long, env = "CLOAKROOM_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+
+    /// Where other nodes reach this one, if not where it listens, as behind --listen 0.0.0.0:7420 [default: the address in the genesis]
+    #[arg(long, env = "CLOAKROOM_ADVERTISE", hide_env_values = true, value_name = "ADDRESS")]
+    pub advertise: Option<SocketAddr>,
 
     /// What to log: a level, or directives such as info,cloakroom_server=debug
     #[arg(long, env = "CLOAKROOM_LOG", hide_env_values = true, value_name = "LEVEL")]
@@ -55,4 +104,85 @@ pub struct ServeArgs {
     #[arg(long, env = "CLOAKROOM_LOG_FORMAT", hide_env_values = true)]
     #[arg(value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// Where to send traces: a collector that speaks OTLP over HTTP, such as http://127.0.0.1:4318 [default: nowhere]
+    #[cfg(feature = "otel")]
+    #[arg(long, env = "CLOAKROOM_OTLP", hide_env_values = true, value_name = "URL")]
+    pub otlp: Option<String>,
+
+    /// A file with settings, in TOML: any of these flags, with _ for -; the environment and flags outweigh it
+    #[arg(long, env = "CLOAKROOM_CONFIG", hide_env_values = true, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Print the settings in force and where each is from, and serve nothing
+    #[arg(long, env = "CLOAKROOM_CHECK_CONFIG", hide_env_values = true)]
+    pub check_config: bool,
+
+    /// How much others may make the server do.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// How much others may make the server do; what is beyond is turned away, told so, and counted in the metrics.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits")]
+// A flag is called as its field.
+#[allow(clippy::struct_field_names)]
+pub struct LimitArgs {
+    /// Connections of clients, in all
+    #[arg(long, env = "CLOAKROOM_MAX_CONNECTIONS", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
+    /// Connections of clients from one address, or from one IPv6 network (/64)
+    #[arg(long, env = "CLOAKROOM_MAX_CONNECTIONS_PER_CLIENT", hide_env_values = true)]
+    #[arg(value_name = "N")]
+    #[arg(default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections_per_client: u32,
+
+    /// Requests under way, in all
+    #[arg(long, env = "CLOAKROOM_MAX_REQUESTS", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_requests: u32,
+
+    /// Requests that one client may send in a second: who has a certificate, or an address
+    #[arg(long, env = "CLOAKROOM_MAX_REQUESTS_PER_SECOND", hide_env_values = true)]
+    #[arg(value_name = "N", default_value = "20000")]
+    pub max_requests_per_second: NonZeroU32,
+
+    /// Bytes of a request's body, but for a recovery's
+    #[arg(long, env = "CLOAKROOM_MAX_BODY_BYTES", hide_env_values = true, value_name = "BYTES")]
+    #[arg(default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub max_body_bytes: u32,
+
+    /// Connections of peers, in all
+    #[arg(long, env = "CLOAKROOM_MAX_PEERS", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_peers: u32,
+
+    /// Messages on their way from one peer
+    #[arg(long, env = "CLOAKROOM_MAX_STREAMS_PER_PEER", hide_env_values = true, value_name = "N")]
+    #[arg(default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub max_streams_per_peer: u32,
+}
+
+impl LimitArgs {
+    pub(crate) fn of_clients(&self) -> cloakroom_rest::Limits {
+        cloakroom_rest::Limits {
+            connections: self.max_connections,
+            connections_per_client: self.max_connections_per_client,
+            requests: self.max_requests,
+            requests_per_second: self.max_requests_per_second,
+            body_bytes: self.max_body_bytes,
+        }
+    }
+
+    pub(crate) fn of_peers(&self) -> cloakroom_server::Limits {
+        cloakroom_server::Limits {
+            connections: self.max_peers as usize,
+            streams_per_peer: self.max_streams_per_peer,
+            ..cloakroom_server::Limits::default()
+        }
+    }
 }

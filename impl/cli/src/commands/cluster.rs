@@ -12,7 +12,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use cloakroom_server::{Authority, Beginning, Credentials, NodeDisk, NodeFolder, Place, Prepared};
+use cloakroom_server::{
+    Authority, Beginning, Credentials, NodeDisk, NodeFolder, Place, Prepared, create_client,
+    renew_client,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Done;
@@ -67,11 +70,19 @@ pub(super) fn cert(command: &CertCommand) -> Result<Done, Error> {
 
 fn issue(args: &CertArgs) -> Result<Done, Error> {
     let authority = authority(&args.folder)?;
-    let at = args.folder.join(&args.name);
     let valid_for = days(args.validity.valid_days);
-    let made = Credentials::create(&at, &authority, valid_for).map_err(folder_error)?;
+    if args.client {
+        let at = client_folder(&args.folder, &args.name);
+        create_client(&at, &authority, &args.name, valid_for).map_err(folder_error)?;
+        print(format!("{}\n", at.display()).as_bytes())?;
+        return Ok(Done::Yes);
+    }
+    // A cluster of one has it elsewhere, and takes no second node: its node is found by nobody.
+    let genesis = args.folder.join("authority");
+    let at = args.folder.join(&args.name);
+    let made = Credentials::create(&at, &authority, &args.host, valid_for).map_err(folder_error)?;
     for name in ["genesis.json", "genesis.sig"] {
-        let from = args.folder.join("authority").join(name);
+        let from = genesis.join(name);
         std::fs::copy(&from, at.join(name)).map_err(|cause| Error::Read { path: from, cause })?;
     }
     print(format!("{:#}\n", made.id()).as_bytes())?;
@@ -80,21 +91,35 @@ fn issue(args: &CertArgs) -> Result<Done, Error> {
 
 fn renew(args: &CertArgs) -> Result<Done, Error> {
     let authority = authority(&args.folder)?;
-    let at = args.folder.join(&args.name);
     let valid_for = days(args.validity.valid_days);
-    let made = Credentials::renew(&at, &authority, valid_for).map_err(folder_error)?;
+    if args.client {
+        let at = client_folder(&args.folder, &args.name);
+        renew_client(&at, &authority, &args.name, valid_for).map_err(folder_error)?;
+        print(format!("{}\n", at.display()).as_bytes())?;
+        return Ok(Done::Yes);
+    }
+    let at = args.folder.join(&args.name);
+    let made = Credentials::renew(&at, &authority, &args.host, valid_for).map_err(folder_error)?;
     print(format!("{:#}\n", made.id()).as_bytes())?;
     Ok(Done::Yes)
 }
 
 fn revoke(args: &RevokeArgs) -> Result<Done, Error> {
     let authority = authority(&args.folder)?;
-    let credentials = Credentials::load(&args.folder.join(&args.name)).map_err(folder_error)?;
-    let revoked = authority.revoke(credentials.id()).map_err(folder_error)?;
+    let (revoked, whose) = if args.client {
+        (authority.revoke_client(&args.name).map_err(folder_error)?, args.name.clone())
+    } else {
+        let node = Credentials::load(&args.folder.join(&args.name)).map_err(folder_error)?.id();
+        (authority.revoke(node).map_err(folder_error)?, format!("{node:#}"))
+    };
     let told = authority.tell_revoked(&args.folder).map_err(folder_error)?;
     say(format_args!("certificates revoked: {revoked}; nodes' folders with the new list: {told}"));
-    print(format!("{:#}\n", credentials.id()).as_bytes())?;
+    print(format!("{whose}\n").as_bytes())?;
     Ok(Done::Yes)
+}
+
+fn client_folder(folder: &Path, name: &str) -> std::path::PathBuf {
+    folder.join("clients").join(name)
 }
 
 fn authority(folder: &Path) -> Result<Authority, Error> {
@@ -115,6 +140,11 @@ pub(super) fn dev_cluster(args: &DevClusterArgs) -> Result<Done, Error> {
         let nodes = loopback(args.nodes).map_err(system)?;
         let replicas = u8::try_from(args.nodes.min(3)).unwrap_or(3);
         found(&args.folder, &nodes, 64, replicas, days(365))?;
+    }
+    let client = client_folder(&args.folder, "dev");
+    if args.secure && !client.exists() {
+        let authority = authority(&args.folder)?;
+        create_client(&client, &authority, "dev", days(365)).map_err(folder_error)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(system)?.block_on(run_all(args))
@@ -145,7 +175,7 @@ async fn run_all(args: &DevClusterArgs) -> Result<Done, Error> {
             0 => 0,
             first => first.saturating_add(u16::try_from(number).unwrap_or(u16::MAX)),
         };
-        children.0.push(child(folder, port).map_err(system)?);
+        children.0.push(child(folder, port, args.secure).map_err(system)?);
     }
     for (child, folder) in children.0.iter_mut().zip(&nodes) {
         let mut line = String::new();
@@ -157,6 +187,10 @@ async fn run_all(args: &DevClusterArgs) -> Result<Done, Error> {
             return Err(system(cause));
         };
         print(format!("{url}  {}\n", folder.display()).as_bytes())?;
+    }
+    if args.secure {
+        let client = client_folder(&args.folder, "dev");
+        say(format_args!("commands need --identity {}", client.display()));
     }
     say("Ctrl-C stops them");
     tokio::select! {
@@ -179,9 +213,13 @@ fn node_folders(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     Ok(nodes)
 }
 
-fn child(folder: &Path, port: u16) -> std::io::Result<Child> {
+fn child(folder: &Path, port: u16, secure: bool) -> std::io::Result<Child> {
+    let address = format!("127.0.0.1:{port}");
+    let (http, https) = if secure { ("off", Some(&address)) } else { (&*address, None) };
     Command::new(std::env::current_exe()?)
-        .args(["serve", "--http", &format!("127.0.0.1:{port}"), "--folder"])
+        .args(["serve", "--http", http])
+        .args(https.into_iter().flat_map(|address| ["--https", address]))
+        .arg("--folder")
         .arg(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

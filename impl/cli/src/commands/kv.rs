@@ -1,4 +1,4 @@
-//! `kv` and `dht`: keys and records of servers.
+//! `kv`: atomic keys of servers.
 //!
 //! Invariants: a value goes to stdout as it is, and its version to stderr; JSON has both.
 //!
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Done;
 use super::place::Remote;
-use crate::args::{DhtCommand, Format, KvCommand, ServerArgs};
+use crate::args::{Format, KvCommand, ServerArgs};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
 
@@ -64,7 +64,11 @@ pub(super) fn kv(command: &KvCommand) -> Result<Done, Error> {
     }
 }
 
-fn told(args: &ServerArgs, key: &str, written: Result<u64, Error>) -> Result<Done, Error> {
+pub(super) fn told(
+    args: &ServerArgs,
+    key: &str,
+    written: Result<u64, Error>,
+) -> Result<Done, Error> {
     let version = written?;
     match args.output.output {
         Format::Json => print_json(&Written { key, version })?,
@@ -73,30 +77,6 @@ fn told(args: &ServerArgs, key: &str, written: Result<u64, Error>) -> Result<Don
     Ok(Done::Yes)
 }
 
-pub(super) fn dht(command: &DhtCommand) -> Result<Done, Error> {
-    match command {
-        DhtCommand::Put(args) => {
-            let put = async |client: &cloakroom_client::Client| {
-                client.publish(&args.key, args.value.as_bytes()).await
-            };
-            told(&args.server, &args.key, servers(&args.server)?.wait(put))
-        }
-        DhtCommand::Get(args) => {
-            let remote = servers(&args.server)?;
-            let records = remote.wait(async |client| client.records(&args.key).await)?;
-            if args.server.output.output == Format::Json {
-                print_json(&records)?;
-            } else {
-                for record in &records {
-                    let value = record.value.as_deref().unwrap_or(&record.value_hex);
-                    print(format!("{value}\n").as_bytes())?;
-                }
-            }
-            Ok(if records.is_empty() { Done::Refused } else { Done::Yes })
-        }
-    }
-}
-
-fn servers(args: &ServerArgs) -> Result<Remote, Error> {
+pub(super) fn servers(args: &ServerArgs) -> Result<Remote, Error> {
     Remote::new(&args.endpoint, &args.choice)
 }

@@ -20,7 +20,7 @@ use crate::output::{print, print_json, say};
 /// A member that was not heard for so long is told.
 const SILENT_MS: u64 = 10_000;
 /// Digits of an id that are shown.
-const SHOWN: usize = 16;
+pub(super) const SHOWN: usize = 16;
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -149,7 +149,7 @@ pub(super) fn remove(args: &MemberArgs) -> Result<Done, Error> {
 }
 
 /// The id that begins so.
-fn member(remote: &Remote, digits: &str) -> Result<String, Error> {
+pub(super) fn member(remote: &Remote, digits: &str) -> Result<String, Error> {
     if digits.len() == 64 {
         return Ok(digits.to_owned());
     }
@@ -175,7 +175,7 @@ fn told(args: &ServerArgs, node: &str, version: u64, what: &str) -> Result<Done,
     Ok(Done::Yes)
 }
 
-fn shown(node: &str) -> &str {
+pub(super) fn shown(node: &str) -> &str {
     node.get(..SHOWN).unwrap_or(node)
 }
 

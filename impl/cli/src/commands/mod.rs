@@ -5,11 +5,17 @@
 //! * only `pool create` makes a data file or fills an empty one: a mistyped path is an error;
 //! * a data file is open for no longer than a command works on it, since only one process can.
 
+mod backup;
+mod bench;
+mod certificates;
 mod cluster;
+mod dht;
 mod ids;
 mod kv;
 mod live;
 mod members;
+#[cfg(feature = "otel")]
+mod otel;
 mod place;
 mod pools;
 mod recovery;
@@ -31,6 +37,7 @@ use crate::args::{
 };
 use crate::directory::{self, Name};
 use crate::error::Error;
+use crate::settings::Setting;
 
 pub use live::LiveError;
 
@@ -44,13 +51,15 @@ pub enum Done {
 }
 
 /// Carries out a command.
-pub(crate) fn carry_out(cli: Cli) -> Result<Done, Error> {
+pub(crate) fn carry_out(cli: Cli, settings: &[Setting]) -> Result<Done, Error> {
     match cli.command {
-        Command::Serve(args) => serve::serve(&args),
+        Command::Serve(args) => serve::serve(&args, settings),
         Command::Kv { command } => kv::kv(&command),
-        Command::Dht { command } => kv::dht(&command),
+        Command::Dht { command } => dht::dht(&command),
         Command::Cluster { command } => of_cluster(&command),
         Command::Cert { command } => cluster::cert(&command),
+        Command::Backup { command } => backup::backup(&command),
+        Command::Bench(args) => bench::bench(&args),
         Command::Dev { command: DevCommand::Cluster(args) } => cluster::dev_cluster(&args),
         Command::Pool { command: PoolCommand::Create(args) } => pools::create(&args),
         Command::Pool { command: PoolCommand::List(args) } => pools::list(&args),

@@ -4,13 +4,14 @@
 //!
 //! What it does not do: judge tags; `recovery.rs` does.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use cloakroom_client::{Client, Options};
+use cloakroom_client::{Client, Identity, Options};
 use cloakroom_pool::{FreeOutcome, Id, Pool, Recovered, Tag, Usage};
 use cloakroom_stores::Durable;
 
-use crate::args::{ChoiceArgs, RemoteArgs};
+use crate::args::{ChoiceArgs, RemoteArgs, TrustArgs};
 use crate::error::Error;
 
 /// A pool somewhere.
@@ -35,11 +36,7 @@ impl Remote {
     }
 
     pub(super) fn new(endpoints: &[String], choice: &ChoiceArgs) -> Result<Self, Error> {
-        let options = Options {
-            endpoints: endpoints.to_vec(),
-            strategy: choice.strategy.clone(),
-            deadline: Duration::from_millis(choice.deadline_ms),
-        };
+        let options = options(endpoints, choice);
         let system = |cause| Error::System { what: "threads", cause };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self { client: Client::new(&options)?, runtime: runtime.map_err(system)? })
@@ -52,6 +49,36 @@ impl Remote {
     ) -> Result<T, Error> {
         Ok(self.runtime.block_on(call(&self.client))?)
     }
+}
+
+/// How these servers are asked.
+pub(super) fn options(endpoints: &[String], choice: &ChoiceArgs) -> Options {
+    Options {
+        endpoints: endpoints.to_vec(),
+        strategy: choice.strategy.clone(),
+        deadline: Duration::from_millis(choice.deadline_ms),
+        authority: authority(&choice.trust),
+        identity: identity(&choice.trust),
+    }
+}
+
+fn authority(trust: &TrustArgs) -> Option<PathBuf> {
+    let in_folder = || trust.identity.as_ref().map(|folder| folder.join("authority.pem"));
+    trust.ca.clone().or_else(in_folder)
+}
+
+/// What is named alone counts more than what is in a folder.
+fn identity(trust: &TrustArgs) -> Option<Identity> {
+    if let (Some(certificate), Some(key)) = (trust.cert_file.clone(), trust.key_file.clone()) {
+        return Some(Identity { certificate, key });
+    }
+    let folder = trust.identity.as_ref()?;
+    let of = |name: &str| Identity {
+        certificate: folder.join(format!("{name}.pem")),
+        key: folder.join(format!("{name}.key")),
+    };
+    let node = of("node");
+    Some(if node.key.exists() { node } else { of("client") })
 }
 
 impl Place {

@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use cloakroom_pool::Shape;
+use cloakroom_client::WIDE;
+use cloakroom_pool::{Shape, ShapeError};
 use serde::Serialize;
 
 use super::place::Remote;
 use super::{Done, open_existing, open_or_create, policy, policy_name};
-use crate::args::{CreateArgs, Format, PolicyArg, PoolListArgs, ShapeArgs};
+use crate::args::{CreateArgs, Format, PolicyArg, PoolListArgs, ShapeArgs, TreeArgs};
 use crate::directory::{self, Definition, Name};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
@@ -52,15 +53,29 @@ impl<'a> Record<'a> {
     }
 }
 
-pub(super) fn create(args: &CreateArgs) -> Result<Done, Error> {
-    if let Some(remote) = Remote::of(&args.data.remote)? {
-        let policy = match args.shape.policy {
+impl TreeArgs {
+    /// Children, slots and policy of a pool on servers.
+    pub(super) fn on_servers(&self) -> (u16, u16, cloakroom_client::Policy) {
+        let policy = match self.policy {
             PolicyArg::LowestFirst => cloakroom_client::Policy::LowestFirst,
             PolicyArg::Spread => cloakroom_client::Policy::Spread,
         };
-        let ShapeArgs { size, fanout, block, .. } = args.shape;
+        (self.fanout.unwrap_or(WIDE), self.block.unwrap_or(WIDE), policy)
+    }
+
+    /// Of a pool that is not on servers.
+    pub(super) fn local(&self) -> Result<Shape, ShapeError> {
+        let usual = Shape::default();
+        Shape::new(self.fanout.unwrap_or(usual.fanout()), self.block.unwrap_or(usual.block()))
+    }
+}
+
+pub(super) fn create(args: &CreateArgs) -> Result<Done, Error> {
+    if let Some(remote) = Remote::of(&args.data.remote)? {
+        let ShapeArgs { size, tree } = &args.shape;
+        let (fanout, block, policy) = tree.on_servers();
         let pool = remote.wait(async |client| {
-            client.create_pool_shaped(&args.name, size, fanout, block, policy).await
+            client.create_pool_shaped(&args.name, *size, fanout, block, policy).await
         })?;
         match args.output.output {
             Format::Json => print_json(&Record::of(&pool))?,
@@ -71,11 +86,11 @@ pub(super) fn create(args: &CreateArgs) -> Result<Done, Error> {
         return Ok(Done::Yes);
     }
     let name = Name::new(&args.name)?;
-    let shape = Shape::new(args.shape.fanout, args.shape.block)?;
+    let shape = args.shape.tree.local()?;
     // Before the file is made.
     cloakroom_pool::Tree::new(cloakroom_pool::PoolId(0), args.shape.size, shape)?;
     let map = open_or_create(&args.data)?;
-    let policy = policy(args.shape.policy);
+    let policy = policy(args.shape.tree.policy);
     let definition = directory::create(&map, &name, args.shape.size, shape, policy)?;
     match args.output.output {
         Format::Json => print_json(&Record::new(&name, &definition))?,

@@ -1,81 +1,140 @@
 //! `serve`: a node, its HTTP paths, and a clean end.
 //!
 //! Invariants:
-//! * the URL is printed when requests are answered, not before;
-//! * SIGHUP: certificates and revocations are read anew;
+//! * the URLs are printed when requests are answered, not before;
+//! * SIGHUP: certificates and revocations are read anew (`certificates.rs`);
 //! * who is told to end answers what is under way, then closes the disk;
-//! * a node that has stopped by itself, since its disk has failed, is a failure of the command.
+//! * a node whose disk has failed votes no more, and the process stays: `/readyz` says so, other requests are
+//!   answered as unavailable, until somebody has seen to it. Its end is a failure of the command.
 //!
 //! What it does not do: become a daemon.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use cloakroom_kademlia::Parameters;
 use cloakroom_node::{Genesis, Patience};
 use cloakroom_register::Waits;
-use cloakroom_rest::{App, listen};
-use cloakroom_server::{
-    Credentials, DEFAULT_SLOTS, Limits, NodeFolder, Server, ServerConfig, ServerError,
-};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
+use cloakroom_rest::{App, Gate, ListenError, Listening, listen, listen_https};
+use cloakroom_server::{DEFAULT_SLOTS, NodeFolder, Server, ServerConfig, ServerError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tracing::error;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use super::Done;
-use crate::args::{LogFormat, ServeArgs};
+use super::certificates::{Certificates, LOOK};
+#[cfg(feature = "otel")]
+use super::otel::Traces;
+use crate::args::{HttpArg, LogFormat, ServeArgs};
 use crate::error::Error;
 use crate::output::{print, say};
+use crate::settings::{Setting, shown};
 
-pub(super) fn serve(args: &ServeArgs) -> Result<Done, Error> {
-    begin_log(args)?;
+pub(super) fn serve(args: &ServeArgs, settings: &[Setting]) -> Result<Done, Error> {
+    check(args)?;
+    if args.check_config {
+        print(shown(settings).as_bytes())?;
+        return Ok(Done::Yes);
+    }
+    // To its end.
+    let _log = Log::begin(args)?;
     let system = |cause| Error::System { what: "threads", cause };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(system)?.block_on(run(args))
 }
 
-fn begin_log(args: &ServeArgs) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|cause| Error::Log(cause.to_string()))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
+/// What no setting can be told by itself.
+fn check(args: &ServeArgs) -> Result<(), Error> {
+    filter(args)?;
+    match args.http {
+        HttpArg::At(address) if !address.ip().is_loopback() => {
+            Err(ListenError::NotLoopback(address).into())
+        }
+        HttpArg::Off if args.https.is_none() => Err(Error::NothingServed),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn filter(args: &ServeArgs) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(&args.log).map_err(|cause| Error::Log(cause.to_string()))
+}
+
+/// Where lines and traces go.
+struct Log {
+    #[cfg(feature = "otel")]
+    _traces: Option<Traces>,
+}
+
+impl Log {
+    fn begin(args: &ServeArgs) -> Result<Self, Error> {
+        let filter = filter(args)?;
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let log = match args.log_format {
+            LogFormat::Text => log.with_ansi(false).with_filter(filter).boxed(),
+            LogFormat::Json => log.json().with_filter(filter).boxed(),
+        };
+        let to = tracing_subscriber::registry().with(log);
+        #[cfg(feature = "otel")]
+        {
+            let traces = args.otlp.as_deref().map(Traces::begin).transpose()?;
+            to.with(traces.as_ref().map(Traces::layer)).init();
+            Ok(Self { _traces: traces })
+        }
+        #[cfg(not(feature = "otel"))]
+        {
+            to.init();
+            Ok(Self {})
+        }
+    }
 }
 
 async fn run(args: &ServeArgs) -> Result<Done, Error> {
-    let system = |cause| Error::System { what: "signals", cause };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
+    let signals = Signals::new().map_err(|cause| Error::System { what: "signals", cause })?;
     // Before a folder is made.
-    let listening = listen(args.http).await?;
-    let folder = if args.folder.exists() {
-        NodeFolder::open(&args.folder)?
-    } else {
-        NodeFolder::found_alone(&args.folder, DEFAULT_SLOTS)?
+    let plain = match args.http {
+        HttpArg::At(address) => Some(listen(address).await?),
+        HttpArg::Off => None,
+    };
+    if !args.folder.exists() {
+        NodeFolder::found_alone(&args.folder, DEFAULT_SLOTS)?;
+    }
+    let mut certificates = Certificates::new(args)?;
+    let folder = NodeFolder::open(&args.folder)?;
+    let https = match args.https {
+        Some(address) => Some(listen_https(address, certificates.tls(&folder.credentials)?).await?),
+        None => None,
     };
     let data = std::path::absolute(&args.folder).unwrap_or_else(|_| args.folder.clone());
     let cluster = folder.credentials.cluster().to_owned();
     let genesis = folder.genesis.clone();
-    let server = Arc::new(Server::start(config(args, folder))?);
-    let url = format!("http://{}", listening.address());
-    let router = App::new(Arc::clone(&server), cluster, genesis).router();
-    let told = format!("cloakroom serves {url}\nits data is in {}\n", data.display());
-    print(told.as_bytes())?;
-    let end = async {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
-                () = server.stopped() => break,
-                _ = hangup.recv() => reload(&server, &args.folder),
-            }
+    let server = Arc::new(Server::start(config(args, folder)?)?);
+    let gate = Gate::new(args.limits.of_clients());
+    let router = App::within(gate.clone(), Arc::clone(&server), cluster, genesis).router();
+    let mut told = String::new();
+    for (scheme, listening) in [("http", &plain), ("https", &https)] {
+        if let Some(listening) = listening {
+            let _ = writeln!(told, "cloakroom serves {scheme}://{}", listening.address());
+        }
+    }
+    print(format!("{told}its data is in {}\n", data.display()).as_bytes())?;
+    let over = watch::Sender::new(false);
+    let serve = async |listening: Option<Listening>| {
+        if let Some(listening) = listening {
+            let mut over = over.subscribe();
+            // It is sent below.
+            let end = async move { drop(over.wait_for(|is_over| *is_over).await) };
+            listening.behind(gate.clone()).serve(router.clone(), end).await;
         }
     };
-    listening.serve(router, end).await;
+    let look_after = async {
+        signals.obey(&server, certificates).await;
+        over.send_replace(true);
+    };
+    tokio::join!(serve(plain), serve(https), look_after);
     if server.has_stopped() {
         return Err(ServerError::Stopped.into());
     }
@@ -84,35 +143,68 @@ async fn run(args: &ServeArgs) -> Result<Done, Error> {
     Ok(Done::Yes)
 }
 
-/// New certificates and revocations take effect; what cannot be read changes nothing.
-fn reload(server: &Server, folder: &Path) {
-    let own = |credentials: &Credentials| credentials.id() == server.contact().id;
-    match Credentials::load(folder) {
-        Ok(credentials) if own(&credentials) => match server.reload(&credentials) {
-            Ok(()) => info!("has new credentials"),
-            Err(cause) => warn!(%cause, "keeps its credentials"),
-        },
-        Ok(_) => warn!("keeps its credentials: those in the folder are another node's"),
-        Err(cause) => warn!(%cause, "keeps its credentials"),
+/// What a process can be told.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Looks after the certificates until it is told to end.
+    async fn obey(mut self, server: &Server, mut certificates: Certificates) {
+        let mut looks = tokio::time::interval(LOOK);
+        let mut has_failed = false;
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break,
+                () = server.stopped(), if !has_failed => {
+                    has_failed = true;
+                    error!("votes no more: mend the disk, then start it again");
+                    // Its peers need not wait to find out.
+                    server.stop().await;
+                }
+                _ = self.hangup.recv() => certificates.reload(server),
+                _ = looks.tick() => certificates.look(server),
+            }
+        }
     }
 }
 
-fn config(args: &ServeArgs, folder: NodeFolder) -> ServerConfig {
+fn config(args: &ServeArgs, folder: NodeFolder) -> Result<ServerConfig, Error> {
     let own = folder.own().map(|founder| SocketAddr::from(founder.contact.address));
     let any = || SocketAddr::from(([127, 0, 0, 1], 0));
+    let listen = args.listen.or(own).unwrap_or_else(any);
+    let everywhere = listen.ip().is_unspecified();
+    // Who listens everywhere is where the others expect it, if they do.
+    let expected = own.filter(|own| everywhere && !own.ip().is_unspecified());
+    let advertise = args.advertise.or(expected);
+    if advertise.unwrap_or(listen).ip().is_unspecified() {
+        return Err(Error::NoAddress(advertise.unwrap_or(listen)));
+    }
     let data = folder.data();
     let NodeFolder { credentials, genesis, .. } = folder;
     let subnets = Parameters::default().subnets.filter(|_| !is_one_machine(&genesis));
-    ServerConfig {
-        listen: args.listen.or(own).unwrap_or_else(any),
+    Ok(ServerConfig {
+        listen,
+        advertise,
         credentials,
         data,
         parameters: Parameters { subnets, ..Parameters::default() },
         genesis,
         waits: Waits::default(),
         patience: Patience::default(),
-        limits: Limits::default(),
-    }
+        limits: args.limits.of_peers(),
+    })
 }
 
 /// Where all founders are on loopback, limits on contacts of one subnet would keep them apart.

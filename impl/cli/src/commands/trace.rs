@@ -4,7 +4,7 @@
 //! directory for temporary files; where the system allows it, it has no name from the moment it is
 //! open, so that nothing is left behind however the process ends.
 
-use cloakroom_pool::{MapError, PoolId, Shape, Tree};
+use cloakroom_pool::{MapError, PoolId, Tree};
 use cloakroom_shards::Shards;
 use cloakroom_stores::Durable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,7 +16,7 @@ use crate::output::{print, print_json, say};
 use crate::replay::{Chance, Columns, Outcome, Replay, Setting, SharedMap, Trace};
 
 pub(super) fn replay(args: &ReplayArgs) -> Result<Done, Error> {
-    let shape = Shape::new(args.shape.fanout, args.shape.block)?;
+    let shape = args.shape.tree.local()?;
     let tree = Tree::new(PoolId(1), args.shape.size, shape)?;
     let columns =
         Columns { tag: &args.tag_column, start: &args.start_column, end: &args.end_column };
@@ -66,7 +66,7 @@ fn on_map(
     let replay = Replay {
         map,
         tree,
-        policy: policy(args.shape.policy),
+        policy: policy(args.shape.tree.policy),
         workers: args.workers,
         chance: Chance { seed: args.seed, rate: args.crash_rate },
         progress: &|events| bar.set_position(events as u64),
@@ -90,7 +90,7 @@ fn setting(args: &ReplayArgs, tree: &Tree, trace: &Trace, file: String) -> Setti
         size: tree.size(),
         fanout: tree.shape().fanout(),
         block: tree.shape().block(),
-        policy: policy_name(policy(args.shape.policy)),
+        policy: policy_name(policy(args.shape.tree.policy)),
         store: match args.store {
             StoreArg::Memory => "memory",
             StoreArg::Durable => "durable",

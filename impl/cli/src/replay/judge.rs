@@ -78,7 +78,7 @@ fn count(
         (response, None) => panic!("map: expected a value, got {response:?}"),
     };
     let mut below = 0;
-    for (side, &promised) in (0..).zip(&node.counts) {
+    for (side, promised) in (0..).zip(node.counts.iter()) {
         let held = count(map, tree, tree.child(at, side), counts)?;
         counts.push((promised, held));
         below += held;

@@ -274,7 +274,9 @@ impl AtomicMap for SaysFull {
         *reads += 1;
         let mut value = value.map(|bytes| Value::decode(&bytes, &self.tree, root).unwrap());
         match &mut value {
-            Some(Value::Node(node)) if *reads == self.at => node.counts.fill(64),
+            Some(Value::Node(node)) if *reads == self.at => {
+                (0..self.tree.width(root)).for_each(|side| node.counts.set(side, 64));
+            }
             _ => {}
         }
         Ok(value.map(|value| value.encode(&self.tree, root)))

@@ -1,9 +1,14 @@
 //! The real binary, run as a user runs it: every command, its streams, its exit codes.
 
+mod backup;
 mod binary;
 mod demo_trace;
+mod disk;
+#[cfg(feature = "otel")]
+mod otel;
 mod pools;
 mod recovery;
 mod replay;
 mod serving;
+mod settings;
 mod shell;

@@ -6,54 +6,68 @@ use std::time::{Duration, Instant};
 
 use crate::binary::Desk;
 
-/// A server that is killed when the test is over.
-struct Serving {
+/// A server that is ended when the test is over.
+pub(crate) struct Serving {
     child: Child,
     out: BufReader<ChildStdout>,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Serving {
-    fn start(desk: &Desk) -> Self {
+    pub(crate) fn start(desk: &Desk) -> Self {
         Self::of(desk, "serve --http 127.0.0.1:0 --log-format json")
     }
 
-    fn of(desk: &Desk, line: &str) -> Self {
-        let mut command = desk.command(line);
+    pub(crate) fn of(desk: &Desk, line: &str) -> Self {
+        Self::from(desk.command(line))
+    }
+
+    pub(crate) fn from(mut command: Command) -> Self {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("cloakroom serves http://");
+        let url = line.trim().strip_prefix("cloakroom serves ");
+        let address = url.and_then(|url| Some(url.split_once("://")?.1));
         let address = address.unwrap_or_else(|| panic!("got {line:?}")).to_owned();
         Self { child, out, address }
     }
 
     /// Runs a line of a shell that is written for the usual port.
-    fn shell(&self, line: &str) -> Output {
+    pub(crate) fn shell(&self, line: &str) -> Output {
         let line = line.replace("localhost:8420", &self.address);
         let ran = Command::new("sh").args(["-euc", &line]).output().unwrap();
         assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
         ran
     }
 
-    fn signal(&mut self, name: &str) -> std::process::ExitStatus {
+    pub(crate) fn signal(&mut self, name: &str) -> std::process::ExitStatus {
+        self.send(name);
+        self.child.wait().unwrap()
+    }
+
+    /// A signal that does not end it.
+    fn send(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-        self.child.wait().unwrap()
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // Whoever has servers of its own ends them when it is told to, and not when it is killed. It bounds the
+        // time for that itself.
+        let id = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &id]).status();
         let _ = self.child.wait();
     }
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -124,9 +138,71 @@ fn a_cluster_is_made_and_a_node_more_and_certificates_are_renewed_and_revoked() 
     desk.fails("cert renew coats ../c", 2, "expected letters");
 }
 
+/// A cluster of one issues its own certificates, and those of clients.
+#[test]
+fn https_is_for_whoever_has_a_certificate_until_it_is_revoked() {
+    let desk = Desk::new();
+    desk.fails("serve --http off", 2, "expected --https");
+    let serving = Serving::of(&desk, "serve --http off --https 127.0.0.1:0 --host coats.internal");
+    assert_eq!(
+        desk.ok("cert issue cloakroom-node alice --client"),
+        "cloakroom-node/clients/alice\n"
+    );
+    let port = serving.address.rsplit(':').next().unwrap().to_owned();
+    let at = format!("--endpoint https://localhost:{port} --deadline-ms 5000");
+    let alice = format!("{at} --identity cloakroom-node/clients/alice");
+    assert_eq!(desk.ok(&format!("kv put-if-absent coat red {alice}")), "1\n");
+    // The node's own folder is an identity too.
+    assert_eq!(desk.ok(&format!("kv get coat {at} --identity cloakroom-node")), "red");
+    let ca = "--ca cloakroom-node/authority.pem";
+    desk.fails(&format!("kv get coat {at} {ca}"), 1, "expected a certificate");
+    desk.fails(&format!("kv get coat {at}"), 2, "expected the certificate of the cluster's");
+    desk.ok("cluster init other a=127.0.0.1:17420");
+    let other = "--ca other/authority/authority.pem";
+    desk.fails(&format!("kv get coat {alice} {other}"), 1, "is of another authority");
+    let curl = |with: &str, url: &str| {
+        let folder = desk.path("cloakroom-node");
+        let line = format!("curl -sS --cacert {}/authority.pem {with} {url}", folder.display());
+        Command::new("sh").args(["-euc", &line]).output().unwrap()
+    };
+    let by_name = format!("--resolve coats.internal:{port}:127.0.0.1");
+    let ready = curl(&by_name, &format!("https://coats.internal:{port}/readyz"));
+    assert_eq!(text(&ready), r#"{"ready":true}"#, "{ready:?}");
+    let folder = desk.path("cloakroom-node/clients/alice");
+    let shown = format!("--cert {0}/client.pem --key {0}/client.key", folder.display());
+    let pools = curl(&shown, &format!("https://localhost:{port}/v1/pools"));
+    assert!(text(&pools).contains(r#""pools":[]"#), "{pools:?}");
+    assert_eq!(desk.ok("cert revoke cloakroom-node alice --client"), "alice\n");
+    serving.send("-HUP");
+    let begun = Instant::now();
+    loop {
+        let ran = desk.run(&format!("kv get coat {alice}"));
+        if ran.err.contains("our certificate is revoked") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_cluster_of_servers_on_https_takes_requests_of_its_own_client() {
+    let desk = Desk::new();
+    let (mut cluster, addresses) = dev_cluster_of(&desk, "--nodes 3 --secure", 3);
+    for address in &addresses {
+        let at = format!("--endpoint https://{address} --identity cloakroom-dev/clients/dev");
+        let members = desk.json(&format!("cluster members {at}"));
+        assert_eq!(members.as_array().map(Vec::len), Some(3));
+    }
+    assert_eq!(cluster.signal("-TERM").code(), Some(0));
+}
+
 /// `dev cluster` with so many servers, and their addresses.
 fn dev_cluster(desk: &Desk, nodes: usize) -> (Serving, Vec<String>) {
-    let mut command = desk.command(&format!("dev cluster --nodes {nodes} --first-port 0"));
+    dev_cluster_of(desk, &format!("--nodes {nodes}"), nodes)
+}
+
+fn dev_cluster_of(desk: &Desk, with: &str, nodes: usize) -> (Serving, Vec<String>) {
+    let mut command = desk.command(&format!("dev cluster {with} --first-port 0"));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut addresses = Vec::new();
@@ -134,7 +210,7 @@ fn dev_cluster(desk: &Desk, nodes: usize) -> (Serving, Vec<String>) {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         let url = line.split_whitespace().next().unwrap_or_default();
-        let address = url.strip_prefix("http://").unwrap_or_else(|| panic!("got {line:?}"));
+        let address = url.split_once("://").unwrap_or_else(|| panic!("got {line:?}")).1;
         addresses.push(address.to_owned());
     }
     (Serving { child, out, address: addresses[0].clone() }, addresses)
@@ -194,6 +270,22 @@ fn a_node_joins_and_members_drain_and_are_removed_for_ever() {
     assert_eq!(cluster.signal("-TERM").code(), Some(0));
 }
 
+/// Of 65,536 ids: one write of a block, then one of the root, each a round trip while its coordinator has the
+/// promise for it. The third, beside the first, is that of the directory, which says that the pool is still
+/// the one that it was.
+#[test]
+fn a_call_alone_waits_for_two_round_trips_to_the_replicas() {
+    let desk = Desk::new();
+    let (_serving, urls) = dev_cluster(&desk, 3);
+    let urls: Vec<String> = urls.iter().map(|address| format!("http://{address}")).collect();
+    let bench = "bench --clients 1 --duration 2 --occupancy 1 --endpoint";
+    let report = desk.json(&format!("{bench} {}", urls.join(",")));
+    let run = &report["runs"][0];
+    assert!(run["calls"][1]["done"].as_u64().unwrap() > 10, "{report}");
+    let round_trips = run["round_trips_per_call"].as_f64().unwrap();
+    assert!((2.9..3.1).contains(&round_trips), "{report}");
+}
+
 #[test]
 fn five_servers_take_each_request_at_any_of_them_until_they_are_stopped() {
     let desk = Desk::new();
@@ -212,6 +304,19 @@ fn five_servers_take_each_request_at_any_of_them_until_they_are_stopped() {
         assert_eq!(said, format!(r#"{{"id":{number},"tag":"t{number}"}}"#));
     }
     assert!(at(3, "curl -sS localhost:8420/v1/pools/ports/usage").contains(r#""held":10"#));
+    let endpoint = format!("--endpoint http://{}", addresses[2]);
+    let found = desk.json(&format!("dht find-node --key cap {endpoint}"));
+    let nodes = found["nodes"].as_array().unwrap();
+    let text = |of: &serde_json::Value| of.as_str().unwrap().to_owned();
+    let distances: Vec<String> = nodes.iter().map(|near| text(&near["distance"])).collect();
+    assert!(nodes.len() == 5 && distances.is_sorted(), "{found}");
+    let last = text(&nodes[4]["node"]);
+    let table = desk.ok(&format!("dht find-node {last} {endpoint}"));
+    let first = table.lines().nth(1).unwrap();
+    assert!(first.starts_with(&format!("{}  {}  127.", &last[..16], "0".repeat(16))), "{table}");
+    assert!(desk.ok(&format!("dht ping {} {endpoint}", &last[..16])).ends_with(" ms\n"));
+    desk.fails(&format!("dht ping {} {endpoint}", "7".repeat(64)), 1, "No node of this id");
+    desk.fails(&format!("dht find-node 77 {endpoint}"), 2, "64 hexadecimal digits");
     let mut cluster = cluster;
     assert_eq!(cluster.signal("-TERM").code(), Some(0));
 }
@@ -240,6 +345,99 @@ fn pool_commands_keys_and_records_go_to_a_server_when_it_is_named() {
     desk.ok(&at("kv remove coat 2"));
     desk.ok(&at("dht put cap green"));
     assert_eq!(desk.ok(&at("dht get cap")), "green\n");
-    desk.fails("usage ports --endpoint nowhere", 2, "expected http://");
+    desk.fails("usage ports --endpoint nowhere", 2, "expected https://HOST:PORT or http://");
     assert!(!desk.path("cloakroom.redb").exists(), "no data file was made");
+}
+
+/// Another node finds it there, though it listens on all addresses.
+#[test]
+fn a_node_that_listens_everywhere_tells_where_it_is_reached() {
+    let desk = Desk::new();
+    let (_cluster, addresses) = dev_cluster(&desk, 1);
+    desk.ok("cert issue cloakroom-dev d");
+    let serve = "serve --folder cloakroom-dev/d --http 127.0.0.1:0 --listen 0.0.0.0:";
+    desk.fails(&format!("{serve}0"), 2, "expected --advertise");
+    desk.fails(&format!("{serve}0 --advertise 0.0.0.0:7"), 2, "expected --advertise");
+    let port = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let newcomer = Serving::of(&desk, &format!("{serve}{port} --advertise 127.0.0.1:{port}"));
+    let at = format!("--endpoint http://{}", newcomer.address);
+    desk.ok(&format!("cluster join --zone d --through http://{} {at}", addresses[0]));
+    let members = desk.json(&format!("cluster members {at}"));
+    let zones = members.as_array().unwrap().iter();
+    let newcomer = zones.into_iter().find(|member| member["zone"] == "d").unwrap();
+    assert_eq!(newcomer["address"], format!("127.0.0.1:{port}"));
+    let node = newcomer["node"].as_str().unwrap();
+    let pinged = desk.json(&format!("dht ping {node} --endpoint http://{}", addresses[0]));
+    assert_eq!(pinged["address"], newcomer["address"]);
+}
+
+#[test]
+fn a_record_is_served_after_kill_9_of_its_only_holder() {
+    let desk = Desk::new();
+    let mut serving = Serving::start(&desk);
+    desk.ok(&format!("dht put cap green --endpoint http://{}", serving.address));
+    serving.signal("-KILL");
+    let again = Serving::start(&desk);
+    let read = format!("dht get cap --endpoint http://{}", again.address);
+    assert_eq!(desk.ok(&read), "green\n");
+}
+
+/// It was killed in the life that the copy is older than: what it wrote at its end it had no time to note.
+#[test]
+fn a_data_file_that_was_rolled_back_after_kill_9_is_noticed_and_answers_nothing() {
+    let desk = Desk::new();
+    let mut serving = Serving::start(&desk);
+    let at = |serving: &Serving, line: &str| {
+        format!("{line} --endpoint http://{} --deadline-ms 2000", serving.address)
+    };
+    desk.ok(&at(&serving, "kv put-if-absent coat red"));
+    serving.signal("-TERM");
+    let (file, copy) = (desk.path("cloakroom-node/node.redb"), desk.path("copy"));
+    std::fs::copy(&file, &copy).unwrap();
+    let mut serving = Serving::start(&desk);
+    desk.ok(&at(&serving, "kv cas coat 1 blue"));
+    serving.signal("-KILL");
+    std::fs::copy(&copy, &file).unwrap();
+    let mut serving = Serving::start(&desk);
+    desk.fails(&at(&serving, "kv get coat"), 1, "");
+    serving.signal("-TERM");
+    let mut said = String::new();
+    serving.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("older copy than this node has had"), "{said}");
+    assert!(desk.path("cloakroom-node/node.redb.rolled-back-1").is_file());
+}
+
+#[test]
+fn bench_measures_ids_and_keys_and_leaves_nothing_behind_also_after_ctrl_c() {
+    let desk = Desk::new();
+    let serving = Serving::start(&desk);
+    let at = |command: &str| format!("{command} --endpoint http://{}", serving.address);
+    let of_pool = "--size 32 --fanout 4 --block 4 --occupancy 50 --clients 2";
+    let report = desk.json(&at(&format!("bench --duration 1 {of_pool}")));
+    let row =
+        |number: usize, name: &str| report["runs"][0]["calls"][number][name].as_f64().unwrap();
+    assert_eq!(
+        (&report["runs"][0]["held_before"], &report["interrupted"]),
+        (&16.into(), &false.into())
+    );
+    assert!(row(0, "done") > 0.0 && row(1, "done") > 0.0, "{report}");
+    assert!(row(0, "p50_ms") <= row(0, "p99_ms") && row(0, "p99_ms") <= row(0, "max_ms"));
+    // A cluster of one asks nobody else.
+    assert_eq!(report["runs"][0]["round_trips_per_call"], 0.0);
+    let table = desk.ok(&at("bench --duration 1 --workload keys --clients 1,2"));
+    assert!(table.starts_with("CLIENTS ") && table.contains("\n2        replace "), "{table}");
+    // A long one is told to end as soon as it has begun.
+    let mut command = desk.command(&at(&format!("bench --duration 600 {of_pool} --output json")));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while desk.json(&at("pool list")).as_array().unwrap().is_empty() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it makes no pool");
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert!(report["left_behind"].is_null(), "{report}");
+    assert!(desk.json(&at("pool list")).as_array().unwrap().is_empty(), "it is gone");
+    desk.fails("bench --occupancy 101", 2, "expected 0 to 100");
 }

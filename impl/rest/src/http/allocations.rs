@@ -12,16 +12,14 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use cloakroom_pool::{
-    Allocate, AllocateFailure, Find, Free, FreeOutcome, Id, Interrupted, List, MAX_SIZE, Recover,
-    Tag,
-};
+use cloakroom_pool::{Find, FreeOutcome, Id, Interrupted, List, MAX_SIZE, Recover, Tag, Want};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::pools::{defined, known, limit};
-use super::request::{Asked, Document, Path, Query, json};
+use super::request::{Asked, Document, Large, Path, Query, json, whole};
+use crate::desk::Done;
 use crate::directory::Definition;
 use crate::drive;
 use crate::memory::Doubt;
@@ -173,31 +171,21 @@ pub(super) async fn allocate(
     let new: NewAllocation = json(&body)?;
     let tag = tag(&new.tag)?;
     let registers = app.registers(asked.until);
+    let (desk, until) = (app.clone(), asked.until);
     let work = |_, doubt: Option<Doubt>| async move {
-        let pool = defined(&registers, &name).await?;
         let id = match doubt {
-            Some(_) => held_under(&registers, &pool, &tag).await?,
-            None => take(&registers, &pool, &tag).await?,
+            Some(_) => {
+                let pool = defined(&registers, &name).await?;
+                held_under(&registers, &pool, &tag).await?
+            }
+            None => match desk.call(&name, Want::Allocate(tag.clone()), until).await? {
+                Done::Taken(id) => id,
+                Done::Freed(_) => unreachable!("an allocation frees nothing"),
+            },
         };
         Ok(Answer::json(StatusCode::CREATED, &Allocation::of(&(id, tag))))
     };
     Ok(asked.once(&app, &body, work).await)
-}
-
-async fn take(registers: &Registers, pool: &Definition, tag: &Tag) -> Result<Id, Problem> {
-    let machine = Allocate::new(pool.tree, pool.policy, tag.clone());
-    let (outcome, cause) = drive::run(registers, &pool.tree, machine).await;
-    outcome.map_err(|failure| match failure {
-        AllocateFailure::Full => {
-            let detail = format!("all {} ids are held", pool.tree.size());
-            Problem::new(Kind::POOL_FULL, detail)
-        }
-        AllocateFailure::Unreachable => Problem::new(Kind::UNAVAILABLE, known(cause)),
-        AllocateFailure::Unknown(id) => {
-            let detail = format!("the tag may hold id {id}, now or later: {}", known(cause));
-            Problem::unknown(detail, None)
-        }
-    })
 }
 
 /// What an allocation with an unknown outcome has taken.
@@ -235,29 +223,21 @@ async fn held_under(registers: &Registers, pool: &Definition, tag: &Tag) -> Resu
 pub(super) async fn free(
     State(app): State<App>,
     asked: Asked,
-    Path((name, id)): Path<(String, u64)>,
+    Path((name, id)): Path<(String, String)>,
     Query(whose): Query<Whose>,
 ) -> Result<Response, Problem> {
+    let id = whole("id", &id)?;
     let tag = tag(&whose.tag)?;
-    let registers = app.registers(asked.until);
+    let (desk, until) = (app.clone(), asked.until);
     let work = |_, _| async move {
-        let pool = defined(&registers, &name).await?;
-        let machine = Free::new(pool.tree, Id(id), tag).ok_or_else(|| {
-            let detail = format!("id: expected 0 to {}, got {id}", pool.tree.size() - 1);
-            Problem::new(Kind::NO_SUCH_ID, detail)
-        })?;
-        let (outcome, cause) = drive::run(&registers, &pool.tree, machine).await;
-        let outcome = match outcome {
-            Ok(FreeOutcome::Freed) => FreedHow::Freed,
-            Ok(FreeOutcome::AlreadyFree) => FreedHow::AlreadyFree,
-            Ok(FreeOutcome::NotOwner) => {
+        let outcome = match desk.call(&name, Want::Free(Id(id), tag), until).await? {
+            Done::Freed(FreeOutcome::Freed) => FreedHow::Freed,
+            Done::Freed(FreeOutcome::AlreadyFree) => FreedHow::AlreadyFree,
+            Done::Freed(FreeOutcome::NotOwner) => {
                 let detail = format!("id {id} is held under another tag, and stays so");
                 return Err(Problem::new(Kind::NOT_OWNER, detail));
             }
-            Err(Interrupted) => {
-                let detail = format!("not finished, send it again: {}", known(cause));
-                return Err(Problem::unknown(detail, None));
-            }
+            Done::Taken(_) => unreachable!("a free takes nothing"),
         };
         Ok(Answer::json(StatusCode::OK, &FreedId { id, outcome }))
     };
@@ -314,12 +294,14 @@ pub(super) async fn list(
     post, path = "/v1/pools/{pool}/recover", tag = "allocations", request_body = Dead,
     params(
         ("pool" = String, Path),
+        ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
         ("Cloakroom-Timeout-Ms" = Option<u64>, Header, minimum = 1, maximum = 60_000),
     ),
     responses(
         (status = 200, body = Recovered),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
@@ -330,13 +312,15 @@ pub(super) async fn recover(
     State(app): State<App>,
     asked: Asked,
     Path(name): Path<String>,
-    Document(body): Document,
+    Large { body, room }: Large,
 ) -> Result<Response, Problem> {
     let Dead { dead, dry_run } = json(&body)?;
     // What is no tag holds nothing.
     let dead: BTreeSet<Tag> = dead.iter().filter_map(|text| Tag::new(text).ok()).collect();
     let registers = app.registers(asked.until);
     let work = async move {
+        // As long as it goes on.
+        let _room = room;
         let pool = defined(&registers, &name).await?;
         let recovered = if dry_run {
             let (held, cause) = drive::run(&registers, &pool.tree, List::new(pool.tree)).await;
@@ -359,5 +343,5 @@ pub(super) async fn recover(
         };
         Ok(Answer::json(StatusCode::OK, &recovered))
     };
-    Ok(asked.apart(work).await)
+    Ok(asked.harmless(&app, &body, work).await)
 }

@@ -6,6 +6,9 @@
 //!
 //! What it does not do: add paths.
 
+use std::collections::HashSet;
+
+use axum::http::Method;
 use serde_json::{Value, json};
 
 /// The description as text.
@@ -16,6 +19,24 @@ pub(super) fn text(api: &utoipa::openapi::OpenApi) -> String {
         put_right(operation.1);
     }
     serde_json::to_string_pretty(&value).expect("a value is JSON") + "\n"
+}
+
+/// The operations under `/v1` that take nothing behind a question mark.
+pub(super) fn without_query(api: &utoipa::openapi::OpenApi) -> HashSet<(Method, String)> {
+    let value = serde_json::to_value(api).expect("a description of texts and numbers is JSON");
+    let mut bare = HashSet::new();
+    let paths = value["paths"].as_object().into_iter().flatten();
+    for (path, operations) in paths.filter(|(path, _)| path.starts_with("/v1/")) {
+        for (method, operation) in operations.as_object().into_iter().flatten() {
+            let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+            if !parameters.any(|parameter| parameter["in"] == "query")
+                && let Ok(method) = method.to_uppercase().parse()
+            {
+                bare.insert((method, path.clone()));
+            }
+        }
+    }
+    bare
 }
 
 fn put_right(operation: &mut Value) {

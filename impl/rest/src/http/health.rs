@@ -1,6 +1,7 @@
 //! Is it alive, is it ready, which version is it.
 //!
-//! Invariants: ready means that an operation on a register has just gone through a majority.
+//! Invariants: ready means that an operation on a register has just gone through a majority, and that peers
+//! take the node's certificate.
 //!
 //! What it does not do: say why others cannot be reached; the log and `/v1/cluster` do.
 
@@ -15,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::request::Query;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind, Problem, RETRY_AFTER};
 
 /// A read of this key is a look at a majority. No user's, and no pool's.
 const PROBE: &[u8] = b"probe";
@@ -37,7 +38,7 @@ pub(super) struct Check {
     name: &'static str,
     /// Whether it holds.
     ok: bool,
-    /// If not, why.
+    /// If not, why; or what will not hold for long.
     detail: Option<String>,
 }
 
@@ -90,7 +91,11 @@ pub(super) async fn ready(
     };
     let node = app.0.server.look(|_, _| ()).await.map_err(|error| error.to_string());
     let registers = app.registers(Instant::now() + PATIENCE).get(PROBE).await;
-    let checks = vec![
+    let proof = app.0.server.proof();
+    let left = proof.as_ref().map(cloakroom_server::Proof::left).unwrap_or_default();
+    let is_due = proof.is_none_or(|proof| proof.is_due());
+    let days = left.as_secs() / 86_400;
+    let mut checks = vec![
         Check { name: "node", ok: node.is_ok(), detail: node.err() },
         Check {
             name: "registers",
@@ -98,10 +103,15 @@ pub(super) async fn ready(
             detail: registers.err().map(|error| error.to_string()),
         },
     ];
+    // Said while it holds still: somebody must renew it.
+    let detail = is_due.then(|| format!("the certificate expires in {days} days"));
+    checks.push(Check { name: "certificate", ok: !left.is_zero(), detail });
     let ready = checks.iter().all(|check| check.ok);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let ready = Ready { ready, checks: verbose.then_some(checks) };
-    Ok((status, axum::Json(ready)).into_response())
+    let told = axum::Json(Ready { ready, checks: verbose.then_some(checks) });
+    if ready {
+        return Ok(told.into_response());
+    }
+    Ok((StatusCode::SERVICE_UNAVAILABLE, [RETRY_AFTER], told).into_response())
 }
 
 /// Which version it is

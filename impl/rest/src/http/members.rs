@@ -4,6 +4,8 @@
 //!
 //! What it does not do: decide. The list is in a register, and the node changes it.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -67,6 +69,7 @@ pub(super) struct Listed {
 /// On the disk that it has, where it listens. Harmless to send again; from then on it may be given seats.
 #[utoipa::path(
     post, path = "/v1/cluster/members", tag = "cluster", request_body = Joining,
+    params(("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$")),
     responses(
         (status = 200, body = Listed),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -91,12 +94,9 @@ pub(super) async fn join(
         return Err(Problem::new(Kind::MALFORMED, detail));
     }
     let others = others.iter().map(contact).collect::<Result<Vec<_>, _>>()?;
-    let until = asked.until;
-    let work = async move {
-        let join = app.0.server.join(Zone(zone.into()), others, left_ms(until));
-        told(join.await)
-    };
-    Ok(asked.apart(work).await)
+    let (server, until) = (Arc::clone(&app.0.server), asked.until);
+    let work = async move { told(server.join(Zone(zone.into()), others, left_ms(until)).await) };
+    Ok(asked.harmless(&app, &body, work).await)
 }
 
 /// Have a member give up its seats
@@ -105,7 +105,10 @@ pub(super) async fn join(
 /// send again.
 #[utoipa::path(
     post, path = "/v1/cluster/members/{node}/drain", tag = "cluster",
-    params(("node" = String, Path, pattern = "^[0-9a-f]{64}$")),
+    params(
+        ("node" = String, Path, pattern = "^[0-9a-f]{64}$"),
+        ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
+    ),
     responses(
         (status = 200, body = Listed),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -129,7 +132,10 @@ pub(super) async fn drain(
 /// has drained. Harmless to send again.
 #[utoipa::path(
     delete, path = "/v1/cluster/members/{node}", tag = "cluster",
-    params(("node" = String, Path, pattern = "^[0-9a-f]{64}$")),
+    params(
+        ("node" = String, Path, pattern = "^[0-9a-f]{64}$"),
+        ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
+    ),
     responses(
         (status = 200, body = Listed),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -148,9 +154,9 @@ pub(super) async fn remove(
 }
 
 async fn change(app: App, asked: Asked, change: Change) -> Result<Response, Problem> {
-    let until = asked.until;
-    let work = async move { told(app.0.server.change(change, left_ms(until)).await) };
-    Ok(asked.apart(work).await)
+    let (server, until) = (Arc::clone(&app.0.server), asked.until);
+    let work = async move { told(server.change(change, left_ms(until)).await) };
+    Ok(asked.harmless(&app, &[], work).await)
 }
 
 fn left_ms(until: Instant) -> u64 {
@@ -184,7 +190,7 @@ fn contact(other: &Other) -> Result<Contact, Problem> {
 }
 
 /// 32 bytes in hexadecimal.
-fn point(what: &str, text: &str) -> Result<[u8; 32], Problem> {
+pub(super) fn point(what: &str, text: &str) -> Result<[u8; 32], Problem> {
     let wrong = || {
         let detail = format!("{what}: expected 64 hexadecimal digits, got {text:?}");
         Problem::new(Kind::MALFORMED, detail)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `keys.rs` | atomic keys |
 //! | `pools.rs`, `allocations.rs` | pools, and the ids that they hand out |
-//! | `records.rs` | records of the DHT |
+//! | `records.rs`, `dht.rs` | records of the DHT, and its nodes |
 //! | `cluster.rs`, `health.rs` | who is there, and how it does |
 //! | `members.rs` | who comes, drains and goes |
 //! | `request.rs` | what is taken from a request, strictly |
@@ -16,11 +16,12 @@
 //!   each;
 //! * every answer that is no success is a [`Problem`].
 //!
-//! What it does not do: listen; say who may ask. Whoever reaches the port may do everything.
+//! What it does not do: listen; tell rights apart (see `caller.rs`).
 
 mod allocations;
 mod cluster;
 mod describe;
+mod dht;
 mod health;
 mod keys;
 mod members;
@@ -30,16 +31,19 @@ mod records;
 mod request;
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use cloakroom_node::Genesis;
+use cloakroom_pool::Want;
 use cloakroom_server::Server;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -50,15 +54,16 @@ use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
+use crate::caller::Caller;
+use crate::desk::{Desks, Done};
+use crate::gate::Gate;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::{Answer, Kind, Problem};
 use crate::registers::Registers;
 
-/// Requests under way at once: more are refused at once.
-const MOST_REQUESTS: usize = 1024;
-/// Bytes of a body, unless a path takes more.
-const MOST_BYTES: usize = 64 * 1024;
+/// Kibibytes of the bodies that may be larger, all together.
+const LARGE_KIB: usize = 64 * 1024;
 /// A body that pauses for longer is given up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -73,19 +78,36 @@ struct Shared {
     genesis: Arc<Genesis>,
     memory: Memory<Answer>,
     metrics: Metrics,
-    places: Semaphore,
+    gate: Gate,
+    /// For large bodies, in kibibytes.
+    room: Arc<Semaphore>,
+    desks: Desks,
 }
 
 impl App {
     /// The paths of a server of this cluster.
     pub fn new(server: Arc<Server>, cluster: impl Into<String>, genesis: Genesis) -> Self {
+        Self::within(Gate::default(), server, cluster, genesis)
+    }
+
+    /// The same behind a gate, through which those come who [`listen`](crate::listen).
+    pub fn within(
+        gate: Gate,
+        server: Arc<Server>,
+        cluster: impl Into<String>,
+        genesis: Genesis,
+    ) -> Self {
+        let metrics = Metrics::new(&gate);
+        metrics.watch(&server);
         Self(Arc::new(Shared {
             server,
             cluster: cluster.into(),
             genesis: Arc::new(genesis),
             memory: Memory::default(),
-            metrics: Metrics::default(),
-            places: Semaphore::new(MOST_REQUESTS),
+            metrics,
+            gate,
+            room: Arc::new(Semaphore::new(LARGE_KIB)),
+            desks: Desks::default(),
         }))
     }
 
@@ -94,9 +116,15 @@ impl App {
         Registers::new(Arc::clone(&self.0.server), until)
     }
 
+    /// A call on a pool, carried out together with those that come at the same time.
+    async fn call(&self, pool: &str, want: Want, until: Instant) -> Result<Done, Problem> {
+        self.0.desks.call(&self.0.server, pool, want, until).await
+    }
+
     /// All paths.
     pub fn router(self) -> Router {
         let (router, api) = api().split_for_parts();
+        let bare = Arc::new(describe::without_query(&api));
         let description: Bytes = describe::text(&api).into();
         let json = [("content-type", "application/json")];
         router
@@ -105,9 +133,10 @@ impl App {
             .route("/", get(page::page))
             .fallback(async || Problem::new(Kind::NO_SUCH_PATH, "see /openapi.json"))
             .method_not_allowed_fallback(async || Problem::new(Kind::METHOD, "see /openapi.json"))
-            .layer(DefaultBodyLimit::max(MOST_BYTES))
+            .layer(DefaultBodyLimit::max(self.0.gate.limits().body_bytes as usize))
             .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
             .layer(CatchPanicLayer::custom(broken))
+            .route_layer(from_fn_with_state(bare, refuse_query))
             .route_layer(from_fn_with_state(self.clone(), measure))
             .layer(from_fn_with_state(self.clone(), admit))
             .layer(TraceLayer::new_for_http())
@@ -121,9 +150,14 @@ impl App {
 /// `none` (it was not done, and will not be) or `unknown` (it may have been done, may still be done
 /// once, or never). `unknown` is always 504 or 500, never another status.
 ///
+/// Over HTTPS a client shows a certificate of the cluster's authority; who shows none is answered at `/livez`,
+/// `/readyz` and `/version`, and elsewhere told so (403). A client that sends too many requests in a second (429),
+/// or a node that has too much to do (503), says with `Retry-After` when to come again; nothing was done.
+///
 /// A request that changes something may carry `Cloakroom-Operation`, 32 hexadecimal digits chosen at
 /// random. Sent again to the same node with the same id, it is not carried out again: it gets the first
-/// answer, for ten minutes and unless 16,384 newer ones came since. When an answer was lost, send it again
+/// answer, for ten minutes and unless 16,384 newer ones came since. (A recovery's answer of more than 16 KiB is not
+/// kept: a recovery is harmless to carry out again.) With another request the same id is refused. When an answer was lost, send it again
 /// with `Cloakroom-Again: true`: a node that does not remember it then says that its outcome is unknown, and
 /// does not carry it out. After an answer with a `bound`, send that as `Cloakroom-Bound` with the same id:
 /// then no node carries it out twice, whenever it comes.
@@ -145,6 +179,9 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(allocations::free))
         .routes(routes!(allocations::recover).layer(large))
         .routes(routes!(records::read, records::write))
+        .routes(routes!(dht::closest))
+        .routes(routes!(dht::closest_to_record))
+        .routes(routes!(dht::ping))
         .routes(routes!(cluster::members))
         .routes(routes!(cluster::slots))
         .routes(routes!(members::join))
@@ -162,8 +199,16 @@ pub fn openapi() -> String {
 
 /// REST-3: a request has a place, or is refused at once.
 async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
-    // REST-4
-    if !request::is_for_us(request.headers()) {
+    let caller = request.extensions().get::<Caller>();
+    let (path, query) = (request.uri().path(), request.uri().query());
+    // REST-5
+    if caller.is_some_and(|caller| !caller.may(path, query)) {
+        let detail = "expected a certificate of the cluster's authority, got none: see \
+                      `cloakroom cert issue --client`";
+        return Problem::new(Kind::CERTIFICATE, detail).into_response();
+    }
+    // REST-4: over HTTPS our certificate has the name, and nobody else's page has it too.
+    if !caller.is_some_and(Caller::is_over_https) && !request::is_for_us(request.headers()) {
         return Problem::new(Kind::HOST, "expected localhost or an address of loopback")
             .into_response();
     }
@@ -171,11 +216,36 @@ async fn admit(State(app): State<App>, request: Request, next: Next) -> Response
     if request.uri().path() == "/livez" {
         return next.run(request).await;
     }
-    let Ok(_place) = app.0.places.try_acquire() else {
-        app.0.metrics.shed();
-        let detail = format!("{MOST_REQUESTS} requests are under way");
+    let gate = &app.0.gate;
+    if caller.is_some_and(|caller| !gate.admits(caller)) {
+        let most = gate.limits().requests_per_second;
+        let detail = format!("expected at most {most} in a second");
+        return Problem::new(Kind::TOO_FAST, detail).into_response();
+    }
+    let Some(_place) = gate.begin() else {
+        let detail = format!("{} requests are under way", gate.limits().requests);
         return Problem::new(Kind::OVERLOADED, detail).into_response();
     };
+    next.run(request).await
+}
+
+/// What is asked for in vain is said, as it is of a field that nobody knows.
+async fn refuse_query(
+    State(bare): State<Arc<HashSet<(Method, String)>>>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    // What is answered to the one is answered to the other.
+    let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let is_bare = |query: &str| {
+        !query.is_empty() && bare.contains(&(method.clone(), path.as_str().to_owned()))
+    };
+    if is_bare(query) {
+        return Problem::new(Kind::MALFORMED, format!("query: expected none, got {query:?}"))
+            .into_response();
+    }
     next.run(request).await
 }
 
@@ -193,7 +263,7 @@ async fn measure(
 }
 
 async fn metrics(State(app): State<App>) -> Response {
-    match app.0.metrics.text(&app.0.server).await {
+    match app.0.metrics.text(&app.0.server, &app.0.gate).await {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([("content-type", kind)], text).into_response()

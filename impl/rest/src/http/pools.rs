@@ -47,11 +47,11 @@ pub(super) struct NewPool {
     size: u64,
     /// Children of a node.
     #[serde(default = "wide", deserialize_with = "whole")]
-    #[schema(minimum = 2, maximum = 256, default = 64)]
+    #[schema(minimum = 2, maximum = 256, default = 256)]
     fanout: u16,
     /// Slots of a block.
     #[serde(default = "wide", deserialize_with = "whole")]
-    #[schema(minimum = 1, maximum = 256, default = 64)]
+    #[schema(minimum = 1, maximum = 256, default = 256)]
     block: u16,
     /// Which free id is preferred.
     #[serde(default)]
@@ -67,8 +67,9 @@ fn whole<'de, N: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Result<N, D::Er
     whole.ok_or_else(|| D::Error::custom(format!("expected a whole number, got {number}")))
 }
 
+/// Each level of the tree is a round trip to the replicas: 65,536 ids are one level above the blocks.
 fn wide() -> u16 {
-    64
+    256
 }
 
 /// A pool.
@@ -311,6 +312,6 @@ pub(super) async fn delete(
 }
 
 /// A machine stops for want of a map only after the map gave an error.
-pub(super) fn known(cause: Option<MapError>) -> MapError {
+pub(crate) fn known(cause: Option<MapError>) -> MapError {
     cause.expect("a machine is interrupted only by an error of the map")
 }

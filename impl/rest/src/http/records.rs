@@ -2,21 +2,26 @@
 //!
 //! Invariants: records and atomic keys never mix: a record's key is hashed, and goes another way.
 //!
-//! What it does not do: keep records through a restart of all their holders; their disk is memory so far.
+//! What it does not do: anything that is atomic, or lasts for ever.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use cloakroom_kademlia::Event;
+use cloakroom_server::ServerError;
 use cloakroom_wire::{OwnedContent, OwnedFields, OwnedRecord, RecordKey};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::request::{Asked, Body, Path, Query};
 use crate::hex;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Answer, Kind, Problem};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -77,9 +82,7 @@ pub(super) async fn read(
     asked: Asked,
     Path(key): Path<String>,
 ) -> Result<axum::Json<Records>, Problem> {
-    let query = app.0.server.find_value(place(&key));
-    let event = tokio::time::timeout_at(asked.until, query).await.map_err(|_| too_late())?;
-    let records = match event.map_err(unavailable)? {
+    let records = match event(asked.until, app.0.server.find_value(place(&key))).await? {
         Event::Value { records, .. } => records,
         _ => Vec::new(),
     };
@@ -106,11 +109,15 @@ fn shown(record: &OwnedRecord) -> Option<Record> {
 /// A later one of the same node replaces it. Harmless to send again.
 #[utoipa::path(
     put, path = "/v1/records/{key}", tag = "records",
-    params(("key" = String, Path, min_length = 1), Life),
+    params(
+        ("key" = String, Path, min_length = 1), Life,
+        ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
+    ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "at most 65,536 bytes"),
     responses(
         (status = 200, body = Published),
         (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 504, body = Problem, content_type = "application/problem+json"),
@@ -122,7 +129,7 @@ pub(super) async fn write(
     Path(key): Path<String>,
     Query(life): Query<Life>,
     Body(value): Body,
-) -> Result<axum::Json<Published>, Problem> {
+) -> Result<Response, Problem> {
     let expires_in_ms = life.ttl_ms.unwrap_or(DAY_MS);
     if !(1..=DAY_MS).contains(&expires_in_ms) {
         let detail = format!("ttl_ms: expected 1 to {DAY_MS}, got {expires_in_ms}");
@@ -137,16 +144,21 @@ pub(super) async fn write(
         content: OwnedContent::Value(value.as_ref().into()),
         later: OwnedFields::default(),
     };
-    let query = app.0.server.publish(record);
-    let late = |_| Problem::unknown("the holders have not answered in time", None);
-    let event = tokio::time::timeout_at(asked.until, query).await.map_err(late)?;
-    match event.map_err(unavailable)? {
-        Event::Published { holders: 0, .. } => {
-            Err(Problem::new(Kind::UNAVAILABLE, "no node has taken the record"))
+    let (server, until) = (Arc::clone(&app.0.server), asked.until);
+    let work = async move {
+        let late = |_| Problem::unknown("the holders have not answered in time", None);
+        let event = timeout_at(until, server.publish(record)).await.map_err(late)?;
+        match event.map_err(unavailable)? {
+            Event::Published { holders: 0, .. } => {
+                Err(Problem::new(Kind::UNAVAILABLE, "no node has taken the record"))
+            }
+            Event::Published { holders, .. } => {
+                Ok(Answer::json(StatusCode::OK, &Published { sequence, holders }))
+            }
+            other => unreachable!("a publication ended with {other:?}"),
         }
-        Event::Published { holders, .. } => Ok(axum::Json(Published { sequence, holders })),
-        other => unreachable!("a publication ended with {other:?}"),
-    }
+    };
+    Ok(asked.harmless(&app, &value, work).await)
 }
 
 /// Microseconds since 1970: it rises through restarts, as long as the clock does. A write beside a clock
@@ -156,15 +168,20 @@ fn sequence() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn place(key: &str) -> RecordKey {
+pub(super) fn place(key: &str) -> RecordKey {
     let hash = digest(&SHA256, key.as_bytes());
     RecordKey(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
-fn unavailable(error: cloakroom_server::ServerError) -> Problem {
-    Problem::new(Kind::UNAVAILABLE, error)
+/// What a query of the DHT has come to, in time.
+pub(super) async fn event(
+    until: Instant,
+    query: impl Future<Output = Result<Event, ServerError>>,
+) -> Result<Event, Problem> {
+    let late = |_| Problem::new(Kind::UNAVAILABLE, "the holders have not answered in time");
+    timeout_at(until, query).await.map_err(late)?.map_err(unavailable)
 }
 
-fn too_late() -> Problem {
-    Problem::new(Kind::UNAVAILABLE, "the holders have not answered in time")
+pub(super) fn unavailable(error: ServerError) -> Problem {
+    Problem::new(Kind::UNAVAILABLE, error)
 }

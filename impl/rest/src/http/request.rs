@@ -12,6 +12,7 @@
 //! What it does not do: know what a path does.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -24,9 +25,12 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use cloakroom_register::{OperationId, Version};
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tower_http::timeout::TimeoutError;
 
 use super::App;
+use super::allocations::MOST_RECOVER_BYTES;
 use crate::memory::{Doubt, Ended, Named, Refused};
 use crate::problem::{Answer, Kind, Problem};
 
@@ -36,16 +40,62 @@ const AGAIN: &str = "cloakroom-again";
 const TIMEOUT_MS: &str = "cloakroom-timeout-ms";
 const DEFAULT_MS: u64 = 10_000;
 const MOST_MS: u64 = 60_000;
+/// Of an answer that is remembered.
+const MOST_KEPT_BYTES: usize = 16 * 1024;
 
 /// What a path names.
-#[derive(Clone, Debug, FromRequestParts)]
-#[from_request(via(axum::extract::Path), rejection(Problem))]
+#[derive(Clone, Debug)]
 pub(super) struct Path<T>(pub(super) T);
 
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        unescaped("path", parts.uri.path())?;
+        let axum::extract::Path(path) =
+            axum::extract::Path::<T>::from_request_parts(parts, state).await?;
+        Ok(Self(path))
+    }
+}
+
 /// What stands behind the question mark.
-#[derive(Clone, Debug, FromRequestParts)]
-#[from_request(via(axum::extract::Query), rejection(Problem))]
+#[derive(Clone, Debug)]
 pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        unescaped("query", parts.uri.query().unwrap_or_default())?;
+        let axum::extract::Query(query) = axum::extract::Query::try_from_uri(&parts.uri)?;
+        Ok(Self(query))
+    }
+}
+
+/// Others put a stand-in for what is no text, and leave an escape that is none as it is: then a request is
+/// about another tag than its sender's.
+fn unescaped(what: &str, text: &str) -> Result<(), Problem> {
+    let wrong = |detail| Err(Problem::new(Kind::MALFORMED, format!("{what}: {detail}")));
+    let (mut bytes, mut at) = (Vec::with_capacity(text.len()), 0);
+    while let Some(&byte) = text.as_bytes().get(at) {
+        if byte != b'%' {
+            bytes.push(byte);
+            at += 1;
+            continue;
+        }
+        let digits =
+            text.get(at + 1..at + 3).filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit()));
+        match digits.map(|digits| u8::from_str_radix(digits, 16)) {
+            Some(Ok(byte)) => bytes.push(byte),
+            _ => return wrong(format!("expected two hexadecimal digits behind % at byte {at}")),
+        }
+        at += 3;
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(_) => Ok(()),
+        Err(error) => wrong(format!("expected UTF-8, got other bytes at {}", error.valid_up_to())),
+    }
+}
 
 /// A body as it is.
 #[derive(Clone, Debug)]
@@ -79,8 +129,40 @@ impl<S: Send + Sync> FromRequest<S> for Document {
     }
 }
 
+/// A document that may be large, with its share of the room for all of them: as long as it is kept, nobody
+/// else has that.
+#[derive(Debug)]
+pub(super) struct Large {
+    pub(super) body: Bytes,
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+impl FromRequest<App> for Large {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let most = MOST_RECOVER_BYTES as u64;
+        let announced = number(request.headers(), "content-length")?.unwrap_or(most);
+        let kib = u32::try_from(announced.min(most) / 1024 + 1).unwrap_or(u32::MAX);
+        // REST-3: before the body is read.
+        let room = Arc::clone(&app.0.room).try_acquire_many_owned(kib).map_err(|_| {
+            Problem::new(Kind::OVERLOADED, format!("there is no room for {kib} KiB more"))
+        })?;
+        let Document(body) = Document::from_request(request, app).await?;
+        Ok(Self { body, room })
+    }
+}
+
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&rejection);
+        while let Some(error) = cause {
+            // The rejection itself calls it malformed.
+            if error.is::<TimeoutError>() {
+                return Self::new(Kind::TOO_SLOW, "the body has paused for too long");
+            }
+            cause = error.source();
+        }
         Self::new(of_status(rejection.status()), rejection.body_text())
     }
 }
@@ -101,7 +183,6 @@ fn of_status(status: StatusCode) -> Kind {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => Kind::TOO_LARGE,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Kind::MEDIA_TYPE,
-        StatusCode::REQUEST_TIMEOUT => Kind::TOO_SLOW,
         _ => Kind::MALFORMED,
     }
 }
@@ -200,11 +281,17 @@ impl Asked {
         response
     }
 
-    /// Carries out what may be carried out any number of times. It goes on when the client has gone.
-    pub(super) async fn apart(
+    /// Carries out what may be carried out any number of times: once, if the client has named the operation
+    /// and its answer is not too large to be kept. It goes on when the client has gone.
+    pub(super) async fn harmless(
         &self,
+        app: &App,
+        body: &[u8],
         work: impl Future<Output = Result<Answer, Problem>> + Send + 'static,
     ) -> Response {
+        if self.operation.is_some() {
+            return self.once(app, body, |_, _| work).await;
+        }
         match tokio::spawn(work).await {
             Ok(Ok(answer)) => answer.into_response(),
             Ok(Err(problem)) => problem.into_response(),
@@ -227,6 +314,8 @@ impl Asked {
 /// What the next attempt must know of this one.
 fn judged(outcome: Result<Answer, Problem>) -> Ended<Answer> {
     match outcome {
+        // REST-3: only what is harmless has so large an answer.
+        Ok(answer) if answer.body.len() > MOST_KEPT_BYTES => Ended::Undone(answer),
         Ok(answer) => Ended::With(answer),
         Err(problem) => {
             let doubt = Doubt(problem.bound());
@@ -244,8 +333,16 @@ fn judged(outcome: Result<Answer, Problem>) -> Ended<Answer> {
     }
 }
 
-/// A body that is part of a fingerprint, as JSON.
+/// A body that is part of a fingerprint, as a JSON object.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let before = body.len() - body.trim_ascii_start().len();
+    // Else its elements would be taken for fields, in their order.
+    if body.get(before) == Some(&b'[') {
+        let lines: Vec<&[u8]> = body[..before].split(|byte| *byte == b'\n').collect();
+        let (line, column) = (lines.len(), lines.last().map_or(0, |line| line.len()) + 1);
+        let detail = format!("expected an object, got a list at line {line} column {column}");
+        return Err(Problem::new(Kind::MALFORMED, detail));
+    }
     serde_json::from_slice(body).map_err(|cause| Problem::new(Kind::MALFORMED, cause))
 }
 
@@ -279,23 +376,27 @@ fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str
 }
 
 fn number(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, Problem> {
-    let parse = |text: &str| {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|_| digits).ok_or_else(|| {
-            Problem::new(Kind::MALFORMED, format!("{name}: expected a number, got {text:?}"))
-        })
-    };
-    text(headers, name)?.map(parse).transpose()
+    text(headers, name)?.map(|text| whole(name, text)).transpose()
+}
+
+/// A number in digits alone.
+pub(super) fn whole(name: &str, text: &str) -> Result<u64, Problem> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| {
+        Problem::new(Kind::MALFORMED, format!("{name}: expected a number, got {text:?}"))
+    })
 }
 
 /// REST-4: whether a request was sent to loopback by name, as far as it names a host: a name of somebody
 /// else's may point here, and then its pages would be ours to a browser.
 pub(super) fn is_for_us(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get("host") else { return true };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = |address: IpAddr| address.is_loopback();
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
+    // All of them: whoever stands between may go by another one than we.
+    headers.get_all("host").iter().all(|host| {
+        let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = |address: IpAddr| address.is_loopback();
+        name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
+    })
 }
 
 /// What a write to a key expects to find there.
@@ -331,6 +432,33 @@ impl<S: Sync> FromRequestParts<S> for Condition {
             }
             (None, None) | (Some(_), Some(_)) => wrong(Kind::CONDITION),
             _ => wrong(Kind::MALFORMED),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// REST-3: a thousand clients may name their recoveries.
+    #[test]
+    fn an_answer_that_is_large_is_not_remembered() {
+        let answer = |bytes: usize| Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: vec![b' '; bytes].into(),
+        };
+        assert!(matches!(judged(Ok(answer(MOST_KEPT_BYTES))), Ended::With(_)));
+        assert!(matches!(judged(Ok(answer(MOST_KEPT_BYTES + 1))), Ended::Undone(_)));
+    }
+
+    #[test]
+    fn escapes_are_whole_and_text() {
+        for text in ["", "a", "%61%2f", "%ef%bf%bd", "a=%C3%A9&b=\u{e9}", "a+b"] {
+            assert!(unescaped("query", text).is_ok(), "{text}");
+        }
+        for text in ["%", "a%", "%f", "%zz", "%+1", "%ff", "%c3", "%c3&a=%a9%", "%\u{e9}"] {
+            assert!(unescaped("query", text).is_err(), "{text}");
         }
     }
 }

@@ -8,12 +8,15 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt;
 use node::Node;
 use serde_json::json;
 use tokio::task::JoinSet;
+use tower::ServiceExt;
 
 const OPERATION: (&str, &str) = ("cloakroom-operation", "00112233445566778899aabbccddeeff");
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -177,7 +180,7 @@ async fn records_health_version_and_cluster_are_told() {
     assert_eq!(&node.get("/livez").await.body[..], b"ok\n");
     let ready = node.get("/readyz?verbose").await;
     assert_eq!((ready.status, ready.json()["ready"].as_bool()), (StatusCode::OK, Some(true)));
-    assert_eq!(ready.json()["checks"].as_array().unwrap().len(), 2);
+    assert_eq!(ready.json()["checks"].as_array().unwrap().len(), 3);
     assert_eq!(node.get("/version").await.json()["api"], "v1");
     let cluster = node.get("/v1/cluster").await.json();
     assert_eq!(
@@ -238,6 +241,15 @@ async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() 
     assert!(text.contains(
         r#"cloakroom_http_requests_total{method="POST",path="/v1/pools/{pool}/allocations",status="201"} 1"#
     ), "{text}");
+    // An id was written down before it was handed out.
+    let figure = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().unwrap()
+    };
+    let syncs = figure("cloakroom_disk_sync_duration_seconds_count");
+    assert!(syncs >= 2.0 && figure("cloakroom_disk_sync_duration_seconds_sum") > 0.0, "{text}");
+    assert!(figure("cloakroom_disk_entries_written_total") >= syncs, "{text}");
+    assert!(figure("cloakroom_disk_written_bytes_total") > 40.0 * syncs, "{text}");
     for line in text.lines().filter(|line| *line != "# EOF") {
         let name = line.trim_start_matches("# ").split(' ');
         let name = name.clone().find(|word| !["HELP", "TYPE", "UNIT"].contains(word)).unwrap();
@@ -262,6 +274,29 @@ impl HttpBody for Never {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
         Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_pauses_for_too_long_is_said_to_be_too_slow() {
+    let node = Arc::new(Node::start());
+    let requests = [
+        Request::put("/v1/keys/k").header(ABSENT.0, ABSENT.1),
+        Request::post("/v1/pools").header(JSON.0, JSON.1),
+        Request::post("/v1/pools/p/recover").header(JSON.0, JSON.1),
+    ];
+    for request in requests {
+        let (node, request) = (Arc::clone(&node), request.body(Body::new(Never)).unwrap());
+        let late = tokio::spawn(async move { node.send(request).await });
+        let mut seconds = 0;
+        while !late.is_finished() {
+            assert!(seconds < 100, "it waits for ever");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            seconds += 1;
+        }
+        let late = late.await.unwrap();
+        assert_eq!((late.status.as_u16(), late.problem().as_str()), (408, "too-slow"));
+        assert!(seconds >= 10, "after {seconds} s");
     }
 }
 
@@ -293,6 +328,29 @@ async fn requests_under_way_are_bounded_and_others_are_told_so_at_once() {
     assert_eq!(node.get("/version").await.status, StatusCode::OK);
 }
 
+/// Four bodies that do not say how large they are, are on their way: another such waits for none of them, a small one has room.
+#[tokio::test]
+async fn large_bodies_share_a_bounded_room_and_one_more_is_told_so_at_once() {
+    let node = Arc::new(Node::start());
+    node.post("/v1/pools", r#"{"name":"p","size":9}"#).await;
+    let large = || Request::post("/v1/pools/p/recover").header(JSON.0, JSON.1);
+    let mut slow = JoinSet::new();
+    for _ in 0..5 {
+        let node = Arc::clone(&node);
+        let request = large().body(Body::new(Never)).unwrap();
+        slow.spawn(async move { node.send(request).await });
+    }
+    // Four wait for their bodies, which never come.
+    let shed = slow.join_next().await.unwrap().unwrap();
+    assert_eq!((shed.problem().as_str(), shed.status.as_u16()), ("overloaded", 503));
+    let small = || {
+        node.ask("POST", "/v1/pools/p/recover", &[JSON, ("content-length", "11")], r#"{"dead":[]}"#)
+    };
+    assert_eq!(small().await.status, StatusCode::OK);
+    slow.shutdown().await;
+    assert_eq!(small().await.status, StatusCode::OK);
+}
+
 /// A page of another site in a browser on this machine, by a form or by a name that points here.
 #[tokio::test]
 async fn what_a_page_of_another_site_can_make_a_browser_send_is_refused() {
@@ -310,7 +368,48 @@ async fn what_a_page_of_another_site_can_make_a_browser_send_is_refused() {
     for host in ["localhost", "localhost:8420", "127.0.0.1:8420", "[::1]:8420"] {
         assert_eq!(node.ask("GET", "/v1/pools", &[("host", host)], "").await.status, 200, "{host}");
     }
+    // A second one does not make up for the first, nor the first for the second.
+    for hosts in [["localhost", "evil.example"], ["evil.example", "localhost"]] {
+        let hosts = hosts.map(|host| ("host", host));
+        assert_eq!(node.ask("GET", "/v1/pools", &hosts, "").await.problem(), "wrong-host");
+    }
     assert_eq!(node.get("/v1/pools").await.json()["pools"], json!([]));
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_says_why_and_when_to_ask_again() {
+    let mut node = Node::start();
+    let router = node.router();
+    node.stop().await;
+    let request = Request::get("/readyz?verbose").body(Body::empty()).unwrap();
+    let got = router.oneshot(request).await.unwrap();
+    assert_eq!(
+        (got.status().as_u16(), &got.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
+    let body = got.into_body().collect().await.unwrap().to_bytes();
+    let ready: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&ready["ready"], &ready["checks"][0]["name"]), (&json!(false), &json!("node")));
+    assert!(ready["checks"][0]["detail"].is_string(), "{ready}");
+}
+
+#[tokio::test]
+async fn the_closest_nodes_are_named_and_a_node_that_nobody_knows_is_not_pinged() {
+    let node = Node::start();
+    let by_key = node.get("/v1/records/cap/nodes").await.json();
+    let nodes = by_key["nodes"].as_array().unwrap();
+    let own = nodes[0]["node"].as_str().unwrap();
+    assert_eq!((nodes.len(), &nodes[0]["own"]), (1, &json!(true)));
+    let by_id = node.get(&format!("/v1/dht/nodes?id={own}")).await.json();
+    assert_eq!(by_id["nodes"][0]["distance"], "0".repeat(64));
+    assert_ne!(by_key["nodes"][0]["distance"], by_id["nodes"][0]["distance"]);
+    for wrong in ["", "?key=a&id=0", "?id=0", "?id=xyz", "?other=1"] {
+        assert_eq!(node.get(&format!("/v1/dht/nodes{wrong}")).await.problem(), "malformed");
+    }
+    let pinged = node.post(&format!("/v1/dht/nodes/{own}/ping"), "").await.json();
+    assert_eq!((&pinged["node"], &pinged["round_trip_us"]), (&json!(own), &json!(0)));
+    let unknown = node.post(&format!("/v1/dht/nodes/{}/ping", "7".repeat(64)), "").await;
+    assert_eq!(unknown.problem(), "no-such-node");
 }
 
 /// `CLOAKROOM_WRITE_OPENAPI=1 cargo test -p cloakroom-rest --test rest openapi` writes it anew.
@@ -323,4 +422,79 @@ fn the_committed_openapi_description_is_the_one_that_is_served() {
     }
     let committed = std::fs::read_to_string(path).unwrap();
     assert!(committed == now, "specs/openapi.json differs: look at it, and write it anew");
+}
+
+/// A list is no object, what is no text is nobody's tag, and what nobody knows is not ignored.
+#[tokio::test]
+async fn what_is_not_meant_so_is_refused_and_nothing_is_done() {
+    let node = Node::start();
+    node.post("/v1/pools", r#"{"name":"p","size":9}"#).await;
+    node.post("/v1/pools/p/allocations", "{\"tag\":\"\u{fffd}\"}").await;
+    let allocations = "/v1/pools/p/allocations";
+    let list = node.post(allocations, "\n [\"x\"]").await;
+    assert_eq!(list.problem(), "malformed");
+    let detail = list.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.ends_with("got a list at line 2 column 2"), "{detail}");
+    for (method, path) in [
+        ("DELETE", "/v1/pools/p/allocations/0?tag=%ff"),
+        ("DELETE", "/v1/pools/p/allocations/+0?tag=%ef%bf%bd"),
+        ("DELETE", "/v1/pools/p/allocations/0?tag=%zz"),
+        ("DELETE", "/v1/pools/p/allocations/0?tag=%ef%bf%bd&force=1"),
+        ("GET", "/v1/pools/p/allocations?prefix=%f"),
+        ("GET", "/v1/pools?after=%ff"),
+        ("GET", "/v1/pools/%zz"),
+        ("GET", "/v1/pools/p/usage?x=1"),
+        ("HEAD", "/v1/pools/p?x"),
+        ("DELETE", "/v1/pools/p?force=true"),
+        ("GET", "/v1/keys/k?version=1"),
+    ] {
+        let got = node.ask(method, path, &[], "").await;
+        assert_eq!(got.status, StatusCode::BAD_REQUEST, "{method} {path}: {got:?}");
+    }
+    assert_eq!(node.get("/v1/pools/p/usage").await.json()["held"], 1);
+    // An empty query is none, and other paths take what balancers and scrapers add.
+    for path in ["/v1/pools/p?", "/livez?x=1", "/metrics?x=1"] {
+        assert_eq!(node.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    let freed = node.ask("DELETE", "/v1/pools/p/allocations/0?tag=%ef%bf%bd", &[], "").await;
+    assert_eq!(freed.json()["outcome"], "freed");
+}
+
+/// Whatever changes something takes an operation id, also what could be done any number of times.
+#[tokio::test]
+async fn every_path_that_changes_something_refuses_an_operation_id_that_came_with_another_request()
+{
+    let node = Node::start();
+    let nobody = "0".repeat(64);
+    node.post("/v1/pools", r#"{"name":"p","size":9}"#).await;
+    let dead = |tag: &str| json!({ "dead": [tag] }).to_string();
+    let alone = json!({ "zone": "z", "others": [] }).to_string();
+    let (drain, remove) =
+        (format!("/v1/cluster/members/{nobody}/drain"), format!("/v1/cluster/members/{nobody}"));
+    let requests: [(&str, &str, String); 10] = [
+        ("PUT", "/v1/keys/k", "v".into()),
+        ("DELETE", "/v1/keys/k", String::new()),
+        ("POST", "/v1/pools", r#"{"name":"q","size":9}"#.into()),
+        ("DELETE", "/v1/pools/none", String::new()),
+        ("POST", "/v1/pools/p/allocations", r#"{"tag":"t"}"#.into()),
+        ("DELETE", "/v1/pools/p/allocations/0?tag=t", String::new()),
+        ("POST", "/v1/pools/p/recover", dead("a")),
+        ("PUT", "/v1/records/r", "v".into()),
+        ("POST", &drain, String::new()),
+        ("DELETE", &remove, String::new()),
+    ];
+    for (number, (method, path, body)) in requests.iter().enumerate() {
+        let operation = format!("{number:032x}");
+        let condition = if *method == "PUT" { ABSENT } else { ("if-match", "\"1\"") };
+        let headers = [JSON, condition, ("cloakroom-operation", &operation)];
+        let first = node.ask(method, path, &headers, body).await;
+        assert_eq!(first.headers["cloakroom-operation"], operation, "{method} {path}: {first:?}");
+        let again = node.ask(method, path, &headers, body).await;
+        assert_eq!((again.status, &again.body), (first.status, &first.body), "{method} {path}");
+        let other = node.ask("POST", "/v1/cluster/members", &headers, &alone).await;
+        assert_eq!(other.problem(), "operation-reused", "{method} {path}");
+    }
+    let recover = ("cloakroom-operation", "00000000000000000000000000000006");
+    let other = node.ask("POST", "/v1/pools/p/recover", &[JSON, recover], &dead("b")).await;
+    assert_eq!(other.problem(), "operation-reused");
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use cloakroom_kademlia::Parameters;
 use cloakroom_node::Patience;
 use cloakroom_register::Waits;
-use cloakroom_rest::App;
+use cloakroom_rest::{App, Gate};
 use cloakroom_server::{Limits, NodeFolder, Server, ServerConfig};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -47,6 +47,7 @@ pub(crate) struct Node {
     folder: TempDir,
     server: Option<Arc<Server>>,
     router: Router,
+    behind: std::sync::Mutex<Router>,
 }
 
 impl Node {
@@ -54,7 +55,25 @@ impl Node {
         let folder = tempfile::tempdir().unwrap();
         NodeFolder::found_alone(&folder.path().join("node"), 8).unwrap();
         let (server, router) = open(&folder.path().join("node"));
-        Self { folder, server: Some(server), router }
+        Self { folder, server: Some(server), router, behind: std::sync::Mutex::default() }
+    }
+
+    /// Its paths behind a gate.
+    pub(crate) fn router_behind(&self, gate: Gate) -> Router {
+        let folder = NodeFolder::open(&self.path()).unwrap();
+        let server = Arc::clone(self.server.as_ref().unwrap());
+        let cluster = folder.credentials.cluster();
+        let router = App::within(gate, server, cluster, folder.genesis.clone()).router();
+        self.behind.lock().unwrap().clone_from(&router);
+        router
+    }
+
+    /// What is there behind the gate, without going through it.
+    pub(crate) async fn behind_gate(&self, path: &str) -> Bytes {
+        let router = self.behind.lock().unwrap().clone();
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -114,6 +133,7 @@ fn open(path: &Path) -> (Arc<Server>, Router) {
     let cluster = credentials.cluster().to_owned();
     let config = ServerConfig {
         listen: ([127, 0, 0, 1], 0).into(),
+        advertise: None,
         credentials,
         genesis: genesis.clone(),
         data: path.join("node.redb"),

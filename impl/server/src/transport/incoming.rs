@@ -3,25 +3,28 @@
 //! Invariants:
 //! * NET-1, NET-2: nothing is read from whoever has not shown a valid certificate, and what is read is
 //!   from the node whose key that names;
+//! * NET-3: there are at most so many handshakes at once, and each is over soon;
 //! * above half of the limit on connections, only who proves its address gets one; above it, nobody;
-//! * NET-3: a message has a place among the arrivals before its first byte is read, and must be there soon:
+//! * NET-3: a stream has a place among the arrivals before its first byte is read, and must be there soon:
 //!   a node that is behind reads nothing, and its peers can open no more streams.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use cloakroom_wire::{MAX_MESSAGE_BYTES, NodeId};
-use quinn::{Connection, Incoming, RecvStream};
+use cloakroom_wire::NodeId;
+use quinn::{Connection, ConnectionError, Incoming, RecvStream};
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
-use x509_parser::parse_x509_certificate;
 
-use super::{Arrival, Close, Shared, lock};
-use crate::key::{id_of, key_in};
+use super::{Arrival, Close, MAX_STREAM_BYTES, Shared, lock};
+use crate::holder::{Holder, Proof};
 
-/// A message that takes longer from its first byte is dropped.
+/// A handshake that takes longer has failed.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A stream that takes longer from its first byte is dropped.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes connections until the endpoint is closed.
@@ -30,6 +33,8 @@ pub(crate) async fn accept(shared: Arc<Shared>) {
         let open = shared.endpoint.open_connections();
         if open >= shared.limits.connections {
             info!(address = %incoming.remote_address(), open, "refused a connection: too many");
+            // Relaxed: a count to be shown; nothing is read by way of it.
+            shared.shed.connections.fetch_add(1, Ordering::Relaxed);
             incoming.refuse();
         } else if open * 2 >= shared.limits.connections && incoming.may_retry() {
             // Whether it worked or not, nothing is kept.
@@ -42,80 +47,96 @@ pub(crate) async fn accept(shared: Arc<Shared>) {
 
 async fn greet(shared: Arc<Shared>, incoming: Incoming) {
     let address = incoming.remote_address();
+    // NET-3: whoever has not shown a certificate holds nothing for long, and others as well.
+    let Ok(place) = shared.handshakes.try_acquire() else {
+        info!(%address, "refused a connection: too many handshakes");
+        // Relaxed: as in `accept`.
+        shared.shed.connections.fetch_add(1, Ordering::Relaxed);
+        incoming.refuse();
+        return;
+    };
     let connection = match incoming.accept() {
-        Ok(connecting) => connecting.await,
+        Ok(connecting) => {
+            let late = Err(ConnectionError::TimedOut);
+            timeout(HANDSHAKE_TIMEOUT, connecting).await.unwrap_or(late)
+        }
         Err(error) => Err(error),
     };
+    drop(place);
     match connection {
         Ok(connection) => {
-            let Some(proof) = Proof::of(&connection) else {
-                warn!(%address, "refused a peer: its certificate has no Ed25519 key");
-                return;
+            let (id, left) = match peer(&shared, &connection) {
+                Ok(peer) => peer,
+                Err(holder) => {
+                    // NET-2: nothing was read.
+                    if let Some(left_out) = shared.refusals.may_say(Instant::now()) {
+                        warn!(%address, ?holder, left_out, "refused a peer: its certificate is no node's");
+                    }
+                    let (code, reason) = Close::NotANode.frame();
+                    connection.close(code, reason);
+                    return;
+                }
             };
-            debug!(peer = %proof.id, %address, "has connected");
-            lock(&shared.peers).add(proof.id, connection.clone());
-            serve(shared, connection, proof).await;
+            debug!(peer = %id, %address, "has connected");
+            lock(&shared.peers).add(id, connection.clone());
+            serve(shared, connection, id, left).await;
         }
-        Err(error) => warn!(%address, %error, "refused a peer"),
+        Err(error) => {
+            if let Some(left_out) = shared.refusals.may_say(Instant::now()) {
+                warn!(%address, %error, left_out, "refused a peer");
+            }
+        }
     }
 }
 
-/// What a peer has proved by the certificate that the handshake has verified.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Proof {
-    pub(crate) id: NodeId,
-    /// Seconds after 1970.
-    expires: u64,
-}
-
-impl Proof {
-    pub(crate) fn of(connection: &Connection) -> Option<Self> {
-        let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-        let (_, certificate) = parse_x509_certificate(chain.first()?).ok()?;
-        let id = id_of(key_in(certificate.public_key().raw)?);
-        let expires = certificate.validity().not_after.timestamp().try_into().unwrap_or(0);
-        Some(Self { id, expires })
-    }
-
-    fn left(self) -> Duration {
-        let expires = UNIX_EPOCH + Duration::from_secs(self.expires);
-        expires.duration_since(SystemTime::now()).unwrap_or_default()
+/// Which node is at the other end, and for how long its certificate is still valid; or who else is.
+pub(crate) fn peer(
+    shared: &Shared,
+    connection: &Connection,
+) -> Result<(NodeId, Duration), Option<Holder>> {
+    let identity = connection.peer_identity().ok_or(None)?;
+    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| None)?;
+    let cluster = lock(&shared.outgoing).cluster.clone();
+    let proof = chain.first().and_then(|first| Proof::of(first, &cluster)).ok_or(None)?;
+    match proof.holder {
+        Holder::Node(id) => Ok((id, proof.left())),
+        holder => Err(Some(holder)),
     }
 }
 
 /// Reads what a peer sends, until the connection ends.
-pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, proof: Proof) {
+pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, id: NodeId, left: Duration) {
     let address = connection.remote_address();
-    let expiry = tokio::time::sleep(proof.left());
+    let expiry = tokio::time::sleep(left);
     tokio::pin!(expiry);
     loop {
         tokio::select! {
             () = &mut expiry => {
-                warn!(peer = %proof.id, %address, "ended a connection: its certificate has expired");
+                warn!(peer = %id, %address, "ended a connection: its certificate has expired");
                 let (code, reason) = Close::Expired.frame();
                 connection.close(code, reason);
             }
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    tokio::spawn(read(Arc::clone(&shared), stream, proof.id, address));
+                    tokio::spawn(read(Arc::clone(&shared), stream, id, address));
                 }
                 Err(error) => {
-                    debug!(peer = %proof.id, %address, %error, "is no longer connected");
+                    debug!(peer = %id, %address, %error, "is no longer connected");
                     break;
                 }
             }
         }
     }
-    lock(&shared.peers).remove(proof.id, connection.stable_id());
+    lock(&shared.peers).remove(id, connection.stable_id());
 }
 
 async fn read(shared: Arc<Shared>, mut stream: RecvStream, from: NodeId, address: SocketAddr) {
     // NET-3: an unread stream counts against its peer's limit, and one that was read would not.
     // Closed: the node is gone.
     let Ok(place) = shared.arrivals.reserve().await else { return };
-    match timeout(READ_TIMEOUT, stream.read_to_end(MAX_MESSAGE_BYTES)).await {
-        Ok(Ok(message)) => place.send(Arrival { from, address, message }),
-        Ok(Err(error)) => debug!(peer = %from, %address, %error, "sent no whole message"),
-        Err(_) => debug!(peer = %from, %address, "took too long over a message"),
+    match timeout(READ_TIMEOUT, stream.read_to_end(MAX_STREAM_BYTES)).await {
+        Ok(Ok(bytes)) => place.send(Arrival { from, address, bytes }),
+        Ok(Err(error)) => debug!(peer = %from, %address, %error, "sent no whole stream"),
+        Err(_) => debug!(peer = %from, %address, "took too long over a stream"),
     }
 }
