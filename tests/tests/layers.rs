@@ -146,6 +146,21 @@ const LAYERS: &[Layer] = &[
         ],
         may_in_tests: &[],
     },
+    // Real processes: the command, started under its own name, and its client; the judges of histories
+    // and of the pool. Of the server only what makes certificates, and the transport of a
+    // stranger.
+    Layer {
+        member: "e2e",
+        may: &[
+            "cloakroom-cli",
+            "cloakroom-client",
+            "cloakroom-lincheck",
+            "cloakroom-server",
+            "cloakroom-specs",
+            "cloakroom-wire",
+        ],
+        may_in_tests: &[],
+    },
     // Reads patches, runs cargo; links nothing of the house.
     Layer { member: "mutants", may: &[], may_in_tests: &[] },
 ];

@@ -224,6 +224,9 @@ fn work<'a>(
     trials
 }
 
+/// A build may take so many times as long as a check.
+const BUILDS: u32 = 6;
+
 fn attempt(
     scratch: &Scratch,
     mutant: &Mutant,
@@ -231,9 +234,11 @@ fn attempt(
     patience: Duration,
 ) -> Result<Verdict, TrialError> {
     let whole = || check::run(scratch.command(&words(&mutant.check)), patience);
+    // It may have to build all that the check needs, and must end in any case.
+    let build = || check::run(scratch.command(&check::build(&mutant.check)), patience * BUILDS);
     let passed = baseline.get_or_init(|| {
         say(format_args!("without a mutant: {}", mutant.check));
-        match whole() {
+        match build().and_then(|build| if build.passed() { whole() } else { Ok(build) }) {
             Ok(run) if run.passed() => Ok(()),
             Ok(run) => Err(run.tail(20)),
             Err(error) => Err(error.to_string()),
@@ -244,7 +249,7 @@ fn attempt(
     }
     // A failed apply may have changed some files: restore in any case.
     let verdict = scratch.apply(&mutant.path).map_err(TrialError::Apply).and_then(|()| {
-        let build = check::run(scratch.command(&check::build(&mutant.check)), patience)?;
+        let build = build()?;
         if !build.passed() {
             return Err(TrialError::Build { tail: build.tail(20) });
         }

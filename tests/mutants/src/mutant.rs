@@ -168,6 +168,21 @@ mod tests {
     }
 
     #[test]
+    fn every_mutant_applies_to_the_code_as_it_is() {
+        let mutants = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = mutants.ancestors().nth(2).unwrap();
+        let all = Mutant::all(mutants).unwrap();
+        let applies = |mutant: &&Mutant| {
+            let mut git = std::process::Command::new("git");
+            git.arg("-C").arg(root).args(["apply", "--check", "--whitespace=nowarn"]);
+            git.arg(&mutant.path).output().unwrap().status.success()
+        };
+        let stale: Vec<&str> =
+            all.iter().filter(|mutant| !applies(mutant)).map(|mutant| &*mutant.name).collect();
+        assert!(all.len() > 1 && stale.is_empty(), "these do not apply any more: {stale:?}");
+    }
+
+    #[test]
     fn a_header_is_read_up_to_the_diff() {
         let mutant = parse(WHOLE).unwrap();
         assert_eq!((&*mutant.name, &*mutant.what), ("a-b", "it is broken in two lines."));
