@@ -53,8 +53,8 @@
 (check-sat) ; expect: unsat -- parent and side of child number i are the node and i
 (pop 1)
 (push 1)
-(assert (and (= f 256) (= j 1000000) (= i 255)))
-(check-sat) ; expect: sat -- witness: the last child of a node of 256
+(assert (and (= f 1024) (= j 1000000) (= i 1023)))
+(check-sat) ; expect: sat -- witness: the last child of a node of 1024
 (pop 1)
 (pop 1)
 (push 1)
@@ -157,23 +157,23 @@
 
 ; ---- No 64-bit number wraps, within the limits of Shape and Tree. ----
 (push 1)
-(assert (and (<= 2 f) (<= f 256) (<= 1 n) (<= n 281474976710656)))
+(assert (and (<= 2 f) (<= f 1024) (<= 1 n) (<= n 281474976710656)))
 ; s is the span below the root's level, where more than one place was needed: s < n. The root's span
 ; is f * s. (A tree of height 0 has a span of at most 256.)
 (assert (and (<= 1 s) (< s n)))
 (push 1)
-(assert (and (step f 257 s) (>= s 1)))
-(assert (not (< (* f s) 72057594037927936)))
-(check-sat) ; expect: unsat -- no span reaches 2^56
+(assert (and (step f 1025 s) (>= s 1)))
+(assert (not (< (* f s) 288230376151711744)))
+(check-sat) ; expect: unsat -- no span reaches 2^58
 (pop 1)
 (push 1)
 ; `ids`: (index + 1) * span for a place that exists, that is, index * span < n.
-(assert (and (>= c 0) (<= 1 q) (< q 72057594037927936) (< (* c q) n)))
+(assert (and (>= c 0) (<= 1 q) (< q 288230376151711744) (< (* c q) n)))
 (assert (not (< (+ (* c q) q) 18446744073709551616)))
 (check-sat) ; expect: unsat -- no end of a place's ids reaches 2^64
 (pop 1)
 (push 1)
-(assert (and (= f 256) (= n 281474976710656) (= s 281474976710655)))
+(assert (and (= f 1024) (= n 281474976710656) (= s 281474976710655)))
 (check-sat) ; expect: sat -- witness: the limits are within the assumptions
 (pop 1)
 (pop 1)

@@ -187,11 +187,11 @@ pub struct ShapeArgs {
 /// How a pool's ids lie, and which one is handed out first.
 #[derive(Clone, Debug, Args)]
 pub struct TreeArgs {
-    /// Children of a node, 2 to 256; 256 on servers, else 64, if it is not said
+    /// Children of a node, 2 to 1024; 1024 on servers, else 64, if it is not said
     #[arg(long, env = "CLOAKROOM_FANOUT", hide_env_values = true, value_name = "N")]
     pub fanout: Option<u16>,
 
-    /// Slots of a block, 1 to 256; 256 on servers, else 64, if it is not said
+    /// Slots of a block, 1 to 256; 64 if it is not said
     #[arg(long, env = "CLOAKROOM_BLOCK", hide_env_values = true, value_name = "N")]
     pub block: Option<u16>,
 

@@ -150,8 +150,9 @@ struct Freed {
 }
 
 /// Children of a node, and slots of a block, of a pool whose creator does not say: on servers each level is
-/// a round trip to the replicas, and 65,536 ids are one level above the blocks.
-pub const WIDE: u16 = 256;
+/// a round trip to the replicas, and 65,536 ids are one level above the blocks. A block is written whole, with
+/// its tags, by every call that changes it; a node's counts are small.
+pub const WIDE: (u16, u16) = (1024, 64);
 
 #[derive(Deserialize)]
 struct Written {
@@ -169,7 +170,7 @@ impl Client {
         size: u64,
         policy: Policy,
     ) -> Result<Pool, ClientError> {
-        self.create_pool_shaped(name, size, WIDE, WIDE, policy).await
+        self.create_pool_shaped(name, size, WIDE.0, WIDE.1, policy).await
     }
 
     /// Creates a pool with so many children to a node, and slots to a block.

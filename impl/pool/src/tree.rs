@@ -22,7 +22,7 @@ pub const MAX_SIZE: u64 = 1 << 48;
 /// The fewest children of an inner node.
 pub const MIN_FANOUT: u16 = 2;
 /// The most children of an inner node.
-pub const MAX_FANOUT: u16 = 256;
+pub const MAX_FANOUT: u16 = 1024;
 /// The most slots in a block.
 pub const MAX_BLOCK: u16 = 256;
 
@@ -324,9 +324,9 @@ fn divide(number: u64, by: u64) -> (u64, u64) {
     (number / by, number % by)
 }
 
-/// A number that arithmetic bounds by 256.
+/// A number that arithmetic bounds by 1024.
 fn narrow(number: u64) -> u16 {
-    u16::try_from(number).expect("fanout and block are at most 256")
+    u16::try_from(number).expect("fanout and block are at most 1024")
 }
 
 #[cfg(test)]

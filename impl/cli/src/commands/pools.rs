@@ -60,7 +60,7 @@ impl TreeArgs {
             PolicyArg::LowestFirst => cloakroom_client::Policy::LowestFirst,
             PolicyArg::Spread => cloakroom_client::Policy::Spread,
         };
-        (self.fanout.unwrap_or(WIDE), self.block.unwrap_or(WIDE), policy)
+        (self.fanout.unwrap_or(WIDE.0), self.block.unwrap_or(WIDE.1), policy)
     }
 
     /// Of a pool that is not on servers.

@@ -87,7 +87,7 @@ fn wrong_usage_and_input_exit_with_2_and_change_nothing() {
     desk.fails("pool list", 2, missing);
     desk.fails("allocate p --tag a", 2, missing);
     desk.fails("pool create p --size 0", 2, "size: expected 1 to 281474976710656 ids, got 0");
-    desk.fails("pool create p --size 1 --fanout 1", 2, "fanout: expected 2 to 256");
+    desk.fails("pool create p --size 1 --fanout 1", 2, "fanout: expected 2 to 1024");
     desk.fails("pool create p --size 1 --block 257", 2, "block: expected 1 to 256");
     desk.fails("pool create a/b --size 1", 2, "pool name: expected 1 to 64 letters");
     desk.fails("pool create p --size many", 2, "invalid value 'many' for '--size <N>'");

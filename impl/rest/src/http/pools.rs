@@ -46,12 +46,12 @@ pub(super) struct NewPool {
     #[schema(minimum = 1, maximum = 281_474_976_710_656_u64, example = 1000)]
     size: u64,
     /// Children of a node.
-    #[serde(default = "wide", deserialize_with = "whole")]
-    #[schema(minimum = 2, maximum = 256, default = 256)]
+    #[serde(default = "fanout", deserialize_with = "whole")]
+    #[schema(minimum = 2, maximum = 1024, default = 1024)]
     fanout: u16,
     /// Slots of a block.
-    #[serde(default = "wide", deserialize_with = "whole")]
-    #[schema(minimum = 1, maximum = 256, default = 256)]
+    #[serde(default = "block", deserialize_with = "whole")]
+    #[schema(minimum = 1, maximum = 256, default = 64)]
     block: u16,
     /// Which free id is preferred.
     #[serde(default)]
@@ -68,8 +68,13 @@ fn whole<'de, N: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Result<N, D::Er
 }
 
 /// Each level of the tree is a round trip to the replicas: 65,536 ids are one level above the blocks.
-fn wide() -> u16 {
-    256
+fn fanout() -> u16 {
+    1024
+}
+
+/// A block is written whole, with its tags, by every call that changes it.
+fn block() -> u16 {
+    64
 }
 
 /// A pool.
