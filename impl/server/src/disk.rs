@@ -92,8 +92,8 @@ pub enum DiskError {
 
 /// Keys of records begin so; none of the registers' does.
 const RECORD: u8 = b'k';
-/// The key of the count of writes.
-const WRITES: u8 = b'c';
+/// The key of the count of marks.
+const MARKS: u8 = b'c';
 
 /// What a write was of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl NodeDisk {
         let file = Durable::open(path)?;
         let entries = file.scan(b"")?;
         let entries = entries.iter().map(|(key, value)| (&key[..], &value[..]));
-        let ours = |key: &[u8]| [Some(&RECORD), Some(&WRITES)].contains(&key.first());
+        let ours = |key: &[u8]| [Some(&RECORD), Some(&MARKS)].contains(&key.first());
         let entries = entries.filter(|(key, _)| !ours(key));
         let shown = path.display().to_string();
         let disk = kept::disk(entries).map_err(|(entry, cause)| {
@@ -148,7 +148,7 @@ impl NodeDisk {
             let got = disk.me().node;
             return Err(DiskError::Foreign { path: shown, expected: node, got });
         }
-        let writes = match file.scan(&[WRITES])?.first() {
+        let marks = match file.scan(&[MARKS])?.first() {
             None => 0,
             Some((entry, value)) => {
                 u64::from_be_bytes(value[..].try_into().map_err(|_| DiskError::Damaged {
@@ -158,14 +158,14 @@ impl NodeDisk {
                 })?)
             }
         };
-        let life = Life::new(path, disk.me().incarnation, writes);
+        let life = Life::new(path, disk.me().incarnation, marks);
         // REG-6
         if life.is_rolled_back()? {
             drop(file);
             let moved =
                 put_aside(path).map_err(|source| DiskError::Aside { path: shown, source })?;
             error!(
-                path = %path.display(), aside = %moved.display(), writes,
+                path = %path.display(), aside = %moved.display(), marks,
                 "the data file is an older copy than this node has had, and has forgotten promises: it was moved \
                  aside, and the node begins anew, without a seat until the others give it one"
             );
@@ -244,20 +244,29 @@ impl NodeDisk {
             return Ok(Written::default());
         }
         let mut life = lock(&self.life);
-        let count = life.next().to_be_bytes().to_vec();
-        changes.push(cloakroom_stores::Change::Put(vec![WRITES], count));
+        let due = life.due();
+        changes.extend(due.map(mark));
         let written = Written { entries: changes.len(), bytes: changes.iter().map(length).sum() };
         self.file.write(&changes)?;
-        life.has_written().map_err(|cause| refused(cause.to_string()))?;
+        life.has_written(due).map_err(|cause| refused(cause.to_string()))?;
         Ok(written)
     }
 }
 
 impl Drop for NodeDisk {
     fn drop(&mut self) {
-        // Later is as well: what stands there is true.
-        let _ = lock(&self.life).note();
+        let mut life = lock(&self.life);
+        // Without it the last marks count, which are true as well.
+        if let Some(last) = life.last()
+            && self.file.write(&[mark(last)]).is_ok()
+        {
+            let _ = life.has_written(Some(last));
+        }
     }
+}
+
+fn mark(number: u64) -> cloakroom_stores::Change {
+    cloakroom_stores::Change::Put(vec![MARKS], number.to_be_bytes().to_vec())
 }
 
 /// Moves a file to where none is.
