@@ -34,6 +34,12 @@ use crate::error::Error;
 use crate::output::{print, say};
 use crate::settings::{Setting, shown};
 
+/// Half of the processors: a node is one task, its disk has a thread of its own, and what is woken on another worker
+/// costs more than it brings.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+}
+
 pub(super) fn serve(args: &ServeArgs, settings: &[Setting]) -> Result<Done, Error> {
     check(args)?;
     if args.check_config {
@@ -43,7 +49,8 @@ pub(super) fn serve(args: &ServeArgs, settings: &[Setting]) -> Result<Done, Erro
     // To its end.
     let _log = Log::begin(args)?;
     let system = |cause| Error::System { what: "threads", cause };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(workers()).enable_all().build();
     runtime.map_err(system)?.block_on(run(args))
 }
 
