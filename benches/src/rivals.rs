@@ -3,11 +3,17 @@
 //! | who | how |
 //! |---|---|
 //! | [`Way::Bitmap`] | as Kubernetes does with addresses and ports: a bitmap under one key; read it, set a bit, write it if nobody else has written since, again until that succeeds |
-//! | [`Way::Keys`] | as Cilium does with identities: a key for each id, created if it is absent, of an id that a local cache says is free |
+//! | [`Way::Cilium`] | as Cilium does with identities: a key for each id, of an id that a local cache says is free, and a second key from the tag to the id, under a lock of the tag |
+//! | [`Way::Keys`] | the least of that which still gives no id twice: the key of the id alone |
 //!
-//! Both are kinder to etcd than those who do it: all clients talk to the leader; Cilium takes a lock and
-//! writes a second key, and its nodes' caches lag behind one another, where all clients here share one.
-//! Neither keeps a tag with the id in the bitmap, nor a count of what is held.
+//! Cilium's steps are those of its `pkg/allocator` with a store of keys and values: lock, read the tag's key twice, create the id's key,
+//! read and create the tag's, unlock; to free, remove the tag's key. Its id's key is removed some time later, by
+//! a collector that locks as well; here at once, without a lock.
+//!
+//! All are kinder to etcd than those who do it: all clients talk to the leader; there are no leases, no
+//! transaction asks whether a lock is still held, and Cilium's nodes have caches that lag behind one another, where all clients here
+//! share one. With the bitmap and with the keys alone nobody is given the id that its tag has already; and none keeps
+//! a count of what is held.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,6 +30,8 @@ const SEED: u64 = 1;
 pub enum Way {
     /// One key.
     Bitmap,
+    /// One key for each id, one for each tag, one for each lock.
+    Cilium,
     /// One key for each id.
     Keys,
 }
@@ -42,8 +50,17 @@ pub struct Measured {
 pub struct Cache {
     /// Of the keys; the bitmap says itself.
     free: Vec<u64>,
-    held: Vec<u64>,
+    held: Vec<Pair>,
     random: u64,
+    /// Tags given so far.
+    tags: u64,
+}
+
+/// An id and the number of the tag that holds it.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    id: u64,
+    tag: u64,
 }
 
 impl Cache {
@@ -57,9 +74,14 @@ impl Cache {
         (!self.free.is_empty()).then(|| self.free.swap_remove(at))
     }
 
-    fn any_held(&mut self) -> Option<u64> {
+    fn any_held(&mut self) -> Option<Pair> {
         let at = self.below(self.held.len().max(1));
         (!self.held.is_empty()).then(|| self.held.swap_remove(at))
+    }
+
+    fn next_tag(&mut self) -> u64 {
+        self.tags += 1;
+        self.tags
     }
 }
 
@@ -77,14 +99,19 @@ pub async fn fill(etcd: &Etcd, way: Way, size: u64, held: u64) -> Result<Cache, 
             }
             etcd.put_all(&[(BITMAP.to_vec(), bitmap)]).await?;
         }
-        Way::Keys => {
-            let all: Vec<_> = (0..held).map(|id| (key(id), b"bench".to_vec())).collect();
+        Way::Cilium | Way::Keys => {
+            let mut all: Vec<_> = (0..held).map(|id| (key(id), name(id))).collect();
+            if way == Way::Cilium {
+                all.extend((0..held).map(|id| (tag_key(id), key(id))));
+            }
             for some in all.chunks(128) {
                 etcd.put_all(some).await?;
             }
         }
     }
-    Ok(Cache { free: (held..size).collect(), held: (0..held).collect(), random: SEED })
+    let free = (held..size).collect();
+    let held = (0..held).map(|id| Pair { id, tag: id }).collect();
+    Ok(Cache { free, held, random: SEED, tags: size })
 }
 
 /// So many clients, for so long. What they hold is known to the cache again afterwards.
@@ -105,25 +132,26 @@ pub async fn measure(
         tasks.push(tokio::task::spawn_local(async move {
             let mut took = Vec::new();
             while begun.elapsed() < duration {
+                let tag = cache.borrow_mut().next_tag();
                 let one = Instant::now();
-                let taken = match way {
+                let id = match way {
                     Way::Bitmap => change(&etcd, None).await?,
-                    Way::Keys => create(&etcd, &cache).await?,
+                    Way::Cilium => create_locked(&etcd, &cache, tag).await?,
+                    Way::Keys => create(&etcd, &cache, tag).await?,
                 };
                 took.push(one.elapsed());
-                cache.borrow_mut().held.push(taken);
+                cache.borrow_mut().held.push(Pair { id, tag });
                 let freed = cache.borrow_mut().any_held();
                 let Some(freed) = freed else { continue };
-                match way {
-                    Way::Bitmap => {
-                        change(&etcd, Some(freed)).await?;
-                    }
-                    Way::Keys => {
-                        let removed = etcd.remove(&key(freed)).await;
-                        removed.map_err(|error| error.to_string())?;
-                        cache.borrow_mut().free.push(freed);
-                    }
+                if way == Way::Bitmap {
+                    change(&etcd, Some(freed.id)).await?;
+                    continue;
                 }
+                if way == Way::Cilium {
+                    etcd.remove(&tag_key(freed.tag)).await.map_err(told)?;
+                }
+                etcd.remove(&key(freed.id)).await.map_err(told)?;
+                cache.borrow_mut().free.push(freed.id);
             }
             Ok::<_, String>(took)
         }));
@@ -144,7 +172,6 @@ pub async fn measure(
 
 /// Sets a bit that is not set, or clears one.
 async fn change(etcd: &Etcd, cleared: Option<u64>) -> Result<u64, String> {
-    let told = |error: Failure| error.to_string();
     let mut now = etcd.get(BITMAP).await.map_err(told)?.unwrap_or_default();
     loop {
         let id = match cleared {
@@ -161,14 +188,34 @@ async fn change(etcd: &Etcd, cleared: Option<u64>) -> Result<u64, String> {
     }
 }
 
-async fn create(etcd: &Etcd, cache: &RefCell<Cache>) -> Result<u64, String> {
+async fn create(etcd: &Etcd, cache: &RefCell<Cache>, tag: u64) -> Result<u64, String> {
     loop {
         let id = cache.borrow_mut().any_free().ok_or("the cache knows of no free id")?;
-        let made = etcd.put_if(&key(id), b"bench", Compare::Absent).await;
-        if made.map_err(|error| error.to_string())?.succeeded {
+        let made = etcd.put_if(&key(id), &name(tag), Compare::Absent).await;
+        if made.map_err(told)?.succeeded {
             return Ok(id);
         }
     }
+}
+
+/// The same between a lock and its release, with a key from the tag to the id.
+async fn create_locked(etcd: &Etcd, cache: &RefCell<Cache>, tag: u64) -> Result<u64, String> {
+    let (lock, tag_key) = ([b"lock/", &name(tag)[..]].concat(), tag_key(tag));
+    if !etcd.put_if(&lock, b"", Compare::Absent).await.map_err(told)?.succeeded {
+        return Err("a tag that nobody else has is locked".into());
+    }
+    // Whether the tag has an id; and, before one is made, once more.
+    for _ in 0..2 {
+        if etcd.get(&tag_key).await.map_err(told)?.is_some() {
+            return Err("a tag that nobody else has holds an id".into());
+        }
+    }
+    let id = create(etcd, cache, tag).await?;
+    if etcd.get(&tag_key).await.map_err(told)?.is_none() {
+        etcd.put_if(&tag_key, &key(id), Compare::Absent).await.map_err(told)?;
+    }
+    etcd.remove(&lock).await.map_err(told)?;
+    Ok(id)
 }
 
 /// The lowest bit that is not set.
@@ -185,6 +232,19 @@ fn set(bitmap: &mut [u8], id: u64, held: bool) {
 
 fn key(id: u64) -> Vec<u8> {
     format!("id/{id:08}").into_bytes()
+}
+
+/// Of a tag, which is as long as those of Cloakroom's own measurement.
+fn name(tag: u64) -> Vec<u8> {
+    format!("bench-0123456789abcdef/{tag}").into_bytes()
+}
+
+fn tag_key(tag: u64) -> Vec<u8> {
+    [b"tag/", &name(tag)[..]].concat()
+}
+
+fn told(error: Failure) -> String {
+    error.to_string()
 }
 
 #[cfg(test)]
