@@ -243,6 +243,7 @@ fn tag_key(tag: u64) -> Vec<u8> {
     [b"tag/", &name(tag)[..]].concat()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn told(error: Failure) -> String {
     error.to_string()
 }

@@ -1,11 +1,12 @@
 //! `check_desk`: hosts that have many callers each, and serve their calls together, turn by turn.
 //!
 //! A few hosts with a few calls each over a small tree. One transition is one map operation of one host, or
-//! the loss of its answer, or a death. The requests of a round are under way all at once: they are carried
-//! out in any order, and whatever others do comes between them. Which calls make a turn, allocates and frees
+//! the loss of its answer, or a death. The requests of a batch are under way all at once, and so are batches:
+//! they are carried out in any order, and whatever others do comes between them. Which calls make a turn, allocates and frees
 //! of what the host's callers hold, is left open, and so is whether new ones come to those that a turn has
-//! left. All calls of a turn begin with its first map operation, and each returns when the turn tells its end:
-//! longer calls would only make POOL-3 easier to keep.
+//! left, and whether others join it under way, by what is in the map then or what the hosts remember. A
+//! call begins with the next map operation of its turn, and returns when the turn tells its end: longer calls
+//! would only make POOL-3 easier to keep.
 //!
 //! The machine is the real [`Turn`], with the real plans and machines inside. The hosts share one memory,
 //! which is as bad as that of `check_pool`. A host that dies has all its calls die, calls their frees again,
@@ -19,7 +20,7 @@ mod actions;
 mod judge;
 
 use cloakroom_pool::{
-    Id, Place, Policy, PoolId, Request, Response, Shape, Tag, Tree, Turn, Version, Want,
+    Batch, Id, Place, Policy, PoolId, Request, Response, Shape, Tag, Tree, Turn, Version, Want,
 };
 use cloakroom_specs::pool::{self as spec, Objection};
 
@@ -51,6 +52,8 @@ pub struct Bounds {
     pub cuts: u8,
     /// How many values of places the hosts come to remember, each at any moment.
     pub memories: u8,
+    /// Whether calls join turns under way.
+    pub joins: bool,
 }
 
 /// The model.
@@ -86,6 +89,8 @@ struct Host {
     /// Tags of allocates without a definite end: never to be used again.
     doubted: Vec<u8>,
     is_dead: bool,
+    /// It has died when counts were still to be brought up for an allocate that had returned.
+    has_left_counts: bool,
     /// The calls of the turn under way that have not returned; between turns, those that one has left.
     serves: Vec<Call>,
     turn: Option<Serving>,
@@ -97,9 +102,20 @@ struct Serving {
     turn: Turn,
     /// Of each call that the host serves, its number in the turn.
     numbers: Vec<usize>,
-    /// Answers to the requests of its round.
-    answers: Vec<Option<Response>>,
+    /// Calls that it ever had.
+    came: usize,
+    /// An allocate of it has returned.
+    has_allocated: bool,
+    /// The batches under way.
+    asked: Vec<Asked>,
     has_begun: bool,
+}
+
+/// A batch under way, and the answers to its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    batch: Batch,
+    answers: Vec<Option<Response>>,
 }
 
 /// An id and the number of a tag of its host.
@@ -113,6 +129,8 @@ struct Pair {
 enum Call {
     Allocate {
         tag: u8,
+        /// Its turn has done nothing since it came.
+        is_new: bool,
         /// `Full` was allowed at some moment of this call.
         full: bool,
     },
@@ -151,26 +169,35 @@ impl CheckDesk {
         let own = &state.hosts[usize::from(host)];
         let wants = own.serves.iter().map(|&call| self.want(host, call)).collect();
         let turn = Turn::new(self.ground.tree, self.bounds.policy, wants);
-        let (numbers, answers) =
-            ((0..own.serves.len()).collect(), vec![None; turn.requests().len()]);
-        let serving = Serving { turn, numbers, answers, has_begun: false };
+        let (numbers, came) = ((0..own.serves.len()).collect(), own.serves.len());
+        let (asked, has_allocated, has_begun) = (Vec::new(), false, false);
+        let mut serving = Serving { turn, numbers, came, has_allocated, asked, has_begun };
+        serving.ask();
         state.hosts[usize::from(host)].turn = Some(serving);
     }
 
     fn serve(&self, state: &mut State, host: u8, new: New) {
-        let own = &mut state.hosts[usize::from(host)];
-        // The higher one first, so that the lower one stays where it is.
-        for at in new.frees.into_iter().rev().flatten() {
-            let pair = own.holds.remove(usize::from(at));
-            own.serves.push(Call::Free { pair, seen: Seen::default() });
-            own.calls -= 1;
-        }
-        for _ in 0..new.allocates {
-            let tag = own.unused_tag();
-            own.serves.push(Call::Allocate { tag, full: false });
-            own.calls -= 1;
-        }
+        state.hosts[usize::from(host)].come(new);
         self.begin(state, host);
+    }
+
+    /// Calls join the turn of a host; whether all of them could. `by` memory: where there is one.
+    fn join(&self, state: &mut State, host: u8, new: New, by: By) -> bool {
+        let own = &mut state.hosts[usize::from(host)];
+        let Some(mut serving) = own.turn.take() else { return false };
+        let before = own.serves.len();
+        own.come(new);
+        let wants = own.serves[before..].iter().map(|&call| self.want(host, call)).collect();
+        let remembered = |place: Place| {
+            let memory = self.ground.recall(&state.world, place).filter(|_| by == By::Memory);
+            Some(memory.or_else(|| self.ground.read(&state.world, place)))
+        };
+        let joined = serving.turn.join(wants, &remembered);
+        serving.numbers.extend(serving.came..serving.came + joined.len());
+        serving.came += joined.len();
+        serving.ask();
+        state.hosts[usize::from(host)].turn = Some(serving);
+        joined.iter().all(|joined| *joined)
     }
 
     /// Request number `which` of a host is answered, by the map unless `response` is there.
@@ -193,23 +220,32 @@ impl CheckDesk {
             _ => None,
         };
         let own = &mut state.hosts[usize::from(host)];
+        for call in &mut own.serves {
+            if let Call::Allocate { is_new, .. } = call {
+                *is_new = false;
+            }
+        }
         let serving = own.turn.as_mut()?;
         serving.has_begun = true;
-        serving.answers[usize::from(which)] = Some(response);
+        *serving.asked.iter_mut().flat_map(|asked| &mut asked.answers).nth(which.into())? =
+            Some(response);
         self.note_moment(state);
         // The rarer one is the one to be seen.
         self.go_on(state, host).max(event)
     }
 
-    /// The turn goes on, if all requests of its round are answered.
+    /// The turn goes on, if all requests of a batch are answered.
     fn go_on(&self, state: &mut State, host: u8) -> Option<Event> {
         let own = &mut state.hosts[usize::from(host)];
-        let mut serving = own.turn.take_if(|it| it.answers.iter().all(Option::is_some))?;
-        let answers = std::mem::take(&mut serving.answers);
-        serving.turn.answer(answers.into_iter().flatten().collect());
-        serving.answers = vec![None; serving.turn.requests().len()];
+        let serving = own.turn.as_mut()?;
+        let is_answered = |asked: &Asked| asked.answers.iter().all(Option::is_some);
+        let at = serving.asked.iter().position(is_answered)?;
+        let mut serving = own.turn.take()?;
+        let Asked { batch, answers } = serving.asked.remove(at);
+        serving.turn.answer(batch, answers.into_iter().flatten().collect());
+        serving.ask();
         let event = self.ended(state, host, &mut serving);
-        if !serving.answers.is_empty() {
+        if !serving.asked.is_empty() {
             state.hosts[usize::from(host)].turn = Some(serving);
         }
         event
@@ -256,7 +292,7 @@ impl CheckDesk {
     fn die(state: &mut State, host: u8) {
         let own = &mut state.hosts[usize::from(host)];
         own.is_dead = true;
-        own.turn = None;
+        own.has_left_counts = own.turn.take().is_some_and(|serving| serving.has_allocated);
         for call in std::mem::take(&mut own.serves) {
             own.lost(call);
         }
@@ -267,6 +303,10 @@ impl CheckDesk {
             Action::Serve(host, new) => {
                 self.serve(state, host, new);
                 None
+            }
+            Action::Join(host, new, by) => {
+                self.join(state, host, new, by);
+                Some(Event::Joined)
             }
             Action::Retry(host) => {
                 let own = &mut state.hosts[usize::from(host)];
@@ -306,9 +346,27 @@ impl CheckDesk {
     }
 }
 
+impl Serving {
+    /// Begins all that can begin.
+    fn ask(&mut self) {
+        while let Some(batch) = self.turn.begin() {
+            let answers = vec![None; self.turn.requests(batch).len()];
+            self.asked.push(Asked { batch, answers });
+        }
+        self.asked.sort_unstable_by_key(|asked| asked.batch);
+    }
+
+    /// All that is under way, and the answers that there are.
+    fn requests(&self) -> impl Iterator<Item = (Request, Option<&Response>)> {
+        self.asked.iter().flat_map(|Asked { batch, answers }| {
+            self.turn.requests(*batch).into_iter().zip(answers.iter().map(Option::as_ref))
+        })
+    }
+}
+
 impl Host {
     fn request(&self, which: u8) -> Option<Request> {
-        self.turn.as_ref()?.turn.requests().into_iter().nth(usize::from(which))
+        Some(self.turn.as_ref()?.requests().nth(which.into())?.0)
     }
 
     /// The smallest number of a tag that its callers have no use for: tags are used again as soon as the
@@ -321,6 +379,21 @@ impl Host {
         let pairs = self.holds.iter().chain(&self.unfinished).map(|pair| pair.tag);
         let used: Vec<u8> = serves.chain(pairs).chain(self.doubted.iter().copied()).collect();
         (0..u8::MAX).find(|number| !used.contains(number)).expect("more tags than calls")
+    }
+
+    /// New calls come.
+    fn come(&mut self, new: New) {
+        // The higher one first, so that the lower one stays where it is.
+        for at in new.frees.into_iter().rev().flatten() {
+            let pair = self.holds.remove(usize::from(at));
+            self.serves.push(Call::Free { pair, seen: Seen::default() });
+            self.calls -= 1;
+        }
+        for _ in 0..new.allocates {
+            let tag = self.unused_tag();
+            self.serves.push(Call::Allocate { tag, is_new: true, full: false });
+            self.calls -= 1;
+        }
     }
 
     /// A call without a definite end.
@@ -357,6 +430,7 @@ impl Explore for CheckDesk {
             unfinished: Vec::new(),
             doubted: Vec::new(),
             is_dead: false,
+            has_left_counts: false,
             serves: Vec::new(),
             turn: None,
         };
@@ -379,7 +453,10 @@ impl Explore for CheckDesk {
         }
         for (name, host) in (0..).zip(&state.hosts) {
             match &host.turn {
-                Some(serving) => self.offer_answers(state, name, serving, actions),
+                Some(serving) => {
+                    self.offer_answers(state, name, serving, actions);
+                    self.offer_joins(state, name, actions);
+                }
                 None if !host.unfinished.is_empty() => actions.push(Action::Retry(name)),
                 None if !host.is_dead => self.offer_turns(name, host, actions),
                 None => {}
@@ -404,12 +481,13 @@ impl Explore for CheckDesk {
         let State { world, hosts, .. } = &mut state;
         let mut memory = |visit: &mut dyn FnMut(Place, &mut Version)| {
             for host in hosts.iter_mut() {
-                if let Some(Serving { turn, answers, .. }) = &mut host.turn {
-                    let requests = turn.requests();
-                    turn.versions(visit);
-                    for (request, answer) in requests.iter().zip(answers) {
-                        world::visit_answer(request, answer, visit);
+                if let Some(Serving { turn, asked, .. }) = &mut host.turn {
+                    for Asked { batch, answers } in asked {
+                        for (request, answer) in turn.requests(*batch).iter().zip(answers) {
+                            world::visit_answer(request, answer, visit);
+                        }
                     }
+                    turn.versions(visit);
                 }
             }
         };
@@ -438,8 +516,8 @@ impl Explore for CheckDesk {
             let nothing_new = Action::Serve(host, New { allocates: 0, frees: [None; 2] });
             return (!own.serves.is_empty()).then_some(nothing_new);
         };
-        let which = serving.answers.iter().position(Option::is_none)?;
-        let request = serving.turn.requests().into_iter().nth(which)?;
+        let (which, (request, _)) =
+            serving.requests().enumerate().find(|(_, (_, answer))| answer.is_none())?;
         // From memory wherever that is possible: the worst that can be.
         let by = self.answerers(state, &request).last()?;
         Some(Action::Answer(host, u8::try_from(which).expect("few"), by))

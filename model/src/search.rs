@@ -148,6 +148,8 @@ pub enum Event {
     Recalled,
     /// One write of a block served several calls.
     Together,
+    /// Calls joined a turn under way.
+    Joined,
     /// A call was left to its host's next turn.
     Later,
     /// A free whose write had an unknown outcome, together with others, returned Freed.

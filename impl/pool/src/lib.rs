@@ -111,5 +111,5 @@ pub use tag::{Id, MAX_TAG_BYTES, Tag, TagError};
 pub use tree::{
     MAX_BLOCK, MAX_FANOUT, MAX_SIZE, MIN_FANOUT, Place, PoolId, Shape, ShapeError, Tree,
 };
-pub use turn::{Done, Turn};
+pub use turn::{Batch, Done, Turn};
 pub use value::{Block, Node, Value, ValueError, Version};

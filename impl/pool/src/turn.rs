@@ -1,19 +1,21 @@
 //! A turn of a host that has many callers: it serves many calls of one pool to their ends.
 //!
 //! 1. It learns what a plan must know, level by level: [`Request::Recall`]s, all at once.
-//! 2. It carries out the plan: [`Combined`].
+//! 2. It carries out the plan: [`Combined`]. As long as all goes as planned, others may [join](Turn::join).
 //! 3. It refreshes the counts that the plan could not bring to their parents.
 //! 4. Who could not be served so is called by itself: each [`Free`], and one [`Allocate`]. What that one finds
 //!    out, that the pool is full, holds for all. If it has found an id, the others wait for the next turn.
 //! 5. It finds out what became of writes whose outcome was unknown ([`Doubt`]), and goes on with 3.
 //!
-//! A call is answered as soon as its own end is known: [`Turn::ended`].
+//! A call is answered as soon as its own end is known: [`Turn::ended`]. That of an allocate is known when its id
+//! is taken; the counts above are brought up after that. Until then, and if the host dies, they are too low,
+//! which costs others a detour.
 //!
 //! Invariants:
 //! * POOL-1: a call whose write is in doubt is not called by itself before that write has happened or never
 //!   can;
 //! * POOL-3: that the pool is full is answered only as an [`Allocate`] has said it that began after all calls
-//!   of the turn had come;
+//!   of the turn had come: nobody joins after that;
 //! * POOL-4, POOL-6: a free has returned [`FreeOutcome::Freed`] only when the counts above it have been
 //!   refreshed, as it would by itself;
 //! * POOL-5: each turn ends at least one of its calls;
@@ -57,12 +59,18 @@ pub struct Turn {
     wants: Vec<Want>,
     fates: Vec<Fate>,
     phase: Phase,
+    /// The requests of a phase that has one batch at a time are under way.
+    is_asked: bool,
     doubts: Vec<Doubt>,
     /// Places that could not be reached, or whose total could not be brought to the root.
     broken: BTreeSet<Place>,
     has_allocated: bool,
     is_full: bool,
 }
+
+/// Which of the batches of requests that are under way at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Batch(u8);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
@@ -92,8 +100,8 @@ enum Fate {
     Open,
     /// One of the writes in doubt is for it.
     Doubted,
-    /// It has ended so, when the counts above have been refreshed.
-    Settled(Done),
+    /// A free that has emptied its slot: it ends when the counts above have been refreshed.
+    Cleared,
     /// It has ended so.
     Ended(Done),
     /// Its end has been told.
@@ -106,25 +114,74 @@ impl Turn {
     /// # Panics
     /// When the pool has not got the id of a free: the host's fault.
     pub fn new(tree: Tree, policy: Policy, wants: Vec<Want>) -> Self {
-        for want in &wants {
-            if let Want::Free(id, _) = want {
-                assert!(tree.slot(*id).is_some(), "host: expected an id of the pool, got {id}");
-            }
-        }
+        assert_ids(tree, &wants);
         let fates = alloc::vec![Fate::Open; wants.len()];
         let (broken, doubts, phase) = (BTreeSet::new(), Vec::new(), Phase::Over);
         let (has_allocated, is_full) = (false, false);
-        let mut turn =
-            Self { tree, policy, wants, fates, phase, doubts, broken, has_allocated, is_full };
+        let is_asked = false;
+        let mut turn = Self {
+            tree,
+            policy,
+            wants,
+            fates,
+            phase,
+            is_asked,
+            doubts,
+            broken,
+            has_allocated,
+            is_full,
+        };
         turn.plan(BTreeMap::new(), 0);
         turn
     }
 
-    /// What is to be carried out now, all at once: requests about different places. None: it has ended.
-    pub fn requests(&self) -> Vec<Request> {
+    /// Whether others may [join](Self::join) now.
+    pub fn is_open(&self) -> bool {
+        matches!(&self.phase, Phase::Write(combined) if combined.is_open())
+    }
+
+    /// Serves these calls as well. To be called while it [is open](Self::is_open). Whether each has joined, and
+    /// got the next number: who has not is to be served in the next turn. `remembered` is what stood at a place
+    /// at some moment before, if that is known; `Some(None)`: nothing.
+    ///
+    /// # Panics
+    /// When it is not open, or the pool has not got the id of a free: the host's fault.
+    pub fn join(
+        &mut self,
+        wants: Vec<Want>,
+        remembered: &dyn Fn(Place) -> Option<Option<Value>>,
+    ) -> Vec<bool> {
+        assert_ids(self.tree, &wants);
+        let Phase::Write(combined) = &mut self.phase else {
+            panic!("host: expected to be asked before others join");
+        };
+        let joined = combined.join(wants.clone(), remembered);
+        for (want, _) in wants.into_iter().zip(&joined).filter(|(_, joined)| **joined) {
+            self.wants.push(want);
+            self.fates.push(Fate::Open);
+        }
+        joined
+    }
+
+    /// Begins the next batch of requests, if one can begin. None, and none is under way: it has ended.
+    pub fn begin(&mut self) -> Option<Batch> {
+        match &mut self.phase {
+            Phase::Over => None,
+            Phase::Write(combined) => combined.begin().map(Batch),
+            _ if self.is_asked => None,
+            _ => {
+                self.is_asked = true;
+                Some(Batch(0))
+            }
+        }
+    }
+
+    /// The requests of a batch that is under way, about different places: to be carried out all at once.
+    pub fn requests(&self, batch: Batch) -> Vec<Request> {
         match &self.phase {
+            Phase::Write(combined) => combined.requests(batch.0),
+            _ if !self.is_asked => Vec::new(),
             Phase::Look { places, .. } => places.iter().copied().map(Request::Recall).collect(),
-            Phase::Write(combined) => combined.requests(),
             Phase::Refresh { machine, .. } => alloc::vec![machine.request()],
             Phase::Allocate(_, machine) => alloc::vec![machine.request()],
             Phase::Free(_, machine) => alloc::vec![machine.request()],
@@ -138,17 +195,24 @@ impl Turn {
         self.phase == Phase::Settle
     }
 
-    /// Takes the outcomes of [`Turn::requests`], in their order, when all of them are there.
+    /// Takes the outcomes of the [requests](Self::requests) of a batch, in their order, when all of them are there.
     ///
     /// # Panics
     /// When they are not as many, or do not fit: the host's fault.
-    pub fn answer(&mut self, responses: Vec<Response>) {
-        let expected = self.requests().len();
+    pub fn answer(&mut self, batch: Batch, responses: Vec<Response>) {
+        let expected = self.requests(batch).len();
         assert_eq!(responses.len(), expected, "host: expected an answer to each request");
+        self.is_asked = false;
         match core::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Look { known, places, looks } => self.learn(known, &places, looks, responses),
             Phase::Write(mut combined) => {
-                combined.answer(&responses);
+                combined.answer(batch.0, &responses);
+                for (number, served) in combined.settled() {
+                    self.fates[number] = Fate::Ended(match served {
+                        Served::Taken(id) => Done::Allocated(Ok(id)),
+                        _ => Done::Freed(Ok(FreeOutcome::Freed)),
+                    });
+                }
                 self.go_on(combined);
             }
             Phase::Refresh { from, mut machine, child, left } => {
@@ -186,8 +250,8 @@ impl Turn {
         }
     }
 
-    /// The calls that have ended since this was last asked, by their numbers, and how. Once there are no
-    /// requests any more, also those that are to be served in the next turn.
+    /// The calls that have ended since this was last asked, by their numbers, and how. Once it has ended, also
+    /// those that are to be served in the next turn.
     pub fn ended(&mut self) -> Vec<(usize, Done)> {
         let is_over = self.phase == Phase::Over;
         let mut ended = Vec::new();
@@ -257,22 +321,23 @@ impl Turn {
         self.plan(known, looks);
     }
 
-    /// The plan has another round, or has ended.
+    /// The plan goes on, or has ended.
     fn go_on(&mut self, combined: Combined) {
-        if !combined.requests().is_empty() {
+        if !combined.is_over() {
             self.phase = Phase::Write(combined);
             return;
         }
         let Ending { served, stale, unreached, doubts } = combined.end();
         self.broken.extend(unreached);
         self.doubts = doubts;
-        for (number, served) in served.into_iter().enumerate() {
-            self.fates[number] = match served {
-                Served::Again => Fate::Open,
-                Served::Unknown(_) => Fate::Doubted,
-                Served::Taken(id) => Fate::Settled(Done::Allocated(Ok(id))),
-                Served::Freed => Fate::Settled(Done::Freed(Ok(FreeOutcome::Freed))),
-            };
+        for (fate, served) in self.fates.iter_mut().zip(served) {
+            match served {
+                _ if *fate != Fate::Open => {}
+                // Those that are taken have settled.
+                Served::Again | Served::Taken(_) => {}
+                Served::Unknown(_) => *fate = Fate::Doubted,
+                Served::Freed => *fate = Fate::Cleared,
+            }
         }
         self.refresh_next(stale.into_iter().rev().collect());
     }
@@ -301,8 +366,8 @@ impl Turn {
         let (Want::Allocate(tag) | Want::Free(_, tag)) = &self.wants[number];
         let is_held = block.as_ref().map(|it| doubt::is_held(&self.tree, id, tag, it.as_ref()));
         match (&self.wants[number], is_held) {
-            (Want::Allocate(_), Ok(true)) => Fate::Settled(Done::Allocated(Ok(id))),
-            (Want::Free(..), Ok(false)) => Fate::Settled(Done::Freed(Ok(FreeOutcome::Freed))),
+            (Want::Allocate(_), Ok(true)) => Fate::Ended(Done::Allocated(Ok(id))),
+            (Want::Free(..), Ok(false)) => Fate::Cleared,
             // It was not done, and cannot be any more.
             (Want::Allocate(_), Ok(false)) | (Want::Free(..), Ok(true)) => Fate::Open,
             (Want::Allocate(_), Err(_)) => {
@@ -336,24 +401,20 @@ impl Turn {
         self.tree.parent(child).map(|(parent, _)| parent)
     }
 
-    /// Who is below none of the places that are left to be refreshed has ended.
+    /// A free below none of the places that are left to be refreshed has ended.
     fn count(&mut self, left: &[Place]) {
         for number in 0..self.wants.len() {
-            let Fate::Settled(done) = self.fates[number] else { continue };
-            let id = match (&self.wants[number], done) {
-                (Want::Free(id, _), _) => *id,
-                (Want::Allocate(_), Done::Allocated(Ok(id))) => id,
-                (Want::Allocate(_), _) => continue,
+            let (Fate::Cleared, Want::Free(id, _)) = (self.fates[number], &self.wants[number])
+            else {
+                continue;
             };
-            if left.iter().any(|place| self.is_below(id, *place)) {
+            if left.iter().any(|place| self.is_below(*id, *place)) {
                 continue;
             }
             // POOL-6: a free below a place whose total did not reach the root is not finished.
-            let is_cut = self.broken.iter().any(|place| self.is_below(id, *place));
-            self.fates[number] = Fate::Ended(match done {
-                Done::Freed(_) if is_cut => Done::Freed(Err(Interrupted)),
-                done => done,
-            });
+            let is_cut = self.broken.iter().any(|place| self.is_below(*id, *place));
+            let done = if is_cut { Err(Interrupted) } else { Ok(FreeOutcome::Freed) };
+            self.fates[number] = Fate::Ended(Done::Freed(done));
         }
     }
 
@@ -398,6 +459,15 @@ impl Turn {
             }
         }
         self.phase = if self.doubts.is_empty() { Phase::Over } else { Phase::Settle };
+    }
+}
+
+/// What has the host to see to before.
+fn assert_ids(tree: Tree, wants: &[Want]) {
+    for want in wants {
+        if let Want::Free(id, _) = want {
+            assert!(tree.slot(*id).is_some(), "host: expected an id of the pool, got {id}");
+        }
     }
 }
 

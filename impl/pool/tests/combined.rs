@@ -69,16 +69,31 @@ fn judge(old: Option<Value>, new: Value) {
 
 /// Somebody at work.
 enum Actor {
-    Combined { combined: Combined, answered: Vec<Response>, wants: Vec<Want> },
+    Combined(Box<Together>),
     Allocate(Allocate, Tag),
     Free(Free, Id, Tag),
     Refresh(Refresh, Place),
+}
+
+/// Calls as one, under way.
+struct Together {
+    combined: Combined,
+    /// Levels of which writes are under way, and how these have ended so far.
+    asked: Vec<(u8, Vec<Response>)>,
+    /// `None`: it has ended.
+    wants: Vec<Option<Want>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Move {
     /// Begin a plan of so many allocations and frees, from a memory of this age.
     Plan {
+        allocates: usize,
+        frees: usize,
+        age: usize,
+    },
+    /// So many join the plans under way, by a memory of this age, wherever they can.
+    Join {
         allocates: usize,
         frees: usize,
         age: usize,
@@ -95,6 +110,8 @@ fn moves(stops: u32) -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
         2 => (0..5_usize, 0..5_usize, 0..3_usize)
             .prop_map(|(allocates, frees, age)| Move::Plan { allocates, frees, age }),
+        2 => (0..3_usize, 0..3_usize, 0..2_usize)
+            .prop_map(|(allocates, frees, age)| Move::Join { allocates, frees, age }),
         1 => Just(Move::Allocate),
         1 => Just(Move::Free),
         24 => any::<usize>().prop_map(Move::Step),
@@ -122,15 +139,21 @@ impl World {
     fn make(&mut self, made: Move) {
         match made {
             Move::Plan { allocates, frees, age } => {
-                let mut wants: Vec<Want> =
-                    (0..allocates).map(|_| Want::Allocate(self.tag())).collect();
-                for _ in 0..frees {
-                    wants.extend(self.held.pop().map(|(id, tag)| Want::Free(id, tag)));
-                }
+                let wants = self.wants(allocates, frees);
                 let remembered = |place| Some(self.map.remembered(place, age));
                 let combined = Combined::plan(self.tree, self.policy, wants.clone(), &remembered);
                 assert!(combined.missing().is_empty());
-                self.go_on(Actor::Combined { combined, answered: Vec::new(), wants });
+                let wants = wants.into_iter().map(Some).collect();
+                self.go_on(Together { combined, asked: Vec::new(), wants });
+            }
+            Move::Join { allocates, frees, age } => {
+                for at in (0..self.actors.len()).rev() {
+                    if matches!(&self.actors[at], Actor::Combined(it) if it.combined.is_open())
+                        && let Actor::Combined(together) = self.actors.swap_remove(at)
+                    {
+                        self.join(*together, allocates, frees, age);
+                    }
+                }
             }
             Move::Allocate => {
                 let tag = self.tag();
@@ -158,10 +181,16 @@ impl World {
         }
         let actor = self.actors.swap_remove(number % self.actors.len());
         match actor {
-            Actor::Combined { combined, mut answered, wants } => {
-                let request = &combined.requests()[answered.len()];
-                answered.push(self.map.perform(request));
-                self.go_on(Actor::Combined { combined, answered, wants });
+            Actor::Combined(mut together) => {
+                let at = number % together.asked.len();
+                let (level, answered) = &mut together.asked[at];
+                let requests = together.combined.requests(*level);
+                answered.push(self.map.perform(&requests[answered.len()]));
+                if answered.len() == requests.len() {
+                    let (level, answered) = together.asked.remove(at);
+                    together.combined.answer(level, &answered);
+                }
+                self.go_on(*together);
             }
             Actor::Allocate(mut call, tag) => match call.step(self.map.perform(&call.request())) {
                 Next::Ask => self.actors.push(Actor::Allocate(call, tag)),
@@ -191,33 +220,58 @@ impl World {
         }
     }
 
-    /// Until it has another request.
-    fn go_on(&mut self, actor: Actor) {
-        let Actor::Combined { mut combined, mut answered, wants } = actor else { return };
-        let requests = combined.requests();
-        if !requests.is_empty() {
-            if answered.len() == requests.len() {
-                combined.answer(&answered);
-                answered.clear();
-                self.go_on(Actor::Combined { combined, answered, wants });
-            } else {
-                self.actors.push(Actor::Combined { combined, answered, wants });
+    fn wants(&mut self, allocates: usize, frees: usize) -> Vec<Want> {
+        let mut wants: Vec<Want> = (0..allocates).map(|_| Want::Allocate(self.tag())).collect();
+        for _ in 0..frees {
+            wants.extend(self.held.pop().map(|(id, tag)| Want::Free(id, tag)));
+        }
+        wants
+    }
+
+    fn join(&mut self, mut together: Together, allocates: usize, frees: usize, age: usize) {
+        let wants = self.wants(allocates, frees);
+        let remembered = |place| Some(self.map.remembered(place, age));
+        let joined = together.combined.join(wants.clone(), &remembered);
+        for (want, joined) in wants.into_iter().zip(joined) {
+            match want {
+                want if joined => together.wants.push(Some(want)),
+                Want::Free(id, tag) => self.held.push((id, tag)),
+                Want::Allocate(_) => {}
             }
+        }
+        self.go_on(together);
+    }
+
+    /// It begins what can begin, or ends.
+    fn go_on(&mut self, mut together: Together) {
+        while let Some(level) = together.combined.begin() {
+            together.asked.push((level, Vec::new()));
+        }
+        for (number, served) in together.combined.settled() {
+            match (together.wants[number].take(), served) {
+                // Others may free it while its counts are on their way.
+                (Some(Want::Allocate(tag)), Served::Taken(id)) => self.held.push((id, tag)),
+                (Some(Want::Free(..)), Served::Freed) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        if !together.asked.is_empty() {
+            self.actors.push(Actor::Combined(Box::new(together)));
             return;
         }
-        let ending = combined.end();
+        assert!(together.combined.is_over());
+        let ending = together.combined.end();
         for place in ending.stale {
             self.refresh(place);
         }
-        for (want, served) in wants.into_iter().zip(ending.served) {
+        for (want, served) in together.wants.into_iter().zip(ending.served) {
             match (want, served) {
-                (Want::Allocate(tag), Served::Taken(id)) => self.held.push((id, tag)),
-                (Want::Free(..), Served::Freed) => {}
-                (Want::Allocate(tag), Served::Again) => {
+                (None, Served::Taken(_)) | (None | Some(Want::Free(..)), Served::Freed) => {}
+                (Some(Want::Allocate(tag)), Served::Again) => {
                     let call = Allocate::new(self.tree, self.policy, tag.clone());
                     self.actors.push(Actor::Allocate(call, tag));
                 }
-                (Want::Free(id, tag), Served::Again) => {
+                (Some(Want::Free(id, tag)), Served::Again) => {
                     let call = Free::new(self.tree, id, tag.clone()).unwrap();
                     self.actors.push(Actor::Free(call, id, tag));
                 }
@@ -321,11 +375,11 @@ fn calls_that_touch_three_blocks_cost_one_write_of_each_place() {
     let remembered = |place| Some(world.map.remembered(place, 0));
     let mut combined = Combined::plan(tree, Policy::LowestFirst, wants, &remembered);
     let mut rounds = Vec::new();
-    while !combined.requests().is_empty() {
-        let requests = combined.requests();
+    while let Some(level) = combined.begin() {
+        let requests = combined.requests(level);
         let responses: Vec<Response> =
             requests.iter().map(|request| world.map.perform(request)).collect();
-        combined.answer(&responses);
+        combined.answer(level, &responses);
         rounds.push(requests.len());
     }
     // What is freed goes to nobody in the same write, so the allocations take a fourth block.
@@ -350,7 +404,7 @@ fn a_free_of_another_s_id_goes_by_itself() {
     let wants = vec![Want::Free(Id(0), stranger.clone()), Want::Free(Id(1), stranger)];
     let remembered = |place| Some(world.map.remembered(place, 0));
     let combined = Combined::plan(tree, Policy::LowestFirst, wants, &remembered);
-    assert!(combined.requests().is_empty());
+    assert!(combined.is_over());
     assert_eq!(combined.end().served, [Served::Again; 2]);
 }
 
@@ -367,8 +421,10 @@ fn a_node_is_written_anew_also_when_no_count_changes() {
     let wants = vec![Want::Free(id, tag), Want::Allocate(world.tag())];
     let remembered = |place| Some(world.map.remembered(place, 0));
     let mut combined = Combined::plan(tree, Policy::LowestFirst, wants, &remembered);
-    combined.answer(&[Response::Set]);
-    let requests = combined.requests();
+    assert_eq!(combined.begin(), Some(0));
+    combined.answer(0, &[Response::Set]);
+    assert_eq!(combined.begin(), Some(1));
+    let requests = combined.requests(1);
     let [Request::CompareAndSet { expected: Some(Value::Node(old)), new: Value::Node(new), .. }] =
         &requests[..]
     else {
@@ -393,14 +449,53 @@ fn what_is_not_known_is_asked_for_level_by_level() {
         let remembered = |place: Place| known.get(&place).cloned();
         let combined = Combined::plan(tree, Policy::LowestFirst, wants, &remembered);
         if combined.missing().is_empty() {
-            assert_eq!(combined.requests().len(), 1);
+            assert!(!combined.is_over());
             break;
         }
-        assert!(combined.requests().is_empty());
+        assert!(combined.is_over());
         for &place in combined.missing() {
             known.insert(place, world.map.remembered(place, 0));
         }
         looks += 1;
     }
     assert_eq!(looks, 5);
+}
+
+/// A witness: who joins is written beside the node of those before, and its own total follows.
+#[test]
+fn who_joins_is_written_beside_the_nodes_of_those_before() {
+    let tree = Tree::new(PoolId(1), 8, Shape::new(2, 4).unwrap()).unwrap();
+    let mut world = world(tree, Policy::LowestFirst);
+    world.make(Move::Allocate);
+    while !world.actors.is_empty() {
+        world.step(0);
+    }
+    let (id, tag) = world.held.pop().unwrap();
+    let first = vec![Want::Allocate(world.tag())];
+    let remembered = |place| Some(world.map.remembered(place, 0));
+    let mut combined = Combined::plan(tree, Policy::LowestFirst, first, &remembered);
+    assert!(!combined.is_open(), "its block is to be written");
+    assert_eq!(combined.begin(), Some(0));
+    assert!(!combined.is_open(), "its block is being written");
+    let perform = |combined: &mut Combined, map: &mut Map, level| {
+        let requests = combined.requests(level);
+        let responses: Vec<Response> = requests.iter().map(|it| map.perform(it)).collect();
+        combined.answer(level, &responses);
+    };
+    perform(&mut combined, &mut world.map, 0);
+    assert_eq!(combined.settled(), [(0, Served::Taken(Id(1)))]);
+    assert_eq!(combined.begin(), Some(1));
+    let remembered = |place| Some(world.map.remembered(place, 0));
+    assert_eq!(combined.join(vec![Want::Free(id, tag)], &remembered), [true]);
+    assert_eq!(combined.begin(), Some(0));
+    perform(&mut combined, &mut world.map, 0);
+    assert!(combined.begin().is_none(), "the node is being written");
+    assert!(combined.settled().is_empty(), "POOL-6: it is not counted yet");
+    perform(&mut combined, &mut world.map, 1);
+    assert_eq!(world.map.now[&tree.root()].total(), 2);
+    assert_eq!(combined.begin(), Some(1));
+    perform(&mut combined, &mut world.map, 1);
+    assert_eq!(combined.settled(), [(1, Served::Freed)]);
+    assert!(combined.is_over() && combined.end().stale.is_empty());
+    assert_eq!(world.map.now[&tree.root()].total(), 1);
 }

@@ -44,15 +44,13 @@ fn run(
     let mut told = Vec::new();
     for _ in 0..1000 {
         told.extend(turn.ended());
-        let requests = turn.requests();
-        if requests.is_empty() {
-            return told;
-        }
+        let Some(batch) = turn.begin() else { return told };
+        let requests = turn.requests(batch);
         let answers = requests
             .iter()
             .map(|request| lose(map, request, &told).unwrap_or_else(|| perform(map, request)));
         let answers = answers.collect();
-        turn.answer(answers);
+        turn.answer(batch, answers);
     }
     panic!("POOL-5: it does not end: {told:?}");
 }

@@ -3,9 +3,11 @@
 //! # Life of a call
 //! 1. It joins those that wait at its pool's desk. If nobody works there, a task begins to.
 //! 2. The task takes all that wait and serves them in one [`Turn`]: each block and each node is written
-//!    once for all. Beside it, it looks up whether the pool is still the one it takes it for.
-//! 3. It answers each call as soon as the turn tells its end. When only writes in doubt are left, another task
-//!    finds out what became of them.
+//!    once for all. Those that come meanwhile join it when its blocks are written, so that theirs are written
+//!    beside the nodes of those before, as long as nobody is in its way and there are not too many.
+//! 3. Another task for those that came together looks up whether the pool is still the one it is taken for,
+//!    and then answers each as soon as the turn tells its end. When only writes in doubt are left, a third
+//!    one finds out what became of them.
 //! 4. It goes on with those that have come meanwhile and those that the turn has left, and ends when there
 //!    are none.
 //!
@@ -21,16 +23,17 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloakroom_pool::{
-    self as pool, AllocateFailure, FreeOutcome, Id, Interrupted, MapError, Memory, Request,
+    self as pool, AllocateFailure, Batch, FreeOutcome, Id, Interrupted, MapError, Memory, Request,
     Response, Tree, Turn, Want,
 };
 use cloakroom_server::Server;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::directory::{self, Definition};
@@ -40,6 +43,8 @@ use crate::registers::Registers;
 
 /// Calls that are carried out together.
 const MOST_TOGETHER: usize = 256;
+/// Calls of one turn: who could not join it has to wait for its end.
+const MOST_IN_TURN: usize = 1024;
 /// Desks at which nobody works are forgotten when there are more.
 const MOST_DESKS: usize = 64;
 /// Blocks and nodes that a desk remembers.
@@ -65,7 +70,11 @@ pub(crate) enum Done {
 pub(crate) struct Desks(Mutex<HashMap<Arc<str>, Arc<Desk>>>);
 
 #[derive(Debug, Default)]
-struct Desk(Mutex<State>);
+struct Desk {
+    state: Mutex<State>,
+    /// Somebody has come.
+    came: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -85,7 +94,9 @@ struct Waiting {
 #[derive(Clone, Debug)]
 struct Known {
     pool: Definition,
-    memory: Memory,
+    memory: Arc<Mutex<Memory>>,
+    /// Somebody has found that it is so no longer.
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Desks {
@@ -113,7 +124,7 @@ impl Desks {
     fn join(&self, name: &str, waiting: Waiting) -> (Arc<Desk>, bool) {
         let mut desks = lock(&self.0);
         if desks.len() >= MOST_DESKS && !desks.contains_key(name) {
-            desks.retain(|_, desk| lock(&desk.0).is_worked_at);
+            desks.retain(|_, desk| lock(&desk.state).is_worked_at);
         }
         let desk = Arc::clone(desks.entry(name.into()).or_default());
         let begins = desk.join([waiting]);
@@ -124,10 +135,38 @@ impl Desks {
 impl Desk {
     /// Whether somebody has to begin to work here.
     fn join(&self, waiting: impl IntoIterator<Item = Waiting>) -> bool {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.waiting.extend(waiting);
+        self.came.notify_one();
         !state.waiting.is_empty() && !std::mem::replace(&mut state.is_worked_at, true)
     }
+
+    /// At most so many of those who wait, whose time is not over.
+    fn take(&self, most: usize) -> Vec<Waiting> {
+        let taken: Vec<Waiting> = {
+            let mut state = lock(&self.state);
+            let most = state.waiting.len().min(most);
+            state.waiting.drain(..most).collect()
+        };
+        in_time(taken)
+    }
+
+    /// They have not been served, and wait as before.
+    fn give_back(&self, waiting: Vec<Waiting>) {
+        lock(&self.state).waiting.splice(..0, waiting);
+    }
+}
+
+/// Those whose time is not over; the others are told.
+fn in_time(waiting: Vec<Waiting>) -> Vec<Waiting> {
+    let now = Instant::now();
+    let (waiting, late): (Vec<_>, Vec<_>) =
+        waiting.into_iter().partition(|waiting| waiting.until > now);
+    for late in late {
+        let detail = "its time was over before it was begun";
+        late.answer(Err(Problem::new(Kind::UNAVAILABLE, detail)));
+    }
+    waiting
 }
 
 /// Leaves a desk to others also when its work has broken off; `None`: it was left already.
@@ -136,7 +175,7 @@ struct Leaving(Option<Arc<Desk>>);
 impl Drop for Leaving {
     fn drop(&mut self) {
         if let Some(desk) = &self.0 {
-            let mut state = lock(&desk.0);
+            let mut state = lock(&desk.state);
             state.is_worked_at = false;
             // Whoever waits learns that it has broken off.
             state.waiting.clear();
@@ -150,106 +189,97 @@ fn begin(desk: Arc<Desk>, server: Arc<Server>, name: Arc<str>) {
 
 async fn work(desk: Arc<Desk>, server: Arc<Server>, name: Arc<str>) {
     let mut leaving = Leaving(Some(Arc::clone(&desk)));
-    let mut known = lock(&desk.0).known.take();
-    let mut again = Vec::new();
+    let mut known = lock(&desk.state).known.take();
     loop {
         let turn = {
-            let mut state = lock(&desk.0);
-            let waiting = state.waiting.len().min(MOST_TOGETHER.saturating_sub(again.len()));
-            again.extend(state.waiting.drain(..waiting));
-            if again.is_empty() {
+            let mut state = lock(&desk.state);
+            if state.waiting.is_empty() {
                 state.known = known;
                 state.is_worked_at = false;
                 // Under the lock: whoever joins next begins anew.
                 leaving.0 = None;
                 return;
             }
-            std::mem::take(&mut again)
+            let together = state.waiting.len().min(MOST_TOGETHER);
+            state.waiting.drain(..together).collect()
         };
-        again = serve(&desk, &server, &name, &mut known, turn).await;
+        serve(&desk, &server, &name, &mut known, in_time(turn)).await;
     }
 }
 
-/// Serves some calls; returns those that are to be served again.
+/// Serves some calls, and those that join them.
 async fn serve(
     desk: &Arc<Desk>,
     server: &Arc<Server>,
     name: &Arc<str>,
     known: &mut Option<Known>,
     turn: Vec<Waiting>,
-) -> Vec<Waiting> {
-    let now = Instant::now();
-    let (turn, late): (Vec<_>, Vec<_>) = turn.into_iter().partition(|waiting| waiting.until > now);
-    for late in late {
-        let detail = "its time was over before it was begun";
-        late.answer(Err(Problem::new(Kind::UNAVAILABLE, detail)));
-    }
-    let Some(until) = turn.iter().map(|waiting| waiting.until).max() else { return Vec::new() };
-    let registers = Registers::new(Arc::clone(server), until);
-    if known.is_none() {
-        match directory::look_up(&registers, name).await {
-            Ok(Some(pool)) => *known = Some(Known { pool, memory: Memory::new(MOST_REMEMBERED) }),
-            Ok(None) => {
-                answer_all(turn, &no_such_pool(name));
-                return Vec::new();
-            }
-            Err(error) => {
-                answer_all(turn, &Problem::from(error));
-                return Vec::new();
-            }
-        }
-    }
-    let Some(Known { pool, memory }) = known else { return turn };
-    let turn: Vec<Waiting> = turn.into_iter().filter_map(|it| it.of(pool.tree)).collect();
-    let mut serving = Serving::new(pool, server, turn);
-    let (ends, mut ended) = mpsc::unbounded_channel();
-    let rounds = async {
-        // Dropped at the last of them.
-        let ends = ends;
-        while !serving.turn.is_settling() && serving.round(memory).await {
-            serving.told().for_each(|end| _ = ends.send(end));
-        }
-        serving.told().for_each(|end| _ = ends.send(end));
-    };
-    let mut again = Vec::new();
-    let telling = async {
-        // What was done was done to what the pool was.
-        let changed = match directory::look_up(&registers, name).await {
-            Ok(Some(still)) if still == *pool => None,
-            Ok(_) => Some("the pool was deleted meanwhile".to_string()),
-            Err(error) => Some(error.to_string()),
-        };
-        while let Some((waiting, ended)) = ended.recv().await {
-            again.extend(waiting.end(ended, changed.as_deref()));
-        }
-        changed
-    };
-    let ((), changed) = tokio::join!(rounds, telling);
-    if serving.turn.is_settling() {
-        let (desk, name) = (Arc::clone(desk), Arc::clone(name));
-        tokio::spawn(settle(desk, name, serving, changed.clone()));
-    }
-    if changed.is_some() {
+) {
+    let Some(until) = last(&turn) else { return };
+    if known.as_ref().is_some_and(Known::is_gone) {
         *known = None;
     }
-    again
+    if known.is_none() {
+        let registers = Registers::new(Arc::clone(server), until);
+        match directory::look_up(&registers, name).await {
+            Ok(Some(pool)) => *known = Some(Known::new(pool)),
+            Ok(None) => return answer_all(turn, &no_such_pool(name)),
+            Err(error) => return answer_all(turn, &Problem::from(error)),
+        }
+    }
+    let Some(Known { pool, memory, is_gone }) = known else { return };
+    let memory = Arc::clone(memory);
+    let host = Host {
+        desk: Arc::clone(desk),
+        server: Arc::clone(server),
+        name: Arc::clone(name),
+        pool: pool.clone(),
+        is_gone: Arc::clone(is_gone),
+    };
+    let mut serving = Serving::new(host, memory, turn);
+    while !serving.turn.is_settling() && serving.ask() {
+        tokio::select! {
+            ended = serving.under_way.join_next_with_id() => serving.take(ended),
+            () = desk.came.notified(), if serving.can_join() => {}
+        }
+        serving.let_join();
+    }
+    serving.tell();
+    if serving.turn.is_settling() {
+        tokio::spawn(settle(serving));
+    }
 }
 
 /// Finds out what became of writes in doubt, while the desk serves others, as another node could.
-async fn settle(desk: Arc<Desk>, name: Arc<str>, mut serving: Serving, changed: Option<String>) {
-    let mut again = Vec::new();
+async fn settle(mut serving: Serving) {
     // What it reads it reads anew.
-    let mut memory = Memory::new(NonZeroUsize::MIN);
-    while serving.round(&mut memory).await {
-        for (waiting, ended) in serving.told() {
-            again.extend(waiting.end(ended, changed.as_deref()));
-        }
+    serving.memory = Arc::new(Mutex::new(Memory::new(NonZeroUsize::MIN)));
+    while serving.ask() {
+        let ended = serving.under_way.join_next_with_id().await;
+        serving.take(ended);
     }
-    for (waiting, ended) in serving.told() {
+    serving.tell();
+}
+
+/// Answers some calls that came together as they end; those that are to be served again wait at the desk.
+async fn answer(host: Host, until: Instant, mut ended: mpsc::UnboundedReceiver<(Waiting, Ended)>) {
+    let registers = Registers::new(Arc::clone(&host.server), until);
+    // What was done was done to what the pool was.
+    let changed = match directory::look_up(&registers, &host.name).await {
+        Ok(Some(still)) if still == host.pool => None,
+        Ok(_) => Some("the pool was deleted meanwhile".to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    if changed.is_some() {
+        // Nothing else goes with it.
+        host.is_gone.store(true, Ordering::Relaxed);
+    }
+    let mut again = Vec::new();
+    while let Some((waiting, ended)) = ended.recv().await {
         again.extend(waiting.end(ended, changed.as_deref()));
     }
-    if desk.join(again) {
-        begin(desk, serving.server, name);
+    if host.desk.join(again) {
+        begin(host.desk, host.server, host.name);
     }
 }
 
@@ -289,94 +319,208 @@ impl Waiting {
 /// What has become of a call; `None`: nothing yet, it is to be served again.
 type Ended = Option<Result<Done, Problem>>;
 
+/// Whose calls a turn serves.
+#[derive(Clone)]
+struct Host {
+    desk: Arc<Desk>,
+    server: Arc<Server>,
+    name: Arc<str>,
+    pool: Definition,
+    is_gone: Arc<AtomicBool>,
+}
+
+/// Where the end of a call is told to whom answers it.
+type Ends = mpsc::UnboundedSender<(Waiting, Ended)>;
+
 /// A turn under way, and those who wait for its ends.
 struct Serving {
-    tree: Tree,
-    server: Arc<Server>,
+    host: Host,
+    memory: Arc<Mutex<Memory>>,
     turn: Turn,
     /// By their numbers; `None`: it has been told.
-    waiting: Vec<Option<Waiting>>,
+    waiting: Vec<Option<(Waiting, Ends)>>,
+    /// Somebody could not join, and is not to wait for those who could.
+    is_closed: bool,
+    /// The batches under way.
+    asked: Vec<Asked>,
+    /// Their requests, and which they are.
+    under_way: JoinSet<(Response, Option<MapError>)>,
+    numbers: HashMap<task::Id, (Batch, usize)>,
     /// The last error of the registers.
     cause: Option<MapError>,
 }
 
+/// A batch under way, and the answers that there are.
+struct Asked {
+    batch: Batch,
+    requests: Vec<Request>,
+    responses: Vec<Option<Response>>,
+}
+
 impl Serving {
-    fn new(pool: &Definition, server: &Arc<Server>, waiting: Vec<Waiting>) -> Self {
-        let Definition { tree, policy, .. } = *pool;
+    fn new(host: Host, memory: Arc<Mutex<Memory>>, waiting: Vec<Waiting>) -> Self {
+        let Definition { tree, policy, .. } = host.pool;
+        let waiting: Vec<Waiting> = waiting.into_iter().filter_map(|it| it.of(tree)).collect();
         let wants = waiting.iter().map(|waiting| waiting.want.clone()).collect();
-        let turn = Turn::new(tree, policy, wants);
-        let (server, waiting) = (Arc::clone(server), waiting.into_iter().map(Some).collect());
-        Self { tree, server, turn, waiting, cause: None }
+        let mut serving = Self {
+            host,
+            memory,
+            turn: Turn::new(tree, policy, wants),
+            waiting: Vec::new(),
+            is_closed: false,
+            asked: Vec::new(),
+            under_way: JoinSet::new(),
+            numbers: HashMap::new(),
+            cause: None,
+        };
+        serving.came(waiting);
+        serving
     }
 
-    /// Carries out the next requests, if there are any.
-    async fn round(&mut self, memory: &mut Memory) -> bool {
-        let requests = self.turn.requests();
-        let open: Vec<Instant> = self.waiting.iter().flatten().map(|it| it.until).collect();
-        let until = round_until(&open, self.turn.is_settling(), Instant::now());
-        let Some(until) = until.filter(|_| !requests.is_empty()) else { return false };
-        let registers = Registers::new(Arc::clone(&self.server), until);
-        let (responses, error) = ask_all(memory, &self.tree, &registers, requests).await;
-        self.cause = error.or(self.cause.take());
-        self.turn.answer(responses);
-        true
+    /// They came together, and are answered by one task.
+    fn came(&mut self, waiting: Vec<Waiting>) {
+        let Some(until) = last(&waiting) else { return };
+        // It ends when the last of them has been told.
+        let (ends, ended) = mpsc::unbounded_channel();
+        tokio::spawn(answer(self.host.clone(), until, ended));
+        self.waiting.extend(waiting.into_iter().map(|waiting| Some((waiting, ends.clone()))));
     }
 
-    /// Those whose end the turn tells now.
-    fn told(&mut self) -> impl Iterator<Item = (Waiting, Ended)> + use<> {
-        let ended = self.turn.ended().into_iter();
-        let ended = ended.filter_map(|(number, done)| {
-            let waiting = self.waiting[number].take()?;
-            Some((waiting, tell(&self.tree, done, self.cause.as_ref())))
+    fn can_join(&self) -> bool {
+        !self.is_closed && self.waiting.len() < MOST_IN_TURN && self.turn.is_open()
+    }
+
+    /// Those who wait at the desk join, if they can.
+    fn let_join(&mut self) {
+        if !self.can_join() {
+            return;
+        }
+        let room = (MOST_IN_TURN - self.waiting.len()).min(MOST_TOGETHER);
+        let tree = self.host.pool.tree;
+        let waiting = self.host.desk.take(room).into_iter();
+        let waiting: Vec<Waiting> = waiting.filter_map(|it| it.of(tree)).collect();
+        let wants = waiting.iter().map(|waiting| waiting.want.clone()).collect();
+        let joined = self.turn.join(wants, &|place| match lock(&self.memory)
+            .answer(&Request::Recall(place))
+        {
+            Some(Response::Recalled(value)) => Some(Some(value)),
+            _ => None,
         });
-        ended.collect::<Vec<_>>().into_iter()
+        let mut joined = joined.into_iter();
+        let (joined, left): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|_| joined.next() == Some(true));
+        self.is_closed = !left.is_empty();
+        self.host.desk.give_back(left);
+        self.came(joined);
     }
+
+    /// Begins what can begin; whether anything is under way.
+    fn ask(&mut self) -> bool {
+        while let Some(batch) = self.turn.begin() {
+            let requests = self.turn.requests(batch);
+            let open = self.waiting.iter().flatten().map(|(waiting, _)| waiting.until);
+            let open: Vec<Instant> = open.collect();
+            let until = round_until(&open, self.turn.is_settling(), Instant::now());
+            // Nobody waits for it.
+            let Some(until) = until else { return false };
+            let registers = Registers::new(Arc::clone(&self.host.server), until);
+            let responses: Vec<Option<Response>> = {
+                let mut memory = lock(&self.memory);
+                requests.iter().map(|request| memory.answer(request)).collect()
+            };
+            for (number, request) in requests.iter().enumerate() {
+                if responses[number].is_none() {
+                    let (registers, request) = (registers.clone(), request.clone());
+                    let tree = self.host.pool.tree;
+                    let task = self
+                        .under_way
+                        .spawn(async move { drive::answer(&registers, &tree, request).await });
+                    self.numbers.insert(task.id(), (batch, number));
+                }
+            }
+            self.asked.push(Asked { batch, requests, responses });
+            self.go_on();
+        }
+        !self.under_way.is_empty()
+    }
+
+    /// A request has been carried out, or has broken off.
+    fn take(&mut self, ended: Option<Result<Answered, JoinError>>) {
+        let (id, answered) = match ended {
+            None => return,
+            Some(Ok((id, answered))) => (id, Some(answered)),
+            Some(Err(broken)) => (broken.id(), None),
+        };
+        let Some((batch, number)) = self.numbers.remove(&id) else { return };
+        let Some(asked) = self.asked.iter_mut().find(|asked| asked.batch == batch) else { return };
+        let request = &asked.requests[number];
+        let (response, error) = answered.unwrap_or_else(|| (broken_off(request), None));
+        lock(&self.memory).note(request, &response);
+        asked.responses[number] = Some(response);
+        self.cause = error.or(self.cause.take());
+        self.go_on();
+    }
+
+    /// Batches that are carried out go to the turn.
+    fn go_on(&mut self) {
+        let is_done = |asked: &mut Asked| asked.responses.iter().all(Option::is_some);
+        let done: Vec<Asked> = self.asked.extract_if(.., is_done).collect();
+        for Asked { batch, responses, .. } in done {
+            self.turn.answer(batch, responses.into_iter().flatten().collect());
+            self.tell();
+        }
+    }
+
+    /// Tells those whose end the turn tells now.
+    fn tell(&mut self) {
+        let tree = self.host.pool.tree;
+        for (number, done) in self.turn.ended() {
+            let Some((waiting, ends)) = self.waiting[number].take() else { continue };
+            // Whoever answers waits for all of them.
+            let _ = ends.send((waiting, tell(&tree, done, self.cause.as_ref())));
+        }
+    }
+}
+
+/// A task that has ended, and what came of its request.
+type Answered = (task::Id, (Response, Option<MapError>));
+
+fn broken_off(request: &Request) -> Response {
+    match request {
+        // POOL-1: it may have been done.
+        Request::CompareAndSet { .. } => Response::Unknown,
+        _ => Response::Unavailable,
+    }
+}
+
+impl Known {
+    fn new(pool: Definition) -> Self {
+        let memory = Arc::new(Mutex::new(Memory::new(MOST_REMEMBERED)));
+        Self { pool, memory, is_gone: Arc::default() }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
+}
+
+/// Until when the last of them waits.
+fn last(waiting: &[Waiting]) -> Option<Instant> {
+    waiting.iter().map(|waiting| waiting.until).max()
 }
 
 /// Until when the requests of a round are tried, by the times of the calls that have not ended. `is_apart`:
 /// all of them wait for these requests.
 fn round_until(open: &[Instant], is_apart: bool, now: Instant) -> Option<Instant> {
-    let (first, last) = (*open.iter().min()?, *open.iter().max()?);
+    let (Some(&first), Some(&last)) = (open.iter().min(), open.iter().max()) else {
+        // Counts are brought up also for those who have gone.
+        return (!is_apart).then(|| now + LEAST_SHARE);
+    };
     if is_apart || open.len() == 1 {
         return Some(last);
     }
     let share = (first.saturating_duration_since(now) / SHARE).max(LEAST_SHARE);
     Some(last.min(now + share))
-}
-
-/// Carries out requests about different places, at once; and why one of them was not.
-async fn ask_all(
-    memory: &mut Memory,
-    tree: &Tree,
-    registers: &Registers,
-    requests: Vec<Request>,
-) -> (Vec<Response>, Option<MapError>) {
-    let tree = *tree;
-    let recalled = requests.iter().map(|request| memory.answer(request));
-    let mut responses: Vec<Option<Response>> = recalled.collect();
-    let mut cause = None;
-    let mut tasks = JoinSet::new();
-    for (number, request) in requests.iter().enumerate() {
-        if responses[number].is_none() {
-            let (registers, request) = (registers.clone(), request.clone());
-            tasks.spawn(async move { (number, drive::answer(&registers, &tree, request).await) });
-        }
-    }
-    while let Some(ended) = tasks.join_next().await {
-        if let Ok((number, (response, error))) = ended {
-            memory.note(&requests[number], &response);
-            responses[number] = Some(response);
-            cause = error.or(cause);
-        }
-    }
-    let broken_off = |request: &Request| match request {
-        // POOL-1: it may have been done.
-        Request::CompareAndSet { .. } => Response::Unknown,
-        _ => Response::Unavailable,
-    };
-    let all = responses.into_iter().zip(&requests);
-    let all = all.map(|(response, request)| response.unwrap_or_else(|| broken_off(request)));
-    (all.collect(), cause)
 }
 
 /// What a caller is told. `cause`: the last error of the registers.
@@ -422,7 +566,8 @@ mod tests {
     fn a_request_holds_up_those_who_do_not_wait_for_it_for_a_share_of_their_time() {
         let now = Instant::now();
         let at = |ms| now + Duration::from_millis(ms);
-        assert_eq!(round_until(&[], false, now), None);
+        assert_eq!(round_until(&[], true, now), None);
+        assert_eq!(round_until(&[], false, now), Some(at(1_000)));
         assert_eq!(round_until(&[at(8_000)], false, now), Some(at(8_000)));
         assert_eq!(round_until(&[at(8_000), at(60_000)], false, now), Some(at(2_000)));
         // Who has hardly any time does not take that of the others.

@@ -11,6 +11,8 @@ use crate::world::{self, name};
 pub enum Action {
     /// A host begins a turn with those calls that the last one has left, and these.
     Serve(u8, New),
+    /// These calls join a host's turn.
+    Join(u8, New, By),
     /// A host calls again what was not finished.
     Retry(u8),
     /// One of a host's requests is answered.
@@ -34,6 +36,12 @@ pub struct New {
     pub(super) frees: [Option<u8>; 2],
 }
 
+impl New {
+    fn count(self) -> u8 {
+        self.allocates + u8::try_from(self.frees.iter().flatten().count()).expect("two")
+    }
+}
+
 impl CheckDesk {
     /// Who can answer a request.
     pub(super) fn answerers(
@@ -52,19 +60,37 @@ impl CheckDesk {
     pub(super) fn offer_turns(&self, name: u8, host: &Host, actions: &mut Vec<Action>) {
         let left = u8::try_from(host.serves.len()).expect("few");
         let most = host.calls.min(self.bounds.together.saturating_sub(left));
+        let news = Self::news(host, most).into_iter();
+        let news = news.filter(|new| left + new.count() > 0);
+        actions.extend(news.map(|new| Action::Serve(name, new)));
+    }
+
+    /// What may join a host's turn.
+    pub(super) fn offer_joins(&self, state: &State, name: u8, actions: &mut Vec<Action>) {
+        let host = &state.hosts[usize::from(name)];
+        let is_open = |serving: &Serving| serving.turn.is_open();
+        if !self.bounds.joins || host.is_dead || !host.turn.as_ref().is_some_and(is_open) {
+            return;
+        }
+        let news = Self::news(host, host.calls.min(self.bounds.together)).into_iter();
+        let all = news.filter(|new| new.count() > 0);
+        let all = all.flat_map(|new| [By::Map, By::Memory].map(|by| (new, by)));
+        let could = |&(new, by): &(New, By)| {
+            let memory = by == By::Map || self.bounds.memories > 0;
+            memory && self.join(&mut state.clone(), name, new, by)
+        };
+        actions.extend(all.filter(could).map(|(new, by)| Action::Join(name, new, by)));
+    }
+
+    /// At most so many calls that may come to a host, none among them.
+    fn news(host: &Host, most: u8) -> Vec<New> {
         let holds = u8::try_from(host.holds.len()).expect("few");
         let mut frees = vec![[None; 2]];
         frees.extend((0..holds).map(|one| [Some(one), None]));
         let both = (0..holds).flat_map(|one| (one + 1..holds).map(move |two| (one, two)));
         frees.extend(both.map(|(one, two)| [Some(one), Some(two)]));
-        for frees in frees {
-            let count = u8::try_from(frees.iter().flatten().count()).expect("two");
-            for allocates in 0..=most.saturating_sub(count) {
-                if count <= most && left + count + allocates > 0 {
-                    actions.push(Action::Serve(name, New { allocates, frees }));
-                }
-            }
-        }
+        let new = |frees| (0..=most).map(move |allocates| New { allocates, frees });
+        frees.into_iter().flat_map(new).filter(|new| new.count() <= most).collect()
     }
 
     pub(super) fn offer_answers(
@@ -74,8 +100,8 @@ impl CheckDesk {
         serving: &Serving,
         actions: &mut Vec<Action>,
     ) {
-        for (which, request) in (0..).zip(serving.turn.requests()) {
-            if serving.answers[usize::from(which)].is_some() {
+        for (which, (request, answer)) in (0..).zip(serving.requests()) {
+            if answer.is_some() {
                 continue;
             }
             let by = self.answerers(state, &request);
@@ -106,6 +132,13 @@ impl CheckDesk {
                 new.allocates,
                 new.frees,
                 state.hosts[usize::from(host)].holds
+            ),
+            Action::Join(host, new, by) => format!(
+                "{} allocates and frees of {:?} of {:?} join the turn of {}, by {by:?}",
+                new.allocates,
+                new.frees,
+                state.hosts[usize::from(host)].holds,
+                name(host)
             ),
             Action::Retry(host) => format!("{} frees again what was not finished", name(host)),
             Action::Answer(host, which, By::Map) => {

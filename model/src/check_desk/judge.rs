@@ -73,11 +73,10 @@ impl CheckDesk {
         let slots = self.ground.plain_slots(&state.world);
         let full_now = full_now(&self.ground, &state.world, &state.freeing).is_ok();
         for (name, host) in (0..).zip(&mut state.hosts) {
-            // Those that a turn has left have begun with it.
-            let is_new = host.turn.as_ref().is_some_and(|serving| !serving.has_begun);
             for call in &mut host.serves {
                 match call {
-                    Call::Allocate { full, .. } => *full |= full_now && !is_new,
+                    // Those that a turn has left have begun with it.
+                    Call::Allocate { full, is_new, .. } => *full |= full_now && !*is_new,
                     Call::Free { pair, seen } => {
                         let (id, tag) = self.pair(name, *pair);
                         seen.note(slots[usize::try_from(id).expect("small")], tag);
@@ -103,7 +102,8 @@ impl CheckDesk {
             } else {
                 serving.numbers.remove(at);
                 match (own.serves.remove(at), done) {
-                    (Call::Allocate { tag, full }, Done::Allocated(outcome)) => {
+                    (Call::Allocate { tag, full, .. }, Done::Allocated(outcome)) => {
+                        serving.has_allocated |= outcome.is_ok();
                         self.allocated(state, host, (tag, full), outcome)
                     }
                     (Call::Free { pair, seen }, Done::Freed(outcome)) => {
@@ -149,7 +149,7 @@ impl CheckDesk {
             }
             Err(AllocateFailure::Unknown(_)) => {
                 object(&mut state.objection, spec::has_returned(false, was_cut));
-                own.lost(Call::Allocate { tag, full });
+                own.lost(Call::Allocate { tag, is_new: false, full });
                 Event::Unknown
             }
         }
@@ -190,13 +190,17 @@ impl CheckDesk {
             let holdings = host.holds.iter().map(|&pair| self.pair(name, pair));
             object(objection, spec::holders_keep_their_ids(&slots, holdings));
         }
-        let is_quiet = |host: &Host| host.serves.is_empty() && host.unfinished.is_empty();
+        // A turn may go on when its calls have returned.
+        let is_quiet = |host: &Host| {
+            host.turn.is_none() && host.serves.is_empty() && host.unfinished.is_empty()
+        };
         if !state.hosts.iter().all(is_quiet) || !state.world.late.is_empty() {
             return;
         }
         // No allocate has died or lost the map.
-        let is_whole = state.hosts.iter().all(|host| host.doubted.is_empty())
-            && state.cuts == self.bounds.cuts;
+        let is_whole =
+            state.hosts.iter().all(|host| host.doubted.is_empty() && !host.has_left_counts)
+                && state.cuts == self.bounds.cuts;
         at_rest(&self.ground, &state.world, is_whole, &mut state.objection);
     }
 }
