@@ -163,7 +163,7 @@ impl Kademlia {
             Body::Answer(answer) => self.hear_answer(from, message.request_id, answer),
             // For others of the same node.
             Body::Notice(_) => {}
-            // To answer what is not understood is the driver's, who has the bytes.
+            // The driver has the bytes, and answers what is not understood: `Message::receive`.
             Body::Unknown(_) => {}
         }
         self.pump();
