@@ -187,3 +187,34 @@ fn ids_that_begin_alike_are_told_apart_by_their_distance() {
         assert_eq!(found, expected[..5], "{target}");
     }
 }
+
+/// KAD-2: who waited for long may be older than the oldest beside it, which was pinged meanwhile.
+#[test]
+fn who_gets_a_place_as_the_oldest_is_pinged_although_another_was() {
+    let parameters = Parameters {
+        k: 3,
+        replacements: 3,
+        most_buckets: 1,
+        subnets: None,
+        fresh_ms: 10,
+        ..Parameters::default()
+    };
+    let mut table = Table::new(id(0), &parameters);
+    let answers = |table: &mut Table, ms: u64, first| {
+        table.answered(Moment(0).plus_ms(ms), contact(first, 0), None)
+    };
+    for first in 1..=3 {
+        assert_eq!(answers(&mut table, 0, first), Placed::Added);
+    }
+    assert_eq!(answers(&mut table, 1, 4), Placed::Waits(None), "nobody is idle");
+    for first in 1..=3 {
+        assert_eq!(answers(&mut table, 2, first), Placed::Known);
+    }
+    assert_eq!(answers(&mut table, 20, 5), Placed::Waits(Some(contact(1, 0))));
+    assert_eq!(answers(&mut table, 21, 6), Placed::Waits(None), "once");
+    for dead in [2, 3, 6] {
+        table.remove(id(dead));
+    }
+    assert_eq!(table.entries().next().unwrap().contact, contact(4, 0));
+    assert_eq!(answers(&mut table, 22, 7), Placed::Waits(Some(contact(4, 0))));
+}
