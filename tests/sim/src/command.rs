@@ -103,7 +103,7 @@ fn timed(scenario: &Scenario, name: &str) -> (Outcome, Figures) {
 
 fn run_hostile(args: &RunArgs) -> Result<(), Error> {
     let scenario = args.scenario(hostile::base())?;
-    let compared = hostile::compare(&scenario, |scenario, name| timed(scenario, name).1);
+    let compared = hostile::compare(&scenario, |scenario, name| timed(scenario, name).1)?;
     if args.html.is_some() {
         let _ = writeln!(
             io::stderr(),

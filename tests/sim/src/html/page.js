@@ -9,7 +9,8 @@ const { figures, setting, nodes, stories, moments } = data;
 const $ = (id) => document.getElementById(id);
 const paint = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
 const count = (value) => Math.round(value).toLocaleString('en');
-const percent = (share, digits = 2) => `${(share * 100).toFixed(digits)} %`;
+// Of none there is no share.
+const percent = (share, digits = 2) => (share === null ? '–' : `${(share * 100).toFixed(digits)} %`);
 const ms = (value) => (value >= 10000 ? `${(value / 1000).toFixed(1)} s` : `${count(value)} ms`);
 const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, '0')}`;
 const hue = (region) => (region * 360 / Math.max(data.regions.length, 1) + 215) % 360;
