@@ -421,6 +421,15 @@ impl Records {
         }
     }
 
+    /// Bytes of memory beside this and the contents of records, as if the maps' nodes were full.
+    pub fn bytes(&self) -> usize {
+        let handed: usize = self.held.values().map(|held| held.handed.capacity()).sum();
+        self.held.len() * size_of::<(Name, Held)>()
+            + handed * size_of::<NodeId>()
+            + self.shares.len() * size_of::<(NodeId, Share)>()
+            + self.changed.as_ref().map_or(0, BTreeSet::len) * size_of::<Name>()
+    }
+
     /// Records held, expired ones that are only remembered included; and bytes of their contents.
     pub fn size(&self) -> (u32, u64) {
         (self.total.count, self.total.bytes)

@@ -76,6 +76,17 @@ struct Storing {
     cost: Cost,
 }
 
+impl Query {
+    /// Bytes of memory beside this and the contents of records.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Looking(lookup) => lookup.bytes(),
+            Stage::Storing(storing) => storing.targets.capacity() * size_of::<Contact>(),
+            Stage::Fetching(holders) => size_of_val(holders.as_slice()),
+        }
+    }
+}
+
 impl Kademlia {
     /// Looks for the `k` nodes closest to a target. Ends with [`Event::Found`].
     ///

@@ -3,5 +3,6 @@
 mod detection;
 mod liars;
 mod lookups;
+mod memory;
 mod records;
 mod world;

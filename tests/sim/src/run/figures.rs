@@ -82,7 +82,8 @@ pub struct Figures {
     pub table_live_share: f64,
     /// Share of a node's 20 closest that stand in its table.
     pub table_neighbour_share: f64,
-    /// Bytes that a machine takes, contents of records aside.
+    /// Bytes that a machine takes in the mean, contents of records and messages aside: its table, what it knows of
+    /// its records, requests and lookups under way.
     pub memory_per_node_bytes: u64,
     /// Messages that made no sense to their receiver.
     pub garbled: u64,
