@@ -23,7 +23,8 @@ join one after the other over the real protocol, which takes longer. Then the wa
 churn and upkeep, before anything is measured.
 
 A lookup succeeds if it finds the node closest to its point, of all honest nodes that were up from \
-its begin to its end. Latency between ten regions is IBM Cloud's table of February 2024.
+its begin to its end. Its messages are its requests and their answers; a request that was sent again \
+counts once. Latency between ten regions is IBM Cloud's table of February 2024.
 
 A scenario file has more knobs than there are flags; tests/sim/scenarios has some. The numbers of the \
 protocol (k, requests in flight, holders of a record, limits on subnets) are none of them, save the \

@@ -28,7 +28,7 @@ pub struct Compared {
     pub read_success_rate: Option<f64>,
     /// The same over one.
     pub read_success_rate_one_path: Option<f64>,
-    /// Messages of a lookup over disjoint paths.
+    /// Mean requests and answers of a lookup over disjoint paths; a request that was sent again counts once.
     pub messages_mean: f64,
     /// The same over one.
     pub messages_mean_one_path: f64,

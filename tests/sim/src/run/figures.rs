@@ -54,7 +54,7 @@ pub struct Figures {
     pub read_success_rate: Option<f64>,
     /// Mean hops of a read.
     pub read_hops_mean: f64,
-    /// Mean requests and answers of a read.
+    /// Mean requests and answers of a read; a request that was sent again counts once.
     pub read_messages_mean: f64,
     /// The same, median.
     pub read_messages_p50: u32,
