@@ -388,9 +388,11 @@ impl Kademlia {
                 // The closest before this one: it had nothing.
                 let lacks = lookup.closest().next().copied();
                 let hops = lookup.answered(pending.to.id, pending.to.address, contacts);
-                if let (Goal::Read(key), Some(hops)) = (&query.goal, hops) {
+                if let Goal::Read(key) = &query.goal {
                     let found = genuine(&self.judge, *key, *records);
                     if !found.is_empty() {
+                        // A known holder that was slow is none of the lookup's, which has taken over meanwhile.
+                        let hops = hops.unwrap_or(1);
                         return self.read(at, found, hops, pending.to.id, lacks);
                     }
                 }

@@ -1,6 +1,7 @@
 //! Networks of real machines in virtual time: what nodes do together.
 
 mod detection;
+mod fetch;
 mod liars;
 mod lookups;
 mod memory;
