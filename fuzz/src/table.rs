@@ -17,6 +17,9 @@ use crate::choices::Choices;
 /// Of one subnet, in a bucket and in the table.
 const SUBNET: (usize, usize) = (2, 3);
 
+/// Who was seen before that is idle.
+const FRESH_MS: u64 = 10;
+
 /// The table is what the model says, and sound, after whatever the bytes describe.
 ///
 /// # Panics
@@ -33,6 +36,7 @@ pub fn table(bytes: &[u8]) {
         most_buckets: most_buckets.into(),
         buckets: 0,
         known: Vec::new(),
+        pinged: Vec::new(),
     };
     let subnets = SubnetLimits { bucket: 2, table: 3 };
     let parameters = Parameters {
@@ -40,7 +44,7 @@ pub fn table(bytes: &[u8]) {
         replacements: waiting,
         most_buckets,
         subnets: Some(subnets),
-        fresh_ms: 10,
+        fresh_ms: FRESH_MS,
         ..Parameters::default()
     };
     let mut table = Table::new(node(own), &parameters);
@@ -69,14 +73,7 @@ fn step(choices: &mut Choices<'_>, now: Moment, table: &mut Table, model: &mut M
                 Placed::Added => Answered::Added,
                 Placed::Crowded => Answered::Crowded,
                 Placed::Own => Answered::Own,
-                Placed::Waits(ping) => {
-                    let oldest = model.oldest_beside(id);
-                    assert!(
-                        ping.is_none_or(|ping| Some(ping.id.0[0]) == oldest),
-                        "KAD-2: {ping:?}"
-                    );
-                    Answered::Waits
-                }
+                Placed::Waits(ping) => Answered::Waits(ping.map(|ping| ping.id.0[0])),
             };
             assert_eq!(word, model.answered(now.0, id, subnet), "KAD-1: n{id:02x} of {subnet}");
         }
@@ -96,6 +93,7 @@ fn step(choices: &mut Choices<'_>, now: Moment, table: &mut Table, model: &mut M
             assert_eq!(removed.map(|removed| removed.contact.id.0[0]), model.dies(id), "KAD-2");
         }
     }
+    model.forget_pings(now.0);
     let after = seats(table);
     assert_eq!(after, model.seats(), "KAD-1: table, and model");
     let limits = Limits { bits: 8, k: model.k, waiting: model.waiting, subnet: SUBNET };
@@ -158,7 +156,8 @@ fn compare_closest(table: &Table, model: &Model, target: u8) {
 enum Answered {
     Known,
     Added,
-    Waits,
+    /// It waits, and this one is pinged.
+    Waits(Option<u8>),
     Crowded,
     Own,
 }
@@ -180,6 +179,8 @@ struct Model {
     /// How many there are; the last one has all that share more bits.
     buckets: usize,
     known: Vec<Known>,
+    /// Those that were pinged for a newcomer's sake, and are still the oldest of their buckets.
+    pinged: Vec<u8>,
 }
 
 impl Model {
@@ -201,8 +202,25 @@ impl Model {
         of
     }
 
-    fn oldest_beside(&self, id: u8) -> Option<u8> {
-        self.of(self.bucket(id), true).first().map(|known| known.id)
+    /// KAD-2: a newcomer waits, so the oldest beside it is pinged: if it is idle, and once.
+    fn ping_oldest(&mut self, now: u64, id: u8) -> Option<u8> {
+        let beside = self.of(self.bucket(id), true);
+        let idle = beside.first().filter(|known| now - known.seen >= FRESH_MS * 1000)?;
+        let oldest = idle.id;
+        let asked = self.pinged.contains(&oldest);
+        self.pinged.push(oldest);
+        (!asked).then_some(oldest)
+    }
+
+    /// A ping counts until whom it went to is seen, or is the oldest of its bucket no longer.
+    fn forget_pings(&mut self, now: u64) {
+        let pinged = std::mem::take(&mut self.pinged).into_iter();
+        let counts = |id: &u8| {
+            let oldest =
+                self.of(self.bucket(*id), true).first().map(|known| (known.id, known.seen));
+            oldest.is_some_and(|(oldest, seen)| oldest == *id && seen < now)
+        };
+        self.pinged = pinged.filter(counts).collect();
     }
 
     /// Whether the limits allow `id` to stand in its bucket with this subnet.
@@ -234,7 +252,8 @@ impl Model {
         while self.of(self.bucket(id), true).len() >= self.k {
             let last = self.bucket(id) + 1 == self.buckets;
             if !last || self.buckets >= self.most_buckets {
-                return self.wait(now, id, subnet);
+                self.wait(now, id, subnet);
+                return Answered::Waits(self.ping_oldest(now, id));
             }
             self.buckets += 1;
             self.promote_all();
@@ -247,19 +266,18 @@ impl Model {
         Answered::Added
     }
 
-    fn wait(&mut self, now: u64, id: u8, subnet: u8) -> Answered {
+    fn wait(&mut self, now: u64, id: u8, subnet: u8) {
         self.known.retain(|known| known.id != id);
         let waiting = self.of(self.bucket(id), false);
         let neighbours = waiting.iter().filter(|known| known.subnet == subnet).count();
         if self.waiting == 0 || neighbours >= SUBNET.0 {
-            return Answered::Waits;
+            return;
         }
         if waiting.len() >= self.waiting {
             let oldest = waiting[0].id;
             self.known.retain(|known| known.id != oldest || known.placed);
         }
         self.known.push(Known { id, subnet, seen: now, silent: false, placed: false });
-        Answered::Waits
     }
 
     fn heard(&mut self, now: u64, id: u8, subnet: u8) {

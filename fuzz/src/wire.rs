@@ -17,10 +17,9 @@ pub fn decode(bytes: &[u8]) {
     if let Err(error) = ours {
         assert!(error.offset <= bytes.len(), "WIRE-2: {error}");
         assert!(!error.to_string().is_empty());
-        let refusal = Header::peek(bytes).and_then(|header| header.refusal(error.code(), "no"));
-        if let Some(refusal) = refusal {
+        if let Some(answer) = error.answer(bytes) {
             // What is answered to rubbish must not be rubbish.
-            assert_eq!(again(&encoded(&refusal.to_owned())), refusal.to_owned());
+            assert_eq!(again(&encoded(&answer)), answer);
         }
     }
     let ours = ours.ok().map(|message| (message.to_owned(), message.later.as_bytes().to_vec()));
@@ -170,10 +169,12 @@ pub fn versions(bytes: &[u8]) {
     let newer = newer::of_kind(kind, choices.number(), &added);
     let header = Header::peek(&newer).expect("ten bytes");
     let asks = header.kind.class() == Class::Request;
-    assert_eq!(header.refusal(ErrorCode::KIND, "").is_some(), asks, "WIRE-3: who is answered");
     if header.kind.name().is_none() {
         let message = Message::decode(&newer).expect("WIRE-3: an unknown kind is no error");
         assert_eq!(message.header(), header);
+        let error = Message::receive(&newer).expect_err("WIRE-3: but nobody can act on it");
+        assert_eq!(error.code(), ErrorCode::KIND, "WIRE-3: why");
+        assert_eq!(error.answer(&newer).is_some(), asks, "WIRE-3: who is answered");
         canonical(&newer);
     }
     let message = messages::message(&mut choices);

@@ -63,6 +63,8 @@ pub(crate) struct Endpoint {
     /// If the host is an address.
     address: SocketAddr,
     id: [u8; 32],
+    /// Its strength beside the others'.
+    weight: u16,
     state: Mutex<State>,
 }
 
@@ -75,20 +77,20 @@ struct State {
 }
 
 impl Endpoint {
-    pub(crate) fn new(name: String, way: Way) -> Self {
+    pub(crate) fn new(name: String, way: Way, weight: u16) -> Self {
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         let address = name.parse().unwrap_or(nowhere);
         let id = hashed(name.as_bytes());
-        Self { name, way, address, id, state: Mutex::default() }
+        Self { name, way, address, id, weight, state: Mutex::default() }
     }
 
     /// As the strategies see it. Its id is the same for all clients that name it so.
     pub(crate) fn choice(&self) -> Choice {
         let state = self.lock();
-        let id = self.id;
+        let (id, weight) = (self.id, self.weight);
         let contact =
             Contact { id: NodeId(id), address: Address::from(self.address), key: NodeKey(id) };
-        Choice { contact, weight: 1, outstanding: state.outstanding, rtt_us: state.rtt_us }
+        Choice { contact, weight, outstanding: state.outstanding, rtt_us: state.rtt_us }
     }
 
     /// One attempt.

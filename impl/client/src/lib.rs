@@ -39,7 +39,8 @@ use thiserror::Error;
 /// How a client goes about it.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Nodes, as `https://HOST:PORT`, `http://127.0.0.1:8420` or `127.0.0.1:8420`.
+    /// Nodes, as `https://HOST:PORT`, `http://127.0.0.1:8420` or `127.0.0.1:8420`; with `#weight=N` behind it, one that
+    /// is N times as strong as the others, which `weighted` looks at.
     pub endpoints: Vec<String>,
     /// Which of them to ask: one of the names of [`Balance::ALL`].
     pub strategy: String,
@@ -77,7 +78,9 @@ impl Default for Options {
 #[non_exhaustive]
 pub enum ClientError {
     /// The caller's.
-    #[error("endpoint: expected https://HOST:PORT or http://ADDRESS:PORT, got {0:?}")]
+    #[error(
+        "endpoint: expected https://HOST:PORT or http://ADDRESS:PORT, with #weight=N behind it or without, got {0:?}"
+    )]
     Endpoint(String),
     /// The caller's: for `https` it must be known whom to believe.
     #[error("{0}: expected the certificate of the cluster's authority (--ca), got none")]

@@ -269,6 +269,13 @@ fn given_up(doubt: &Doubt) -> ClientError {
 
 fn endpoint(text: &str, options: &Options) -> Result<Endpoint, ClientError> {
     let wrong = || ClientError::Endpoint(text.to_string());
+    let (text, weight) = match text.split_once("#weight=") {
+        Some((text, weight)) => {
+            let weight = weight.parse().ok().filter(|weight| *weight > 0);
+            (text, weight.ok_or_else(wrong)?)
+        }
+        None => (text, 1),
+    };
     if let Some(rest) = text.strip_prefix("https://") {
         let name = rest.trim_end_matches('/');
         let (host, port) = name.rsplit_once(':').ok_or_else(wrong)?;
@@ -278,12 +285,12 @@ fn endpoint(text: &str, options: &Options) -> Result<Endpoint, ClientError> {
         let authority = options.authority.as_deref();
         let authority = authority.ok_or_else(|| ClientError::NoAuthority(text.to_string()))?;
         let config = trust::config(authority, options.identity.as_ref())?;
-        return Ok(Endpoint::new(name.to_string(), Way::Tls(host, config)));
+        return Ok(Endpoint::new(name.to_string(), Way::Tls(host, config), weight));
     }
     let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     let address = address.replacen("localhost:", "127.0.0.1:", 1);
     let address: SocketAddr = address.parse().map_err(|_| wrong())?;
-    Ok(Endpoint::new(address.to_string(), Way::Plain))
+    Ok(Endpoint::new(address.to_string(), Way::Plain, weight))
 }
 
 /// A place that says nothing about what is hashed.
@@ -337,5 +344,21 @@ mod tests {
         assert!(first.iter().all(|count| *count > 60), "{first:?}");
         assert_ne!(subject("/v1/keys/a"), subject("/v1/keys/b"));
         assert_eq!((subject("/v1/pools?limit=1"), subject("/metrics")), ("/v1/pools", "/metrics"));
+    }
+
+    #[test]
+    fn a_server_of_three_times_the_weight_is_asked_first_three_times_as_often() {
+        let client = |endpoints: &[&str]| {
+            let endpoints = endpoints.iter().map(|text| (*text).to_string()).collect();
+            let strategy = "weighted".to_string();
+            Client::new(&Options { endpoints, strategy, ..Options::default() })
+        };
+        let weighted = client(&["127.0.0.1:1", "http://127.0.0.1:2/#weight=3"]).unwrap();
+        let second = (0..4000).filter(|_| weighted.order("/v1/pools") == [1, 0]).count();
+        assert!((2850..3150).contains(&second), "expected about 3000 of 4000, got {second}");
+        for wrong in ["127.0.0.1:1#weight=0", "127.0.0.1:1#weight=x", "127.0.0.1:1#weight=65536"] {
+            let Err(ClientError::Endpoint(got)) = client(&[wrong]) else { panic!("{wrong}") };
+            assert_eq!(got, wrong);
+        }
     }
 }

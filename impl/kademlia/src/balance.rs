@@ -7,9 +7,12 @@
 //! | [`Weighted`] | holders have known, different strength |
 //! | [`LeastOutstanding`] | requests cost differently, or a holder may be slow: it is the first to notice |
 //! | [`LowestLatency`] | holders are at different distances, and load is far from what they can take |
-//! | [`TwoChoices`] | the default: nearly as even as the least loaded of all, without a herd running to it |
+//! | [`TwoChoices`] | nothing is known beforehand: nearly as even as the least loaded of all, without a herd running to it |
 //! | [`Closest`] | the holder must be the same for all askers, so that its copy is warm; hot keys make hot nodes |
 //! | [`SameZone`] | traffic between zones costs money or time |
+//!
+//! [`Balance`] has [`TwoChoices`] if no other is named. A cluster's clients have [`Closest`]: one node carries out all
+//! calls about a pool together.
 //!
 //! Invariants: a choice is one of those offered; the same numbers and the same chance give the same
 //! choice. A strategy chooses whom to ask, never how many must answer.

@@ -31,6 +31,8 @@
 //! machine's. No limit on subnets: two nodes that count different subnets would disagree on who is
 //! closest, and so on who holds a record.
 
+mod memory;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};

@@ -9,7 +9,9 @@
 //! * KAD-11: a version that lived here only as a copy, or was let go of as one, is taken as a
 //!   replica when it is offered: a holder that was relieved and is needed again must not refuse;
 //! * KAD-10: never more records or bytes than the limits, in all and by one peer; caches make
-//!   room for replicas, never the reverse;
+//!   room for replicas, never the reverse. What a disk must have makes room for nothing, also when it is no
+//!   replica any more: a number that is forgotten falls (KAD-7). A full node so refuses until the number's time is
+//!   over;
 //! * KAD-12: what [`Records::kept`] says is what a disk must have before an offer is acknowledged;
 //!   [`Records::changed`] names what has changed of it, and [`Records::put_back`] takes it after a restart, with
 //!   the life that is left.
@@ -78,8 +80,8 @@ pub struct Records {
     held: BTreeMap<Name, Held>,
     shares: BTreeMap<NodeId, Share>,
     total: Share,
-    /// Copies beside the path.
-    cached: u32,
+    /// Copies beside the path that need not be kept: they make room.
+    spare: u32,
     /// What a disk may have otherwise, where there is one.
     changed: Option<BTreeSet<Name>>,
 }
@@ -96,9 +98,15 @@ impl Held {
         self.replica
     }
 
-    /// Whether a disk must have it: copies beside the path need not be there, unless they guard a number.
+    /// Whether a disk must have it: copies beside the path need not be there, unless they guard a number. A deletion
+    /// is shown as long as it guards one, and so always may.
     fn is_kept(&self) -> bool {
-        self.replica || self.guard > self.expires
+        self.replica || self.guard > self.expires || self.is_tombstone()
+    }
+
+    /// Whether it makes room for others.
+    fn is_spare(&self) -> bool {
+        !self.is_kept()
     }
 
     /// Whether it still lives.
@@ -143,7 +151,7 @@ impl Records {
             held: BTreeMap::new(),
             shares: BTreeMap::new(),
             total: Share::default(),
-            cached: 0,
+            spare: 0,
             changed: None,
         }
     }
@@ -250,7 +258,7 @@ impl Records {
                 if let Some(changed) = &mut self.changed {
                     changed.insert(name);
                 }
-                self.cached -= u32::from(!held.replica);
+                self.spare -= u32::from(held.is_spare());
                 held.replica = true;
                 let most = held.ends.unwrap_or(Moment::NEVER);
                 held.expires = held.expires.max(now.plus_ms(life_ms)).min(most);
@@ -261,8 +269,8 @@ impl Records {
         Offered { status: StoreStatus::STORED, held: sequence }
     }
 
-    /// KAD-10: whether a record of so many bytes has room, after caches have made way.
-    fn makes_room(&mut self, name: Name, by: NodeId, bytes: u64, replica: bool) -> bool {
+    /// KAD-10: whether a record of so many bytes has room, after copies have made way for one that must be kept.
+    fn makes_room(&mut self, name: Name, by: NodeId, bytes: u64, kept: bool) -> bool {
         let limits = self.limits;
         let (old_by, old_bytes) =
             self.held.get(&name).map_or((None, 0), |old| (Some(old.by), old.content_bytes()));
@@ -278,12 +286,13 @@ impl Records {
             if count < limits.count && self.total.bytes - old_bytes + bytes <= limits.bytes {
                 return true;
             }
-            // Without caches nothing is searched through: a full node refuses cheaply.
-            if !replica || self.cached == 0 {
+            // Without copies nothing is searched through: a full node refuses cheaply.
+            if !kept || self.spare == 0 {
                 return false;
             }
-            let caches = self.held.iter().filter(|(of, held)| **of != name && !held.replica);
-            let soonest = caches.min_by_key(|(_, held)| held.expires).map(|(of, _)| *of);
+            // KAD-7: what guards a number stays, or an older version would be taken again.
+            let copies = self.held.iter().filter(|(of, held)| **of != name && held.is_spare());
+            let soonest = copies.min_by_key(|(_, held)| held.expires).map(|(of, _)| *of);
             let Some(of) = soonest else { return false };
             self.take(&of);
         }
@@ -296,7 +305,7 @@ impl Records {
         share.bytes += bytes;
         self.total.count += 1;
         self.total.bytes += bytes;
-        self.cached += u32::from(!held.replica);
+        self.spare += u32::from(held.is_spare());
         self.held.insert(name, held);
         self.note(name);
     }
@@ -304,7 +313,7 @@ impl Records {
     fn take(&mut self, name: &Name) -> Option<Held> {
         let held = self.held.remove(name)?;
         self.release(held.by, 1, held.content_bytes());
-        self.cached -= u32::from(!held.replica);
+        self.spare -= u32::from(held.is_spare());
         self.note(*name);
         Some(held)
     }
@@ -381,10 +390,11 @@ impl Records {
     pub(crate) fn demote(&mut self, now: Moment, name: &Name) {
         let cache_ms = self.limits.cache_ms;
         if let Some(held) = self.held.get_mut(name) {
-            self.cached += u32::from(held.replica);
+            self.spare -= u32::from(held.is_spare());
             held.replica = false;
             held.handed = Vec::new();
             held.expires = held.expires.min(now.plus_ms(cache_ms));
+            self.spare += u32::from(held.is_spare());
             self.note(*name);
         }
     }
@@ -400,7 +410,7 @@ impl Records {
     pub fn put_back(&mut self, now: Moment, held: Held) {
         let (name, bytes) = ((held.record.key, held.record.origin), held.content_bytes());
         let newer = self.held.get(&name).is_none_or(|other| other.sequence() < held.sequence());
-        if now < held.guard && newer && self.makes_room(name, held.by, bytes, held.replica) {
+        if now < held.guard && newer && self.makes_room(name, held.by, bytes, held.is_kept()) {
             self.take(&name);
             self.put(name, Held { checked: None, handed: Vec::new(), ..held });
             if let Some(changed) = &mut self.changed {
@@ -409,6 +419,15 @@ impl Records {
         } else {
             self.note(name);
         }
+    }
+
+    /// Bytes of memory beside this and the contents of records, as if the maps' nodes were full.
+    pub fn bytes(&self) -> usize {
+        let handed: usize = self.held.values().map(|held| held.handed.capacity()).sum();
+        self.held.len() * size_of::<(Name, Held)>()
+            + handed * size_of::<NodeId>()
+            + self.shares.len() * size_of::<(NodeId, Share)>()
+            + self.changed.as_ref().map_or(0, BTreeSet::len) * size_of::<Name>()
     }
 
     /// Records held, expired ones that are only remembered included; and bytes of their contents.
@@ -421,5 +440,72 @@ impl Held {
     fn same_content(&self, record: &Record<'_>) -> bool {
         let borrowed = self.record.borrow();
         borrowed.content == record.content && borrowed.later == record.later
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORIGIN: NodeId = NodeId([7; 32]);
+    const VALUE: Option<&[u8]> = Some(b"coat");
+    const DELETED: Option<&[u8]> = None;
+
+    fn at(ms: u64) -> Moment {
+        Moment(0).plus_ms(ms)
+    }
+
+    /// What becomes of an offer at a time to a node that has room for one: key, number and content, and for how long.
+    fn offer(
+        records: &mut Records,
+        ms: u64,
+        purpose: StorePurpose,
+        (key, sequence, content): (u8, u64, Option<&[u8]>),
+        expires_in_ms: u64,
+    ) -> StoreStatus {
+        records.sweep(at(ms));
+        let content = content.map(|value| OwnedContent::Value(value.into()));
+        let record = OwnedRecord {
+            key: RecordKey([key; 32]),
+            origin: ORIGIN,
+            sequence,
+            expires_in_ms,
+            content: content.unwrap_or(OwnedContent::Tombstone),
+            later: OwnedFields::default(),
+        };
+        let status = records.offer(at(ms), ORIGIN, purpose, &record.borrow()).status;
+        let spare = records.held.values().filter(|held| held.is_spare()).count();
+        assert_eq!((records.spare as usize, records.len()), (spare, 1), "counted once more");
+        status
+    }
+
+    #[test]
+    fn a_full_node_forgets_no_number_that_must_not_fall_and_takes_others_when_its_time_is_over() {
+        let (replica, cache) = (StorePurpose::REPLICA, StorePurpose::CACHE);
+        let (stored, full, outdated) =
+            (StoreStatus::STORED, StoreStatus::FULL, StoreStatus::OUTDATED);
+        let limits = RecordLimits { count: 1, cache_ms: 10, ..RecordLimits::default() };
+        for content in [VALUE, DELETED] {
+            // Let go of as a replica: shown until 10, remembered until 100.
+            let mut records = Records::new(limits);
+            assert_eq!(offer(&mut records, 0, replica, (1, 2, content), 100), stored);
+            records.demote(at(0), &(RecordKey([1; 32]), ORIGIN));
+            for ms in [5, 50, 99] {
+                assert_eq!(offer(&mut records, ms, replica, (2, 1, VALUE), 100), full, "{ms} ms");
+                assert_eq!(offer(&mut records, ms, replica, (1, 1, VALUE), 100), outdated);
+            }
+            assert_eq!(offer(&mut records, 100, replica, (2, 1, VALUE), 100), stored);
+            // A copy that keeps down one that would have lived longer: until 10.
+            let mut records = Records::new(limits);
+            assert_eq!(offer(&mut records, 0, cache, (1, 1, VALUE), 10), stored);
+            assert_eq!(offer(&mut records, 5, cache, (1, 2, content), 1), stored);
+            assert_eq!(offer(&mut records, 7, replica, (2, 1, VALUE), 100), full);
+            assert_eq!(offer(&mut records, 7, replica, (1, 1, VALUE), 100), outdated);
+            assert_eq!(offer(&mut records, 10, replica, (2, 1, VALUE), 100), stored);
+        }
+        // One that keeps nothing down makes room.
+        let mut records = Records::new(limits);
+        assert_eq!(offer(&mut records, 0, cache, (1, 1, VALUE), 10), stored);
+        assert_eq!(offer(&mut records, 1, replica, (2, 1, VALUE), 100), stored);
     }
 }

@@ -27,7 +27,7 @@ use cloakroom_register::{
     Call, Key, Message as RegisterMessage, Operation, OperationId, Outcome, ReplicaError, View,
     Waits,
 };
-use cloakroom_wire::{Address, Contact, Header, Message, NodeId, OwnedRecord, RecordKey};
+use cloakroom_wire::{Address, Contact, Message, NodeId, OwnedRecord, RecordKey};
 use thiserror::Error;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel, unbounded_channel};
 use tokio::sync::oneshot;
@@ -442,14 +442,12 @@ fn hear(node: &mut Node, now: Moment, arrival: &Arrival) -> Effects {
 }
 
 fn hear_one(node: &mut Node, now: Moment, from: Peer, bytes: &[u8]) -> Effects {
-    match Message::decode(bytes) {
+    match Message::receive(bytes) {
         Ok(message) => node.step(now, Input::Message { from, message: &message }),
         Err(cause) => {
-            debug!(peer = %from.id, %cause, "sent what cannot be read");
-            let header = Header::peek(bytes);
-            let text = cause.to_string();
-            let refusal = header.and_then(|header| header.refusal(cause.code(), &text));
-            let send = refusal.map(|message| Transmit { to: from, message: message.to_owned() });
+            debug!(peer = %from.id, %cause, "sent what is not understood");
+            // WIRE-3
+            let send = cause.answer(bytes).map(|message| Transmit { to: from, message });
             Effects { send: send.into_iter().collect(), ..Effects::default() }
         }
     }
@@ -458,3 +456,6 @@ fn hear_one(node: &mut Node, now: Moment, from: Peer, bytes: &[u8]) -> Effects {
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
+
+#[cfg(test)]
+mod refusals;

@@ -33,6 +33,12 @@ pub enum Fault {
         /// What stands there.
         got: u8,
     },
+    /// Of a kind that is not known here, where one has to be: [`Message::receive`](crate::Message::receive).
+    #[error("expected a known kind, got {got}")]
+    Kind {
+        /// What stands there.
+        got: Kind,
+    },
     /// Ends too early.
     #[error("expected {expected} more bytes, got {got}")]
     Short {
@@ -186,6 +192,7 @@ impl DecodeError {
     pub const fn code(&self) -> ErrorCode {
         match self.fault {
             Fault::Version { .. } => ErrorCode::VERSION,
+            Fault::Kind { .. } => ErrorCode::KIND,
             Fault::Required { .. } => ErrorCode::FIELD,
             _ => ErrorCode::MALFORMED,
         }

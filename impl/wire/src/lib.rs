@@ -14,6 +14,7 @@
 //! | `decode.rs`, `encode.rs`, `list.rs` | from bytes and back, lists read in place |
 //! | `fixed.rs` | [`Fixed`]: contents of fixed layout, for whoever owns what stands in a part |
 //! | `frame.rs` | [`FrameReader`]: messages out of a stream |
+//! | `receive.rs` | [`Message::receive`]: what can be acted on, and what is answered to the rest |
 //!
 //! Properties: WIRE-1 to WIRE-4, in `specs/README.md`.
 //!
@@ -57,6 +58,7 @@ mod id;
 mod list;
 mod message;
 mod owned;
+mod receive;
 mod record;
 mod tag;
 

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! * an answer has the id of its request; a request's kind and its answer's differ in one bit;
-//! * WIRE-3: a kind that is not known here is no error: [`Body::Unknown`], and [`Header::refusal`]
-//!   says what to answer.
+//! * WIRE-3: a kind that is not known here is no error: [`Body::Unknown`]. Whoever acts on messages takes
+//!   [`Message::receive`], which refuses it.
 //!
 //! Borrowed from the bytes of a message or from an [`OwnedMessage`](crate::OwnedMessage).
 //!

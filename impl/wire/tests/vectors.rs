@@ -10,8 +10,8 @@
 //! * each example of the page is a vector of the same name, and every kind has one.
 
 use cloakroom_wire::{
-    Answer, Body, Class, Contact, Content, DecodeError, Fault, Fields, FrameReader, Header, Kind,
-    Message, Notice, Record, Request,
+    Answer, Body, Class, Contact, Content, DecodeError, Fault, Fields, FrameReader, Kind, Message,
+    Notice, Record, Request,
 };
 use serde_json::{Value, json};
 
@@ -155,15 +155,42 @@ fn each_refused_message_is_refused_where_and_why_it_says_and_answered() {
         let error = Message::decode(&bytes).expect_err(name);
         let got = (json!(error.offset), word(&error));
         assert_eq!(got, (vector["offset"].clone(), text(vector, "fault")), "{name}: {error}");
-        let header = Header::peek(&bytes);
-        let refusal = header.and_then(|header| header.refusal(error.code(), "no"));
-        let answered = match refusal.map(|refusal| refusal.body) {
-            Some(Body::Answer(Answer::Error { code, .. })) => json!(code.0),
-            _ => Value::Null,
-        };
-        assert_eq!(answered, vector["answer"], "{name}");
+        assert_eq!(Message::receive(&bytes), Err(error), "{name}: nor does who acts on it take it");
+        assert_eq!(answered(&error, &bytes), vector["answer"], "{name}");
     }
     assert!(vectors.len() >= 30, "{}", vectors.len());
+}
+
+/// The code with which bytes are refused, or nothing. The answer can be sent, and has their request's id.
+fn answered(error: &DecodeError, bytes: &[u8]) -> Value {
+    let Some(answer) = error.answer(bytes) else { return Value::Null };
+    let mut sent = Vec::new();
+    answer.borrow().encode(&mut sent).expect("within the limits");
+    assert_eq!(sent[2..10], bytes[2..10], "{error}");
+    let Body::Answer(Answer::Error { code, detail }) = answer.borrow().body else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(detail, error.to_string());
+    json!(code.0)
+}
+
+#[test]
+fn who_acts_on_messages_takes_all_but_unknown_kinds_and_answers_those_that_ask() {
+    let mut unknown = 0;
+    for vector in vectors("messages") {
+        let (name, bytes) = (text(&vector, "name"), bytes(text(&vector, "hex")));
+        let class = vector["message"]["class"].as_str();
+        match (class, Message::receive(&bytes)) {
+            (None, received) => assert_eq!(received, Message::decode(&bytes), "{name}"),
+            (Some(class), Err(error)) => {
+                let expected = if class == "request" { json!(2) } else { Value::Null };
+                assert_eq!(answered(&error, &bytes), expected, "{name}");
+                unknown += 1;
+            }
+            (Some(_), Ok(message)) => panic!("{name}: {message:?}"),
+        }
+    }
+    assert!(unknown >= 4, "{unknown}");
 }
 
 #[test]

@@ -23,9 +23,12 @@ join one after the other over the real protocol, which takes longer. Then the wa
 churn and upkeep, before anything is measured.
 
 A lookup succeeds if it finds the node closest to its point, of all honest nodes that were up from \
-its begin to its end. Latency between ten regions is IBM Cloud's table of February 2024.
+its begin to its end. Its messages are its requests and their answers; a request that was sent again \
+counts once. Latency between ten regions is IBM Cloud's table of February 2024.
 
-A scenario file has every knob; tests/sim/scenarios has some. Exits with 0 whatever the figures are.
+A scenario file has more knobs than there are flags; tests/sim/scenarios has some. The numbers of the \
+protocol (k, requests in flight, holders of a record, limits on subnets) are none of them, save the \
+paths: they are the defaults of a node. Exits with 0 whatever the figures are.
 
 Examples:
   cloakroom sim --nodes 10000 --lookups 100000 --churn 10%/h --seed 1
@@ -78,7 +81,7 @@ pub struct RunArgs {
     /// Decides everything that is chance
     #[arg(long, env = "CLOAKROOM_SEED", hide_env_values = true, value_name = "S")]
     pub seed: Option<u64>,
-    /// A TOML file with any of the knobs
+    /// A TOML file with any of its knobs; a flag wins over it
     #[arg(long, env = "CLOAKROOM_SCENARIO", hide_env_values = true, value_name = "FILE.toml")]
     #[arg(value_hint = ValueHint::FilePath)]
     pub scenario: Option<PathBuf>,
@@ -91,7 +94,7 @@ pub struct RunArgs {
     /// How nodes come to know each other at the start
     #[arg(long, env = "CLOAKROOM_START", hide_env_values = true)]
     pub start: Option<Start>,
-    /// Disjoint paths of a lookup, 1 to 8
+    /// Disjoint paths of a lookup, 1 to 8; for sim hostile at least 2
     #[arg(long, env = "CLOAKROOM_PATHS", hide_env_values = true, value_name = "N")]
     pub paths: Option<u8>,
     /// Share of messages lost
@@ -167,7 +170,7 @@ pub struct RecordsArgs {
 pub struct BalanceArgs {
     /// Requests by each strategy
     #[arg(long, env = "CLOAKROOM_REQUESTS", hide_env_values = true, value_name = "N")]
-    #[arg(default_value_t = 100_000)]
+    #[arg(default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub requests: u32,
     /// Decides everything that is chance
     #[arg(long, env = "CLOAKROOM_SEED", hide_env_values = true, value_name = "S")]
@@ -271,7 +274,9 @@ impl RunArgs {
         set(&mut base.hostile.share, self.malicious.map(|Share(share)| share).as_ref());
         set(&mut base.hostile.behaviour, self.behaviour.as_ref());
         set(&mut base.records.count, self.records.as_ref());
-        set(&mut base.records.reads, self.reads.as_ref());
+        // Who wants no records wants no reads of them.
+        let none = (self.records == Some(0)).then_some(0);
+        set(&mut base.records.reads, self.reads.or(none).as_ref());
         if !self.regions.is_empty() {
             base.network.regions.clone_from(&self.regions);
         }

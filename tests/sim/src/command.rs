@@ -1,10 +1,12 @@
 //! Carries the command line out: runs an experiment, shows how far it is, prints its figures.
 //!
-//! Invariants: figures go to stdout, everything else to stderr; the page is written whole or not
-//! at all.
+//! Invariants:
+//! * figures go to stdout, everything else to stderr;
+//! * the page is written whole or not at all, behind the figures: these are there whatever becomes of it. Where it
+//!   cannot be written, nothing is run.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,6 +17,7 @@ use crate::args::{Experiment, Format, OutputArgs, RunArgs, SimArgs};
 use crate::run::figures::Figures;
 use crate::run::{Outcome, simulate};
 use crate::scenario::{Scenario, ScenarioError};
+use crate::whole_file::WholeFile;
 use crate::{hostile, html};
 
 /// Why there are no figures.
@@ -81,11 +84,14 @@ pub fn carry_out(args: &SimArgs) -> Result<(), Error> {
 
 fn run(args: &RunArgs) -> Result<(), Error> {
     let scenario = args.scenario(Scenario::default())?;
+    let page = args.html.as_ref().map(|path| {
+        let fault = |cause| Error::Page { path: path.clone(), cause };
+        WholeFile::at(path).map_err(fault)
+    });
+    let page = page.transpose()?;
     let (mut outcome, figures) = timed(&scenario, "simulating");
-    if let Some(path) = &args.html {
-        write_page(path, &html::page(&mut outcome, &figures))?;
-    }
-    print(&figures, &figures.table(), args.output)
+    print(&figures, &figures.table(), args.output)?;
+    page.map_or(Ok(()), |page| write_page(&page, &html::page(&mut outcome, &figures)))
 }
 
 fn timed(scenario: &Scenario, name: &str) -> (Outcome, Figures) {
@@ -97,7 +103,7 @@ fn timed(scenario: &Scenario, name: &str) -> (Outcome, Figures) {
 
 fn run_hostile(args: &RunArgs) -> Result<(), Error> {
     let scenario = args.scenario(hostile::base())?;
-    let compared = hostile::compare(&scenario, |scenario, name| timed(scenario, name).1);
+    let compared = hostile::compare(&scenario, |scenario, name| timed(scenario, name).1)?;
     if args.html.is_some() {
         let _ = writeln!(
             io::stderr(),
@@ -107,10 +113,10 @@ fn run_hostile(args: &RunArgs) -> Result<(), Error> {
     print(&compared, &compared.table(), args.output)
 }
 
-fn write_page(path: &Path, page: &str) -> Result<(), Error> {
-    let fault = |cause| Error::Page { path: path.to_owned(), cause };
-    std::fs::write(path, page).map_err(fault)?;
-    let _ = writeln!(io::stderr(), "wrote {}", path.display());
+fn write_page(file: &WholeFile, page: &str) -> Result<(), Error> {
+    let fault = |cause| Error::Page { path: file.path().to_owned(), cause };
+    file.write(page).map_err(fault)?;
+    let _ = writeln!(io::stderr(), "wrote {}", file.path().display());
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! The same network with lying nodes twice: lookups over disjoint paths, and over one.
 //!
+//! Invariants: null where there was nothing of which there could be a share.
+//!
 //! What it does not do: search for the worst liars. Their ways are those of
 //! [`Behaviour`](crate::kad::liar::Behaviour).
 
 use serde::Serialize;
 
 use crate::run::figures::Figures;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, ScenarioError};
+use crate::stats::percent;
 
 /// Both runs.
 #[derive(Clone, Debug, Serialize)]
@@ -18,14 +21,14 @@ pub struct Compared {
     /// Paths of the first run.
     pub paths: u8,
     /// Success of lookups over disjoint paths.
-    pub success_rate: f64,
+    pub success_rate: Option<f64>,
     /// The same over one.
-    pub success_rate_one_path: f64,
+    pub success_rate_one_path: Option<f64>,
     /// Success of reads over disjoint paths.
-    pub read_success_rate: f64,
+    pub read_success_rate: Option<f64>,
     /// The same over one.
-    pub read_success_rate_one_path: f64,
-    /// Messages of a lookup over disjoint paths.
+    pub read_success_rate_one_path: Option<f64>,
+    /// Mean requests and answers of a lookup over disjoint paths; a request that was sent again counts once.
     pub messages_mean: f64,
     /// The same over one.
     pub messages_mean_one_path: f64,
@@ -47,18 +50,26 @@ pub fn base() -> Scenario {
 }
 
 /// Runs both.
-pub fn compare(scenario: &Scenario, mut run: impl FnMut(&Scenario, &str) -> Figures) -> Compared {
-    let disjoint = Scenario { paths: scenario.paths.max(2), ..scenario.clone() };
-    let with = run(&disjoint, "disjoint");
+///
+/// # Errors
+/// With one path there is nothing to compare.
+pub fn compare(
+    scenario: &Scenario,
+    mut run: impl FnMut(&Scenario, &str) -> Figures,
+) -> Result<Compared, ScenarioError> {
+    if scenario.paths < 2 {
+        return Err(ScenarioError::OnePath { got: scenario.paths });
+    }
+    let with = run(scenario, "disjoint");
     let without = run(&Scenario { paths: 1, ..scenario.clone() }, "one path");
     let behaviour = serde_json::to_value(scenario.hostile.behaviour);
-    Compared {
+    Ok(Compared {
         malicious: scenario.hostile.share,
         behaviour: behaviour
             .ok()
             .and_then(|value| value.as_str().map(str::to_owned))
             .unwrap_or_default(),
-        paths: disjoint.paths,
+        paths: scenario.paths,
         success_rate: with.success_rate,
         success_rate_one_path: without.success_rate,
         read_success_rate: with.read_success_rate,
@@ -69,13 +80,12 @@ pub fn compare(scenario: &Scenario, mut run: impl FnMut(&Scenario, &str) -> Figu
         latency_ms_p95_one_path: without.latency_ms_p95,
         trace_hash: with.trace_hash,
         trace_hash_one_path: without.trace_hash,
-    }
+    })
 }
 
 impl Compared {
     /// For people.
     pub fn table(&self) -> String {
-        let percent = |share: f64| format!("{:.3} %", share * 100.0);
         let number = |value: f64| format!("{value:.1}");
         let rows = [
             ("paths", self.paths.to_string(), "1".to_owned()),
@@ -91,7 +101,7 @@ impl Compared {
         ];
         let head = format!(
             "{} of the nodes lie ({})\n{:<20}  {:>18}  {:>18}\n",
-            percent(self.malicious),
+            percent(Some(self.malicious)),
             self.behaviour,
             "",
             "disjoint paths",

@@ -13,6 +13,7 @@
 //! | `cluster/` | whole nodes: the list of members, calls at any node, views that follow from both |
 //! | `sync.rs` | a disk that takes its time |
 //! | `args.rs`, `command.rs` | the command line |
+//! | `whole_file.rs` | the file of the page |
 //!
 //! Invariants:
 //! * what is checked is what runs: machines and wire format are those of `impl/`, none is copied;
@@ -38,6 +39,7 @@ pub mod run;
 pub mod scenario;
 pub mod stats;
 mod sync;
+mod whole_file;
 
 pub use args::SimArgs;
 pub use command::{Error, carry_out};

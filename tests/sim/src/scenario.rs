@@ -1,10 +1,10 @@
-//! What a run is: every knob, with its default, from a TOML file.
+//! What a run is: its knobs, with their defaults, from a TOML file.
 //!
 //! Invariants:
 //! * a knob that is not known is refused, with its line; so is a number out of its range, by name;
 //! * the defaults are those of the command line: an empty file changes nothing.
 //!
-//! What it does not do: run.
+//! What it does not do: run; change the numbers of the protocol, but for the paths of a lookup.
 
 use std::path::{Path, PathBuf};
 
@@ -114,7 +114,7 @@ pub struct ChurnKnobs {
     pub returns: f64,
     /// Minutes until they are back.
     pub down_min: f64,
-    /// Share of those that come back with an empty disk: without their routing table.
+    /// Share of those that come back with an empty disk: without their routing table and their records.
     pub disk_loss: f64,
 }
 
@@ -262,6 +262,26 @@ pub enum ScenarioError {
         /// What it was.
         got: f64,
     },
+    /// A cut that ends before it begins.
+    #[error("network.cuts: expected until_min above from_min, {from_min}, got {until_min}")]
+    Cut {
+        /// When it begins.
+        from_min: f64,
+        /// When it ends.
+        until_min: f64,
+    },
+    /// Reads of records that there are not.
+    #[error("records.reads: expected 0 where records.count is 0, got {got}")]
+    Unwritten {
+        /// How many were asked for.
+        got: u32,
+    },
+    /// Nothing that one path could be compared with.
+    #[error("paths: expected 2 to 8, which are compared with one, got {got}")]
+    OnePath {
+        /// How many were asked for.
+        got: u8,
+    },
     /// A region is not in the table.
     #[error("{0}")]
     Region(String),
@@ -320,6 +340,20 @@ impl Scenario {
             if !(least..=most).contains(&got) {
                 return Err(ScenarioError::Range { name, least, most, got });
             }
+        }
+        for &CutKnobs { from_min, until_min, .. } in &network.cuts {
+            if !(0.0..=1e5).contains(&from_min) {
+                let (name, least, most) = ("network.cuts.from_min", 0.0, 1e5);
+                return Err(ScenarioError::Range { name, least, most, got: from_min });
+            }
+            // A time that is no number ends nothing either.
+            let ends = until_min > from_min;
+            if !ends {
+                return Err(ScenarioError::Cut { from_min, until_min });
+            }
+        }
+        if self.records.count == 0 && self.records.reads > 0 {
+            return Err(ScenarioError::Unwritten { got: self.records.reads });
         }
         self.network.build(Time(0))?;
         self.parameters().checked()?;
@@ -431,5 +465,10 @@ mod tests {
         let cut = "[network]\nregions = [\"Tokyo\"]\n[[network.cuts]]\nfrom_min = 0.0\n\
                    until_min = 1.0\nsenders = [\"Tokyo\"]\nreceivers = [\"Osaka\"]";
         assert!(error(cut).starts_with("cut: expected one of Tokyo"));
+        let cut = cut.replace("until_min = 1.0", "until_min = nan").replace("Osaka", "Tokyo");
+        let words = "network.cuts: expected until_min above from_min, 0, got NaN";
+        assert_eq!(error(&cut), words);
+        let words = "records.reads: expected 0 where records.count is 0, got 10000";
+        assert_eq!(error("[records]\ncount = 0"), words);
     }
 }

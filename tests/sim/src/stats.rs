@@ -82,6 +82,16 @@ pub fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { to_f64(part) / to_f64(whole) }
 }
 
+/// The same; of none there is no share.
+pub fn share_of_some(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| share(part, whole))
+}
+
+/// A share as people read it.
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "of none".to_owned(), |share| format!("{:.3} %", share * 100.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -113,14 +113,10 @@ fn the_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark() {
     };
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");
-    let run = Command::new(env!("CARGO_BIN_EXE_sim"))
-        .args(["--nodes", "200", "--lookups", "600", "--reads", "300", "--records", "50"])
-        .args(["--minutes", "10", "--churn", "100%/h", "--malicious", "10%"])
-        .arg("--html")
-        .arg(&page)
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    write(
+        &page,
+        "--nodes 200 --lookups 600 --reads 300 --records 50 --minutes 10 --churn 100%/h --malicious 10%",
+    );
     let mut grounds = Vec::new();
     for theme in ["light", "dark"] {
         let shown = format!("theme={theme}");
@@ -128,6 +124,7 @@ fn the_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark() {
         let root = "data-errors=";
         assert_eq!(attribute(&document, root, "data-errors"), "", "script errors");
         assert_eq!(attribute(&document, root, "data-ready"), "yes", "the script ran to its end");
+        reads_well(&document);
         let shot = folder.path().join(format!("{theme}.png"));
         visit(&browser, &page, &shown, &[format!("--screenshot={}", shot.display())]);
         let picture = picture(&shot);
@@ -148,11 +145,48 @@ fn the_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark() {
     }
     assert!(grounds[0] > 600 && grounds[1] < 150, "light and dark differ: {grounds:?}");
     slide(&browser, &page, folder.path());
+    // Where nobody comes or goes, there is little to draw an axis by.
+    let still = folder.path().join("still.html");
+    write(&still, "--nodes 80 --lookups 100 --reads 100 --records 20 --minutes 5");
+    let document = visit(&browser, &still, "", &["--dump-dom".into()]);
+    assert_eq!(attribute(&document, "data-errors=", "data-errors"), "", "script errors");
+    reads_well(&document);
     if let Some(keep) = std::env::var_os("CLOAKROOM_KEEP_SHOTS") {
         for name in ["page.html", "light.png", "dark.png"] {
             std::fs::copy(folder.path().join(name), Path::new(&keep).join(name)).unwrap();
         }
     }
+}
+
+/// The page of a run.
+fn write(page: &Path, run: &str) {
+    let run = Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(run.split_whitespace())
+        .arg("--html")
+        .arg(page)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+/// It opens with the lookup of most steps, no axis has a label twice, and one hop is one.
+fn reads_well(document: &str) {
+    let (_, rest) = document.split_once("id=\"data\"").unwrap();
+    let (json, _) = rest[rest.find('>').unwrap() + 1..].split_once("</script>").unwrap();
+    let data: serde_json::Value = serde_json::from_str(json).unwrap();
+    let stories = data["stories"].as_array().unwrap().iter();
+    let most = stories.map(|story| story["steps"].as_array().unwrap().len()).max();
+    let drawn = attribute(document, "data-chart=\"waterfall\"", "data-marks").parse().ok();
+    assert_eq!(drawn, most, "the lookup that is shown first");
+    for (chart, _) in CHARTS.iter().filter(|(chart, _)| *chart != "ring" && *chart != "waterfall") {
+        let (_, rest) = document.split_once(&format!("data-chart=\"{chart}\"")).unwrap();
+        let (svg, _) = rest.split_once("</svg>").unwrap();
+        let labels = svg.split("text-anchor=\"end\">").skip(1);
+        let labels: Vec<&str> = labels.map(|label| label.split('<').next().unwrap()).collect();
+        let different: BTreeSet<&str> = labels.iter().copied().collect();
+        assert!(labels.len() > 2 && different.len() == labels.len(), "{chart}: {labels:?}");
+    }
+    assert!(!document.contains(" 1 hops"), "one hop is one");
 }
 
 /// The slider over the run: its mark moves, the clock tells when, and the ring shows who was up then.

@@ -23,7 +23,7 @@ fn good_share(outcome: &Outcome, from_min: f64, until_min: f64) -> f64 {
 fn a_network_that_was_cut_in_parts_heals_when_the_cuts_end() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/partition.toml");
     let scenario = Scenario::read(Path::new(file)).unwrap();
-    let small = Scenario { nodes: 300, lookups: 6_000, ..scenario }.checked().unwrap();
+    let small = Scenario { nodes: 300, lookups: 10_000, ..scenario }.checked().unwrap();
     let outcome = simulate(&small, &mut |_, _, _| {});
     let share = |from, until| good_share(&outcome, from, until);
     assert!(share(0.0, 15.0) > 0.995, "before: {}", share(0.0, 15.0));
@@ -32,4 +32,8 @@ fn a_network_that_was_cut_in_parts_heals_when_the_cuts_end() {
     assert!(share(51.0, 60.0) < 0.95, "cut both ways: {}", share(51.0, 60.0));
     assert!(share(40.0, 50.0) > 0.98, "after the first: {}", share(40.0, 50.0));
     assert!(share(70.0, 90.0) > 0.999, "after the second: {}", share(70.0, 90.0));
+    // Tables take longer than lookups: who was taken for dead must be met again. After half an hour a node knew
+    // 96 % of its 20 closest; without the refresh of idle buckets it would know 97 % at the end.
+    let (_, living, neighbours) = outcome.table;
+    assert!(living > 0.999 && neighbours > 0.99, "{living} up, {neighbours} of the closest known");
 }

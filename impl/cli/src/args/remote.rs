@@ -10,6 +10,21 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::OutputArgs;
 
+/// When to use which; those of `balance.rs` in `impl/kademlia`.
+const STRATEGIES: &str = "\
+Which of several servers to ask first:
+  closest: all callers of one pool or key ask the same server, which carries
+    their calls out together
+  round-robin: servers are alike, and calls cost the same
+  random: the same, with many callers: theirs do not fall into step
+  weighted: servers have known, different strength; it stands behind a URL,
+    as #weight=3
+  least-outstanding: calls cost differently, or a server may be slow
+  lowest-latency: servers are at different distances, and far from busy
+  two-choices: nearly as even as least-outstanding, and callers do not all
+    run to the same server
+  same-zone: a server on this machine first";
+
 /// Which servers to ask, if any.
 #[derive(Clone, Debug, Args)]
 pub struct RemoteArgs {
@@ -25,9 +40,9 @@ pub struct RemoteArgs {
 /// How to choose among servers, and how long to try.
 #[derive(Clone, Debug, Args)]
 pub struct ChoiceArgs {
-    /// Which server to ask: round-robin, random, weighted, least-outstanding, lowest-latency, two-choices, closest, same-zone
+    /// Which of several servers to ask first: closest, round-robin, random, weighted, least-outstanding, lowest-latency, two-choices, same-zone
     #[arg(long, env = "CLOAKROOM_STRATEGY", hide_env_values = true, value_name = "NAME")]
-    #[arg(default_value = "closest")]
+    #[arg(default_value = "closest", long_help = STRATEGIES)]
     pub strategy: String,
     /// How long to try
     #[arg(long, env = "CLOAKROOM_DEADLINE_MS", hide_env_values = true, value_name = "MS")]

@@ -56,6 +56,12 @@ impl Handovers {
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
+
+    /// Bytes of memory beside this, as if the set's nodes were full.
+    pub(super) fn bytes(&self) -> usize {
+        self.queue.capacity() * size_of::<Handover>()
+            + self.queued.len() * size_of::<(Name, NodeId)>()
+    }
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ impl Kademlia {
             Body::Answer(answer) => self.hear_answer(from, message.request_id, answer),
             // For others of the same node.
             Body::Notice(_) => {}
-            // To answer what is not understood is the driver's, who has the bytes.
+            // The driver has the bytes, and answers what is not understood: `Message::receive`.
             Body::Unknown(_) => {}
         }
         self.pump();
@@ -234,12 +234,16 @@ impl Kademlia {
         self.queries.len()
     }
 
-    /// Bytes of memory: this value and what it has on the heap, contents of records aside.
+    /// Bytes of memory: this value and what it has on the heap. Not counted are contents of records, also those
+    /// of messages that wait to be sent, and what an allocator and half-full nodes of maps take beside.
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.table.bytes()
+            + self.records.bytes()
+            + self.upkeep.bytes()
             + self.requests.bytes()
             + self.queries.capacity() * size_of::<Query>()
+            + self.queries.iter().map(Query::bytes).sum::<usize>()
             + self.transmits.capacity() * size_of::<Transmit>()
             + self.events.capacity() * size_of::<Event>()
     }

@@ -76,6 +76,17 @@ struct Storing {
     cost: Cost,
 }
 
+impl Query {
+    /// Bytes of memory beside this and the contents of records.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Looking(lookup) => lookup.bytes(),
+            Stage::Storing(storing) => storing.targets.capacity() * size_of::<Contact>(),
+            Stage::Fetching(holders) => size_of_val(holders.as_slice()),
+        }
+    }
+}
+
 impl Kademlia {
     /// Looks for the `k` nodes closest to a target. Ends with [`Event::Found`].
     ///
@@ -377,9 +388,11 @@ impl Kademlia {
                 // The closest before this one: it had nothing.
                 let lacks = lookup.closest().next().copied();
                 let hops = lookup.answered(pending.to.id, pending.to.address, contacts);
-                if let (Goal::Read(key), Some(hops)) = (&query.goal, hops) {
+                if let Goal::Read(key) = &query.goal {
                     let found = genuine(&self.judge, *key, *records);
                     if !found.is_empty() {
+                        // A known holder that was slow is none of the lookup's, which has taken over meanwhile.
+                        let hops = hops.unwrap_or(1);
                         return self.read(at, found, hops, pending.to.id, lacks);
                     }
                 }

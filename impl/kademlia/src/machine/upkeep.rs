@@ -67,6 +67,11 @@ impl Upkeep {
         self.leaving
     }
 
+    /// Bytes of memory beside this.
+    pub(super) fn bytes(&self) -> usize {
+        self.probes.capacity() * size_of::<(Moment, NodeId)>() + self.handovers.bytes()
+    }
+
     pub(super) fn probe_at(&mut self, due: Moment, id: NodeId) {
         self.forget_probe(id);
         self.probes.push((due, id));

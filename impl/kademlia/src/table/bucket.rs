@@ -206,6 +206,10 @@ impl Bucket {
     /// Where its last answer says.
     pub(super) fn insert(&mut self, entry: Entry, most: usize) {
         let at = self.order.partition_point(|rank| self.entry(*rank).seen <= entry.seen);
+        if at == 0 {
+            // The oldest is another now, and nobody has pinged it.
+            self.probing = false;
+        }
         self.push(entry, most);
         self.order[at..].rotate_right(1);
     }

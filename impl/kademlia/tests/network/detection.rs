@@ -26,7 +26,7 @@ fn lost_messages_do_not_make_anybody_dead() {
         world.loss_per_thousand = loss;
         busy(&mut world, 60, 10_000);
         let sent = world.sent;
-        assert!(deaths(&world) <= 1, "{loss} in 1000 lost, {sent} sent: {} dead", deaths(&world));
+        assert_eq!(deaths(&world), 0, "{loss} in 1000 lost, {sent} sent");
     }
 }
 
@@ -89,4 +89,38 @@ fn who_is_cut_off_itself_takes_nobody_for_dead() {
     world.run_ms(120_000);
     let suspected = world.node(7).table().entries().filter(|entry| entry.unanswered > 0).count();
     assert_eq!(suspected, 0, "all have answered again");
+}
+
+/// KAD-2: long before the next refresh, which comes after an hour.
+#[test]
+fn a_newcomer_has_the_oldest_pinged_and_gets_its_place_only_if_that_is_dead() {
+    let parameters = Parameters {
+        k: 2,
+        replication: 1,
+        most_buckets: 1,
+        subnets: None,
+        ..Parameters::default()
+    };
+    let mut world = World::joined(3, parameters, 28);
+    let known = |world: &World| {
+        let entries = world.node(0).table().entries();
+        let mut ids: Vec<_> = entries.map(|entry| entry.contact.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let before = known(&world);
+    world.run_ms(70_000);
+    let newcomer = world.add();
+    world.join(newcomer, 0);
+    world.run_ms(5 * 60_000);
+    assert_eq!(known(&world), before, "all live, and keep their places");
+    let oldest = world.node(0).table().entries().next().unwrap().contact.id;
+    let dead = (1..3).find(|&node| world.node(node).own().id == oldest).unwrap();
+    world.crash(dead);
+    let newcomer = world.add();
+    world.join(newcomer, 0);
+    world.run_ms(5 * 60_000);
+    let after = known(&world);
+    assert!(!after.contains(&oldest), "it was not pinged");
+    assert!(after.len() == 2 && after.contains(&world.node(newcomer).own().id), "{after:?}");
 }

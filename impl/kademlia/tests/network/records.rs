@@ -74,6 +74,41 @@ fn a_record_expires_and_copies_beside_the_path_sooner() {
 }
 
 #[test]
+fn a_copy_lives_half_as_long_for_each_bit_that_its_holder_is_farther_than_whom_it_came_from() {
+    let mut world = World::joined(100, Parameters::default(), 14);
+    let cache_ms = Parameters::default().records.cache_ms;
+    let mut shortened = 0;
+    for origin in 0..20 {
+        let key = key(&mut world);
+        publish(&mut world, origin, &record(key, NodeId([1; 32]), 1, HOUR_MS));
+        let shared = |world: &World, node: usize| {
+            world.node(node).own().id.distance(key.point()).shared_bits()
+        };
+        // One of these gave it, since it is the first read.
+        let (nearest, farthest) = {
+            let bits = world.holders(key).into_iter().map(|node| shared(&world, node));
+            (bits.clone().max().unwrap(), bits.min().unwrap())
+        };
+        let reader = world.closest(key.point(), 100)[99];
+        assert!(read(&mut world, reader, key).is_some());
+        world.run_ms(100);
+        for node in world.living() {
+            let held = world.node(node).records().held(&(key, NodeId([1; 32])));
+            let Some(copy) = held.filter(|held| !held.is_replica()) else { continue };
+            let left_ms = copy.to_send(world.now).expires_in_ms;
+            let halved = |bits: u16| cache_ms >> bits.saturating_sub(shared(&world, node));
+            assert!(left_ms <= halved(farthest), "{left_ms} ms, {}", halved(farthest));
+            assert!(left_ms + 500 >= halved(nearest), "{left_ms} ms, {}", halved(nearest));
+            shortened += u32::from(halved(farthest) < cache_ms);
+        }
+    }
+    assert!(
+        shortened >= 5,
+        "{shortened} copies with a holder farther than all that had the record"
+    );
+}
+
+#[test]
 fn a_stale_republish_never_wins_and_a_deletion_stays() {
     let mut world = World::joined(60, Parameters::default(), 12);
     let key = key(&mut world);

@@ -103,8 +103,14 @@ proptest! {
             let replicas = records.replicas(now).count();
             let name = (RecordKey(id(key).0), id(origin));
             let before = records.held(&name).map(Held::sequence);
+            let kept: Vec<(Name, u64)> =
+                records.kept().map(|held| (held.name(), held.sequence())).collect();
             let offered = records.offer(now, id(by), purpose(replica), &record(offer).borrow());
             prop_assert!(replicas <= records.replicas(now).count(), "a replica made room");
+            for (name, sequence) in kept {
+                let held = records.held(&name).map(Held::sequence);
+                prop_assert!(held >= Some(sequence), "KAD-7: {:?} fell to {:?}", sequence, held);
+            }
             let after = records.held(&name).map(Held::sequence);
             if offered.status == StoreStatus::STORED && before != after {
                 owners.insert((key, origin), by);

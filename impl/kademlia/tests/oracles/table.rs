@@ -81,6 +81,8 @@ proptest! {
         let limits = Limits { bits: 8, k: k.into(), waiting, subnet: (2, 3) };
         let mut table = Table::new(id(own), &parameters);
         let (mut now, mut before) = (Moment(0), seats(&table));
+        // For each bucket who was pinged for a newcomer's sake, as long as it is its oldest and was not seen.
+        let mut pinged: Vec<Option<Contact>> = vec![None; most_buckets.into()];
         for step in steps {
             now = now.plus_ms(7);
             let (mut answered, mut dead) = (None, None);
@@ -95,12 +97,14 @@ proptest! {
                     if let Placed::Known | Placed::Added = placed {
                         prop_assert_eq!(table.entry(id(first)).unwrap().contact, contact);
                     }
-                    // Only the one that was silent for longest is to be pinged, and only if it was.
-                    if let Placed::Waits(Some(oldest)) = placed {
+                    // KAD-2: the one that was silent for longest is pinged, once, and only if it was.
+                    if let Placed::Waits(ping) = placed {
                         let shared = shared_bits(8, own.into(), first.into()) as usize;
-                        let bucket = &table.buckets()[shared.min(table.buckets().len() - 1)];
-                        prop_assert_eq!(bucket.entries().next().unwrap().contact, oldest);
-                        prop_assert!(now.since_ms(bucket.entries().next().unwrap().seen) >= 10);
+                        let at = shared.min(table.buckets().len() - 1);
+                        let oldest = table.buckets()[at].entries().next().unwrap();
+                        let idle = now.since_ms(oldest.seen) >= 10 && pinged[at].is_none();
+                        prop_assert_eq!(ping, idle.then_some(oldest.contact));
+                        pinged[at] = ping.or(pinged[at]);
                     }
                 }
                 Step::Asks(first, subnet) => {
@@ -129,6 +133,10 @@ proptest! {
                 prop_assert!(bucket.entries().is_sorted_by_key(|entry| entry.seen));
                 prop_assert!(bucket.replacements().is_sorted_by_key(|entry| entry.seen));
             }
+            for (bucket, pinged) in table.buckets().iter().zip(&mut pinged) {
+                let oldest = bucket.entries().next().filter(|oldest| oldest.seen < now);
+                *pinged = pinged.filter(|pinged| oldest.is_some_and(|it| it.contact.id == pinged.id));
+            }
             before = after;
         }
         for (target, count) in targets {
@@ -142,6 +150,32 @@ proptest! {
         let target = table.target_at(bits, &mut cloakroom_kademlia::Random::new(bits.into()));
         prop_assert_eq!(target.distance(id(own)).shared_bits(), bits);
     }
+}
+
+/// A bucket is refreshed when no lookup went to it for an hour, and once.
+#[test]
+fn each_idle_bucket_is_refreshed_once_and_not_one_that_was_used() {
+    let parameters = Parameters { k: 1, subnets: None, ..Parameters::default() };
+    let mut table = Table::new(id(0), &parameters);
+    for first in [1, 2, 4, 8, 16, 32, 64, 128] {
+        assert_eq!(table.answered(Moment(0), contact(first, 0), None), Placed::Added);
+    }
+    let buckets = u16::try_from(table.buckets().len()).unwrap();
+    assert_eq!(buckets, 8);
+    let (hour_ms, mut random) = (60 * 60_000, cloakroom_kademlia::Random::new(1));
+    let mut refreshed = |table: &mut Table, now: Moment| -> Vec<u16> {
+        let targets = core::iter::from_fn(|| table.refresh(now, hour_ms, &mut random));
+        targets.take(20).map(|target| target.distance(id(0)).shared_bits()).collect()
+    };
+    let soon = Moment(0).plus_ms(hour_ms - 1);
+    assert_eq!(refreshed(&mut table, soon), []);
+    // A lookup goes into the fourth.
+    table.mark_used(soon, id(16));
+    // The last one's target is ourselves.
+    let all_but_one = [0, 1, 2, 4, 5, 6, 256];
+    assert_eq!(refreshed(&mut table, Moment(0).plus_ms(hour_ms)), all_but_one);
+    assert_eq!(refreshed(&mut table, soon.plus_ms(hour_ms)), [3]);
+    assert_eq!(refreshed(&mut table, Moment(0).plus_ms(2 * hour_ms)), all_but_one);
 }
 
 /// The greatest table that a network of 100,000 gives: twelve full buckets, and one with the rest.
@@ -186,4 +220,35 @@ fn ids_that_begin_alike_are_told_apart_by_their_distance() {
         expected.sort_unstable();
         assert_eq!(found, expected[..5], "{target}");
     }
+}
+
+/// KAD-2: who waited for long may be older than the oldest beside it, which was pinged meanwhile.
+#[test]
+fn who_gets_a_place_as_the_oldest_is_pinged_although_another_was() {
+    let parameters = Parameters {
+        k: 3,
+        replacements: 3,
+        most_buckets: 1,
+        subnets: None,
+        fresh_ms: 10,
+        ..Parameters::default()
+    };
+    let mut table = Table::new(id(0), &parameters);
+    let answers = |table: &mut Table, ms: u64, first| {
+        table.answered(Moment(0).plus_ms(ms), contact(first, 0), None)
+    };
+    for first in 1..=3 {
+        assert_eq!(answers(&mut table, 0, first), Placed::Added);
+    }
+    assert_eq!(answers(&mut table, 1, 4), Placed::Waits(None), "nobody is idle");
+    for first in 1..=3 {
+        assert_eq!(answers(&mut table, 2, first), Placed::Known);
+    }
+    assert_eq!(answers(&mut table, 20, 5), Placed::Waits(Some(contact(1, 0))));
+    assert_eq!(answers(&mut table, 21, 6), Placed::Waits(None), "once");
+    for dead in [2, 3, 6] {
+        table.remove(id(dead));
+    }
+    assert_eq!(table.entries().next().unwrap().contact, contact(4, 0));
+    assert_eq!(answers(&mut table, 22, 7), Placed::Waits(Some(contact(4, 0))));
 }

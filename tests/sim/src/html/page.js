@@ -9,10 +9,13 @@ const { figures, setting, nodes, stories, moments } = data;
 const $ = (id) => document.getElementById(id);
 const paint = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
 const count = (value) => Math.round(value).toLocaleString('en');
-const percent = (share, digits = 2) => `${(share * 100).toFixed(digits)} %`;
+// Of none there is no share.
+const percent = (share, digits = 2) => (share === null ? '–' : `${(share * 100).toFixed(digits)} %`);
 const ms = (value) => (value >= 10000 ? `${(value / 1000).toFixed(1)} s` : `${count(value)} ms`);
 const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, '0')}`;
-const hue = (region) => (region * 360 / Math.max(data.regions.length, 1) + 215) % 360;
+const hops = (number) => `${number} hop${number === 1 ? '' : 's'}`;
+// From orange to violet: red is for liars.
+const hue = (region) => 40 + ((region * 270 / Math.max(data.regions.length, 1) + 175) % 270);
 const isDark = () => root.classList.contains('dark');
 const tint = (region, alpha = 1) => `hsl(${hue(region)} ${isDark() ? '70% 66%' : '62% 46%'} / ${alpha})`;
 const state = { story: 0, instant: 1, time: 1, playing: 0 };
@@ -42,10 +45,11 @@ function showTip(event, text) {
 function hideTip() { $('tip').hidden = true; }
 
 function legend(id, entries) {
-  $(id).replaceChildren(...entries.map(([color, text]) => {
+  $(id).replaceChildren(...entries.map(([color, text, edge]) => {
     const entry = document.createElement('span');
     const mark = document.createElement('i');
     mark.style.background = color;
+    if (edge) Object.assign(mark.style, { boxShadow: `inset 0 0 0 2px ${edge}`, borderRadius: '50%' });
     entry.append(mark, text);
     return entry;
   }));
@@ -60,7 +64,7 @@ function frame(id, height, xs, ys, ticks, format) {
   svg.style.height = `${height}px`;
   const [left, right, top, bottom] = [44, 10, 12, 24];
   const x = (value) => left + (value - xs[0]) / (xs[1] - xs[0] || 1) * (width - left - right);
-  const part = nice((ys[1] - ys[0]) / 4);
+  const part = Math.max(nice((ys[1] - ys[0]) / 4), format.least || 0);
   const low = Math.floor(ys[0] / part) * part;
   const high = Math.max(Math.ceil(ys[1] / part) * part, low + part);
   const y = (value) => height - bottom - (value - low) / (high - low) * (height - top - bottom);
@@ -174,10 +178,18 @@ function ring() {
     const now = changed(node, second, span);
     const up = isUp(node, second);
     if (!up && now >= 0) continue;
-    pen.fillStyle = now > 0 ? paint('good') : now < 0 ? paint('bad') : node[3] === 1 ? paint('bad') : tint(node[1], 0.85);
+    pen.fillStyle = now > 0 ? paint('good') : now < 0 ? paint('soft') : tint(node[1], 0.85);
     pen.beginPath();
-    pen.arc(x, y, now ? dot * 1.9 : node[3] === 1 ? dot * 1.3 : dot, 0, 2 * Math.PI);
+    pen.arc(x, y, now ? dot * 1.9 : dot, 0, 2 * Math.PI);
     pen.fill();
+    if (node[3] === 1) {
+      // A ring, so that it can be told also by who sees no red.
+      pen.strokeStyle = paint('bad');
+      pen.lineWidth = dot * 0.8;
+      pen.beginPath();
+      pen.arc(x, y, dot * 2.2, 0, 2 * Math.PI);
+      pen.stroke();
+    }
     marks += 1;
   }
   canvas.dataset.marks = marks;
@@ -346,7 +358,7 @@ function waterfall() {
   el(svg, 'line', { x1: x(now), x2: x(now), y1: 14, y2: height - 4, stroke: 'var(--ink)', 'stroke-width': 1, opacity: 0.55 });
   svg.dataset.marks = story.steps.length;
   $('story-hint').textContent = `${story.read ? 'A read of a record' : 'A lookup of a point'} from ${data.regions[story.caller[1]]} at ${clock(story.began)}: `
-    + `${story.steps.length} requests, ${story.hops} hops, ${ms(story.took)}, ${story.good ? 'success' : 'failure'}. Columns: node, region, shared bits.`;
+    + `${story.steps.length} requests, ${hops(story.hops)}, ${ms(story.took)}, ${story.good ? 'success' : 'failure'}. Columns: node, region, shared bits.`;
 }
 
 function chooseStory(number) {
@@ -396,7 +408,7 @@ function timeline() {
   const pad = Math.max((most - least) * 0.6, most * 0.012, 2);
   const end = figures.virtual_seconds;
   const steps = [0, 1, 2, 3, 4, 5, 6].map((part) => end * part / 6);
-  timeFrame = frame('timeline', 190, [0, end], [Math.max(0, least - pad), most], steps, { x: clock, y: count });
+  timeFrame = frame('timeline', 190, [0, end], [Math.max(0, least - pad), most], steps, { x: clock, y: count, least: 1 });
   const { svg, x, y, height, bottom, top } = timeFrame;
   const base = height - bottom;
   const line = moments.map((moment) => `${x(moment.at).toFixed(1)} ${y(moment.up).toFixed(1)}`);
@@ -405,7 +417,7 @@ function timeline() {
   const flow = Math.max(...moments.map((moment) => Math.max(moment.came, moment.went)), 1);
   const bar = Math.max((x(end) - x(0)) / Math.max(moments.length, 1) / 2 - 1, 1);
   for (const moment of moments) {
-    for (const [key, color, shift] of [['came', 'good', -bar], ['went', 'bad', 0]]) {
+    for (const [key, color, shift] of [['came', 'good', -bar], ['went', 'soft', 0]]) {
       const tall = moment[key] / flow * 44;
       el(svg, 'rect', { x: x(moment.at) + shift, y: base - tall, width: bar, height: tall, fill: `var(--${color})`, opacity: 0.75 });
     }
@@ -422,7 +434,7 @@ function timeline() {
     setTime(Math.max(0, Math.min(1, (event.clientX - box.left - timeFrame.left) / (x(end) - x(0)))));
   });
   svg.dataset.marks = moments.length;
-  legend('time-legend', [['var(--one)', 'nodes up'], ['var(--good)', 'came'], ['var(--bad)', 'went'], ['var(--three)', 'lookups failed']]);
+  legend('time-legend', [['var(--one)', 'nodes up'], ['var(--good)', 'came'], ['var(--soft)', 'went'], ['var(--three)', 'lookups failed']]);
   timeMark();
 }
 
@@ -478,10 +490,10 @@ function bars(id, series, xs, width, format) {
 }
 
 function histograms() {
-  const hops = [...new Set([...data.hops, ...data.read_hops].map((column) => column[0]))].sort((a, b) => a - b);
+  const seen = [...new Set([...data.hops, ...data.read_hops].map((column) => column[0]))].sort((a, b) => a - b);
   const names = [['var(--one)', 'lookups'], ['var(--two)', 'reads']];
-  const whole = hops.length ? Array.from({ length: hops.at(-1) - hops[0] + 1 }, (_, at) => hops[0] + at) : [0];
-  bars('hops', [[data.hops, 'one', 'Lookups'], [data.read_hops, 'two', 'Reads']], whole, 1, { x: String, shift: 0.5, tip: (from) => `${from} hops` });
+  const whole = seen.length ? Array.from({ length: seen.at(-1) - seen[0] + 1 }, (_, at) => seen[0] + at) : [0];
+  bars('hops', [[data.hops, 'one', 'Lookups'], [data.read_hops, 'two', 'Reads']], whole, 1, { x: String, shift: 0.5, tip: hops });
   const width = data.latency_width;
   const xs = data.latency.map((column) => column[0]);
   bars('latency', [[data.latency, 'one', 'Lookups'], [data.read_latency, 'two', 'Reads']], xs.length ? xs : [0], width, { x: ms, tip: (from, to) => (from === xs.at(-1) ? `${ms(from)} or more` : `${ms(from)} to ${ms(to)}`) });
@@ -513,7 +525,10 @@ function load() {
 
 function draw() {
   tiles();
-  legend('regions', data.regions.map((name, at) => [tint(at), name]));
+  legend('regions', [
+    ...data.regions.map((name, at) => [tint(at), name]),
+    ...(setting.malicious ? [['transparent', 'lies', 'var(--bad)']] : []),
+  ]);
   legend('story-legend', [
     ['var(--two)', 'came nearer'], ['var(--one)', 'answered'], ['var(--three)', 'no answer yet'], ['var(--ink)', 'asked again'],
     ...(setting.malicious ? [['var(--bad)', 'lies']] : []),
@@ -541,7 +556,7 @@ function dress() {
 stories.forEach((story, at) => {
   const option = document.createElement('option');
   option.value = at;
-  option.textContent = `${clock(story.began)} ${story.read ? 'read' : 'lookup'}, ${story.hops} hops, ${ms(story.took)}${story.good ? '' : ' (failed)'}`;
+  option.textContent = `${clock(story.began)} ${story.read ? 'read' : 'lookup'}, ${hops(story.hops)}, ${ms(story.took)}${story.good ? '' : ' (failed)'}`;
   $('stories').append(option);
 });
 $('stories').addEventListener('change', (event) => chooseStory(Number(event.target.value)));
@@ -554,8 +569,11 @@ $('ring').addEventListener('pointermove', overRing);
 $('ring').addEventListener('pointerleave', hideTip);
 $('theme').addEventListener('click', () => { root.classList.toggle('dark'); draw(); });
 addEventListener('resize', draw);
+// The one that has most to show, if none is asked for. Chosen before it is drawn: the panel is as tall as it needs.
+const longest = stories.reduce((best, story, at) => (story.steps.length > stories[best].steps.length ? at : best), 0);
+state.story = address.has('story') ? Number(address.get('story')) || 0 : longest;
 dress();
 draw();
-chooseStory(Number(address.get('story')) || 0);
+chooseStory(state.story);
 if (address.has('time')) setTime(Math.max(0, Math.min(1, Number(address.get('time')) || 0)));
 root.dataset.ready = 'yes';

@@ -1,13 +1,12 @@
 //! What lives at a place of the world: an honest Kademlia machine, or a liar, behind bytes.
 //!
 //! Invariants:
-//! * a message that cannot be decoded is answered as `specs/wire.md` says, by its header;
+//! * WIRE-3: a message that is not understood is answered as `specs/wire.md` says;
 //! * what is watched is copied, never changed.
 
 use cloakroom_kademlia::{Event, Held, Kademlia, Moment, Peer, Transmit};
 use cloakroom_wire::{
-    Answer, Body, Contact, ErrorCode, Header, Message, NodeId, OwnedBody, OwnedMessage,
-    OwnedRequest, RequestId,
+    Answer, Body, Contact, Message, NodeId, OwnedBody, OwnedMessage, OwnedRequest, RequestId,
 };
 
 use super::liar::Liar;
@@ -28,7 +27,7 @@ pub struct Honest {
     /// The machine.
     pub kademlia: Kademlia,
     watch: Option<Watch>,
-    /// Bytes that could not be decoded, or messages that could not be encoded: none, or a bug.
+    /// Messages that were not understood, or could not be encoded: none, or a bug.
     pub garbled: u32,
     refusals: Vec<Transmit>,
 }
@@ -122,16 +121,18 @@ impl Resident {
 impl Honest {
     fn hear(&mut self, now: Time, from: Peer, bytes: &[u8]) {
         // Looked at where it stands: a message is large to move.
-        if let Ok(message) = &Message::decode(bytes) {
-            if let (Some(watch), Body::Answer(answer)) = (&mut self.watch, &message.body) {
-                watch.hear(now, message.request_id, answer);
+        match &Message::receive(bytes) {
+            Ok(message) => {
+                if let (Some(watch), Body::Answer(answer)) = (&mut self.watch, &message.body) {
+                    watch.hear(now, message.request_id, answer);
+                }
+                self.kademlia.handle_message(moment(now), from, message);
             }
-            self.kademlia.handle_message(moment(now), from, message);
-        } else {
-            self.garbled += 1;
-            let refusal = Header::peek(bytes)
-                .and_then(|header| header.refusal(ErrorCode::MALFORMED, "").map(|m| m.to_owned()));
-            self.refusals.extend(refusal.map(|message| Transmit { to: from, message }));
+            Err(error) => {
+                self.garbled += 1;
+                let refusal = error.answer(bytes);
+                self.refusals.extend(refusal.map(|message| Transmit { to: from, message }));
+            }
         }
     }
 
@@ -234,5 +235,46 @@ impl Machine for Resident {
             contacts: entries.map(|entry| entry.contact).collect(),
             records: kept.cloned().collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cloakroom_kademlia::{Judge, Parameters};
+    use cloakroom_wire::{Address, NodeKey, OwnedAnswer};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_understood_is_answered_only_if_it_asks_and_with_the_code_of_its_fault() {
+        let contact = |number: u8| Contact {
+            id: NodeId([number; 32]),
+            address: Address::v4([10, 0, 0, number], 7400),
+            key: NodeKey([number; 32]),
+        };
+        let judge = Judge { contact: |_| true, record: |_| true };
+        let kademlia = Kademlia::new(Moment(0), contact(1), Parameters::default(), judge, 1);
+        let mut resident = Resident::honest(kademlia);
+        let from = Peer { id: contact(2).id, address: contact(2).address };
+        let mut answered = |version: u8, kind: u8, rest: &[u8]| {
+            let bytes = [&[version, kind, 0, 0, 0, 0, 0, 0, 0, 9], rest].concat();
+            resident.handle_message(Time(0), from, &bytes);
+            let mut sent = Vec::new();
+            let to = resident.poll_transmit(Time(0), &mut sent)?;
+            let message = Message::decode(&sent).expect("what was sent").to_owned();
+            let OwnedBody::Answer(OwnedAnswer::Error { code, .. }) = message.body else {
+                panic!("expected an error, got {message:?}")
+            };
+            Some((to.id, message.request_id, code.0))
+        };
+        let refused = |code: u16| Some((from.id, RequestId(9), code));
+        assert_eq!(answered(2, 0x01, &[]), refused(1), "another version");
+        assert_eq!(answered(1, 0x10, &[]), refused(2), "another kind");
+        assert_eq!(answered(1, 0x01, &[3, 0, 0, 0]), refused(3), "a field that must be understood");
+        assert_eq!(answered(1, 0x02, &[]), refused(4), "no target");
+        for kind in [0x41, 0x90, 0xc0] {
+            assert_eq!(answered(1, kind, &[]), None, "asks nothing");
+        }
+        assert_eq!(resident.garbled(), 7);
     }
 }

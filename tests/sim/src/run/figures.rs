@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::random::to_f64;
-use crate::stats::{Samples, share};
+use crate::stats::{Samples, percent, share};
 
 /// The figures. Times of one lookup are virtual, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,10 +18,10 @@ pub struct Figures {
     pub seed: u64,
     /// Lookups begun in the measured part.
     pub lookups: u64,
-    /// The share of those whose caller stayed that found the closest node.
-    pub success_rate: f64,
-    /// The share of the 20 closest that they found.
-    pub recall: f64,
+    /// The share of those whose caller stayed that found the closest node; null if there were none.
+    pub success_rate: Option<f64>,
+    /// The share of the 20 closest that they found; null if there were none.
+    pub recall: Option<f64>,
     /// Lookups whose caller went before they ended.
     pub orphaned: u64,
     /// Mean hops.
@@ -50,11 +50,11 @@ pub struct Figures {
     pub records: u64,
     /// Reads begun.
     pub reads: u64,
-    /// The share of them that found the record.
-    pub read_success_rate: f64,
+    /// The share of them that found the record; null if there were none.
+    pub read_success_rate: Option<f64>,
     /// Mean hops of a read.
     pub read_hops_mean: f64,
-    /// Mean requests and answers of a read.
+    /// Mean requests and answers of a read; a request that was sent again counts once.
     pub read_messages_mean: f64,
     /// The same, median.
     pub read_messages_p50: u32,
@@ -82,7 +82,8 @@ pub struct Figures {
     pub table_live_share: f64,
     /// Share of a node's 20 closest that stand in its table.
     pub table_neighbour_share: f64,
-    /// Bytes that a machine takes, contents of records aside.
+    /// Bytes that a machine takes in the mean, contents of records and messages aside: its table, what it knows of
+    /// its records, requests and lookups under way.
     pub memory_per_node_bytes: u64,
     /// Messages that made no sense to their receiver.
     pub garbled: u64,
@@ -249,8 +250,8 @@ impl Figures {
         let tables = format!(
             "{:.0} entries, {} up, {} of the 20 closest known",
             self.table_entries_mean,
-            percent(self.table_live_share),
-            percent(self.table_neighbour_share)
+            percent(Some(self.table_live_share)),
+            percent(Some(self.table_neighbour_share))
         );
         let memory = format!(
             "{} a node; the process had {:.0} MiB at most",
@@ -263,10 +264,6 @@ impl Figures {
         );
         vec![("load", load), ("tables", tables), ("memory", memory), ("run", run)]
     }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.3} %", share * 100.0)
 }
 
 fn kib(bytes: f64) -> String {

@@ -52,7 +52,7 @@ pub struct Outcome {
     /// Lookups of points.
     pub lookups: Tally,
     /// Share of the 20 closest that lookups found.
-    pub recall: f64,
+    pub recall: Option<f64>,
     /// Reads of records.
     pub reads: Tally,
     /// Records that all holders said to have, when published.
@@ -111,7 +111,7 @@ pub fn simulate(scenario: &Scenario, progress: Progress<'_>) -> Outcome {
     run.close(&world);
     let (table, memory) = (run.people.table_quality(&world, 1000), run.people.memory(&world));
     world.run(&mut run, end.plus_us(AFTER.0));
-    progress(1.0, run.lookups.ended, run.lookups.success());
+    progress(1.0, run.lookups.ended, run.lookups.success_so_far());
     run.outcome(&mut world, table, memory)
 }
 
@@ -375,7 +375,7 @@ impl<'a> Run<'a> {
             region_of: nodes.map(|node| world.end(node).region).collect(),
             regions: world.network_mut().regions.names().to_vec(),
             trace: (world.trace().hash(), world.trace().steps()),
-            recall: crate::stats::share(self.recalled.0, self.recalled.1),
+            recall: crate::stats::share_of_some(self.recalled.0, self.recalled.1),
             scenario: self.scenario.clone(),
             lookups: self.lookups,
             reads: self.reads,

@@ -51,9 +51,9 @@ impl Tally {
         crate::stats::share(self.good, self.ended)
     }
 
-    /// The share that ended well, of those whose caller stayed.
-    pub fn success(&self) -> f64 {
-        crate::stats::share(self.good, self.begun - self.orphaned)
+    /// The share that ended well, of those whose caller stayed, if there were any.
+    pub fn success(&self) -> Option<f64> {
+        crate::stats::share_of_some(self.good, self.begun - self.orphaned)
     }
 }
 
