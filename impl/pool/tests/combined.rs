@@ -381,6 +381,9 @@ fn calls_that_touch_three_blocks_cost_one_write_of_each_place() {
             requests.iter().map(|request| world.map.perform(request)).collect();
         combined.answer(level, &responses);
         rounds.push(requests.len());
+        let freed = combined.settled().into_iter().filter(|(_, served)| *served == Served::Freed);
+        let freed = freed.count();
+        assert_eq!(freed, if level == tree.height() { 4 } else { 0 }, "POOL-6, at level {level}");
     }
     // What is freed goes to nobody in the same write, so the allocations take a fourth block.
     assert_eq!(rounds, [4, 4, 3, 2, 1]);
