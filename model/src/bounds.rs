@@ -285,7 +285,7 @@ const POOLS: &[Check] = &[
         "pool-two-unknowns",
         "N=2 (2,1), 2 callers x 3 calls, 1 death, 2 unknowns, frees again",
         pool::Bounds { calls: &[3, 3], deaths: 1, unknowns: 2, again: true, ..POOL },
-        (21_340_328, 88, 12),
+        (17_821_804, 73, 8),
         LATE,
     ),
     pool(
@@ -293,7 +293,7 @@ const POOLS: &[Check] = &[
         "pool-four-ids-deep",
         "N=4 (2,1), depth 2, 3 callers x 2 calls, 1 death",
         pool::Bounds { size: 4, calls: &[2, 2, 2], deaths: 1, ..POOL },
-        (21_914_535, 200, 27),
+        (34_055_319, 169, 19),
         &[Freed, Help, Mismatch],
     ),
     pool(
@@ -301,7 +301,7 @@ const POOLS: &[Check] = &[
         "pool-three-calls",
         "N=2 (2,1), 3 callers x 3, 3 and 2 calls, 1 death",
         pool::Bounds { calls: &[3, 3, 2], deaths: 1, ..POOL },
-        (6_228_806, 142, 15),
+        (5_141_381, 118, 11),
         DEATHS,
     ),
     pool(
@@ -309,7 +309,7 @@ const POOLS: &[Check] = &[
         "pool-ragged-deep",
         "N=3 (2,1), a tree of depth 2 with one child missing, 2 callers x 3 calls, 1 death, 1 unknown",
         pool::Bounds { size: 3, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
-        (9_720_516, 130, 27),
+        (9_539_048, 106, 19),
         &[Full, Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -357,7 +357,7 @@ const POOLS: &[Check] = &[
         "pool-on-registers-unreached",
         "N=2 (2,1), 2 callers x 2 calls on registers, 1 death; 2 attempts to an operation, 2 lost or stale with their accepts sent and 2 lost before",
         pool::Bounds { attempts: 2, unknowns: 2, cuts: 2, deaths: 1, ..POOL },
-        (890_619, 68, 12),
+        (828_823, 57, 9),
         &[
             Full,
             Freed,
@@ -375,7 +375,7 @@ const POOLS: &[Check] = &[
         "pool-on-registers-three",
         "N=2 (2,1), 3 callers x 2, 1 and 1 calls on registers; 2 attempts to an operation, 2 lost or stale with their accepts sent",
         pool::Bounds { calls: &[2, 1, 1], attempts: 2, unknowns: 2, ..POOL },
-        (429_806, 79, 12),
+        (390_483, 67, 9),
         &[Full, Help, Mismatch, LateApplied, TriedAgain, Overtaken],
     ),
     pool(
@@ -383,7 +383,7 @@ const POOLS: &[Check] = &[
         "pool-on-registers-tree",
         "N=4 (2,1), depth 2, 2 callers x 2 calls on registers, 1 death; 2 attempts to an operation, 2 lost or stale with their accepts sent",
         pool::Bounds { size: 4, attempts: 2, unknowns: 2, deaths: 1, ..POOL },
-        (466_867, 100, 28),
+        (544_171, 80, 20),
         &[Freed, Mismatch, LateApplied, TriedAgain, Overtaken, Died],
     ),
     recovery(
@@ -439,7 +439,7 @@ const POOLS: &[Check] = &[
         "recovery-unknown",
         "N=2 (2,1), 2 callers x 1 session, 1 death, 1 unknown, 1 recovery at any time",
         recovery::Bounds { unknowns: 1, ..RECOVERY },
-        (7_704_595, 86, 12),
+        (7_307_817, 77, 12),
         &[Freed, Help, LateApplied, LateRefused, Died, Recovered],
     ),
     broken(
