@@ -273,9 +273,6 @@ impl Kademlia {
         for (name, contact) in gives {
             self.upkeep.handovers.begin(name, contact);
         }
-        if let Some(successor) = removed.successor {
-            self.welcome(&successor);
-        }
     }
 
     /// A record is with somebody who ought to hold it, or not.

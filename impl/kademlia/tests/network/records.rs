@@ -3,7 +3,7 @@
 use cloakroom_kademlia::{Balance, Event, Kademlia, Parameters};
 use cloakroom_wire::{NodeId, OwnedContent, OwnedRecord, RecordKey};
 
-use crate::world::{World, contact, record};
+use crate::world::{World, record};
 
 const HOUR_MS: u64 = 60 * 60_000;
 
@@ -200,40 +200,6 @@ fn a_closer_newcomer_gets_the_records_that_are_its_own() {
         .map(|&node| world.node(node).records().replicas(world.now).count())
         .sum();
     assert!(all <= 50 * 3 + 5, "{all} replicas of 50 records");
-}
-
-#[test]
-fn who_gets_the_place_of_a_dead_one_gets_the_records_that_are_its_own() {
-    let parameters = Parameters {
-        k: 2,
-        replication: 2,
-        most_buckets: 1,
-        subnets: None,
-        ..Parameters::default()
-    };
-    let mut world = World::joined(3, parameters, 19);
-    // All tables are full: it waits, and nobody tells of it.
-    let waiting = world.add();
-    world.join(waiting, 0);
-    world.run_ms(1000);
-    let key = RecordKey(world.node(waiting).own().id.0);
-    let nearest = world.closest(key.point(), 4);
-    let [holder, dead] = [nearest[1], nearest[3]];
-    let id = world.node(waiting).own().id;
-    let waits = |world: &World| {
-        let table = world.node(holder).table();
-        table.buckets()[0].replacements().iter().any(|waiting| waiting.contact.id == id)
-    };
-    world.with(holder, |it, now| it.ping_contact(now, contact(id, waiting))).unwrap();
-    world.run_ms(1000);
-    assert!(waits(&world) && world.node(holder).table().entry(id).is_none());
-    let written = record(key, NodeId([1; 32]), 1, 20 * HOUR_MS);
-    publish(&mut world, holder, &written);
-    assert!(world.holders(key).contains(&holder) && !world.holders(key).contains(&waiting));
-    world.crash(dead);
-    world.run_ms(10 * 60_000);
-    assert!(world.node(holder).table().entry(id).is_some(), "it has the place");
-    assert!(world.holders(key).contains(&waiting), "and the record, to which it is closest");
 }
 
 #[test]
