@@ -54,8 +54,7 @@ impl Life {
         let mut words = text.split_whitespace();
         // What nobody has written says nothing, as if there were none.
         let (incarnation, marks) = (number(words.next()), number(words.next()));
-        Ok(incarnation != Some(self.incarnation.0)
-            || marks.is_none_or(|noted| self.marks < noted))
+        Ok(incarnation != Some(self.incarnation.0) || marks.is_none_or(|noted| self.marks < noted))
     }
 
     /// The mark that the next write of the disk is to take along, if it is time for one.

@@ -124,7 +124,8 @@ impl Caller {
         let begun = Instant::now();
         let freed = self.bench.client.free(&self.bench.name, id, &tag).await;
         // An attempt whose answer was lost has freed it, and then somebody else was given it.
-        let freed = freed.or_else(|error| error.is_refusal("not-owner").then_some(false).ok_or(error));
+        let freed =
+            freed.or_else(|error| error.is_refusal("not-owner").then_some(false).ok_or(error));
         if self.ended(1, begun, freed).is_none() {
             // Call it again until it returns.
             self.held.push((id, tag));
