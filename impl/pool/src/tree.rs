@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_refused_by_name() {
         assert_eq!(Shape::new(1, 1), Err(ShapeError::Fanout { fanout: 1 }));
-        assert_eq!(Shape::new(257, 1), Err(ShapeError::Fanout { fanout: 257 }));
+        assert_eq!(Shape::new(1025, 1), Err(ShapeError::Fanout { fanout: 1025 }));
         assert_eq!(Shape::new(2, 0), Err(ShapeError::Block { block: 0 }));
         assert_eq!(Shape::new(2, 257), Err(ShapeError::Block { block: 257 }));
         let tree = |size| Tree::new(PoolId(0), size, Shape::default()).map(|tree| tree.height());
