@@ -17,10 +17,11 @@
 //! [`search`](crate::search).
 
 mod actions;
+mod host;
 mod judge;
 
 use cloakroom_pool::{
-    Batch, Id, Place, Policy, PoolId, Request, Response, Shape, Tag, Tree, Turn, Version, Want,
+    Place, Policy, PoolId, Request, Response, Shape, Tag, Tree, Turn, Version, Want,
 };
 use cloakroom_specs::pool::{self as spec, Objection};
 
@@ -30,6 +31,7 @@ use crate::search::{Event, Explore};
 use crate::world::{self, Ground, Late, Origin, Ranks, World, tag};
 
 pub use actions::{Action, New};
+use host::{Asked, Call, Host, Serving};
 
 /// What is explored: the bounds of one check.
 #[derive(Clone, Copy, Debug)]
@@ -77,67 +79,6 @@ pub struct State {
     /// For each id: the host whose clear emptied its slot, until that free has returned.
     freeing: Vec<Option<u8>>,
     objection: Option<Objection>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Host {
-    calls: u8,
-    /// What its callers hold: from the return of allocate to the call of free. Sorted.
-    holds: Vec<Pair>,
-    /// Frees that must be called again.
-    unfinished: Vec<Pair>,
-    /// Tags of allocates without a definite end: never to be used again.
-    doubted: Vec<u8>,
-    is_dead: bool,
-    /// It has died when counts were still to be brought up for an allocate that had returned.
-    has_left_counts: bool,
-    /// The calls of the turn under way that have not returned; between turns, those that one has left.
-    serves: Vec<Call>,
-    turn: Option<Serving>,
-}
-
-/// A turn under way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Serving {
-    turn: Turn,
-    /// Of each call that the host serves, its number in the turn.
-    numbers: Vec<usize>,
-    /// Calls that it ever had.
-    came: usize,
-    /// An allocate of it has returned.
-    has_allocated: bool,
-    /// The batches under way.
-    asked: Vec<Asked>,
-    has_begun: bool,
-}
-
-/// A batch under way, and the answers to its requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Asked {
-    batch: Batch,
-    answers: Vec<Option<Response>>,
-}
-
-/// An id and the number of a tag of its host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Pair {
-    id: Id,
-    tag: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Call {
-    Allocate {
-        tag: u8,
-        /// Its turn has done nothing since it came.
-        is_new: bool,
-        /// `Full` was allowed at some moment of this call.
-        full: bool,
-    },
-    Free {
-        pair: Pair,
-        seen: Seen,
-    },
 }
 
 impl CheckDesk {
@@ -341,68 +282,6 @@ impl CheckDesk {
                 state.memories -= 1;
                 self.ground.remember(&mut state.world, usize::from(cell));
                 None
-            }
-        }
-    }
-}
-
-impl Serving {
-    /// Begins all that can begin.
-    fn ask(&mut self) {
-        while let Some(batch) = self.turn.begin() {
-            let answers = vec![None; self.turn.requests(batch).len()];
-            self.asked.push(Asked { batch, answers });
-        }
-        self.asked.sort_unstable_by_key(|asked| asked.batch);
-    }
-
-    /// All that is under way, and the answers that there are.
-    fn requests(&self) -> impl Iterator<Item = (Request, Option<&Response>)> {
-        self.asked.iter().flat_map(|Asked { batch, answers }| {
-            self.turn.requests(*batch).into_iter().zip(answers.iter().map(Option::as_ref))
-        })
-    }
-}
-
-impl Host {
-    fn request(&self, which: u8) -> Option<Request> {
-        Some(self.turn.as_ref()?.requests().nth(which.into())?.0)
-    }
-
-    /// The smallest number of a tag that its callers have no use for: tags are used again as soon as the
-    /// rules allow, because that is the harder case.
-    fn unused_tag(&self) -> u8 {
-        let serves = self.serves.iter().map(|call| match call {
-            Call::Allocate { tag, .. } => *tag,
-            Call::Free { pair, .. } => pair.tag,
-        });
-        let pairs = self.holds.iter().chain(&self.unfinished).map(|pair| pair.tag);
-        let used: Vec<u8> = serves.chain(pairs).chain(self.doubted.iter().copied()).collect();
-        (0..u8::MAX).find(|number| !used.contains(number)).expect("more tags than calls")
-    }
-
-    /// New calls come.
-    fn come(&mut self, new: New) {
-        // The higher one first, so that the lower one stays where it is.
-        for at in new.frees.into_iter().rev().flatten() {
-            let pair = self.holds.remove(usize::from(at));
-            self.serves.push(Call::Free { pair, seen: Seen::default() });
-            self.calls -= 1;
-        }
-        for _ in 0..new.allocates {
-            let tag = self.unused_tag();
-            self.serves.push(Call::Allocate { tag, is_new: true, full: false });
-            self.calls -= 1;
-        }
-    }
-
-    /// A call without a definite end.
-    fn lost(&mut self, call: Call) {
-        match call {
-            Call::Free { pair, .. } => self.unfinished.push(pair),
-            Call::Allocate { tag, .. } => {
-                self.doubted.push(tag);
-                self.doubted.sort_unstable();
             }
         }
     }

@@ -82,6 +82,7 @@ mod machine;
 mod map;
 mod memory;
 mod path;
+mod plan;
 mod pool;
 mod recover;
 mod refresh;

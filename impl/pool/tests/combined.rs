@@ -280,6 +280,14 @@ impl World {
         }
     }
 
+    /// To its end, when nobody else is at work.
+    fn allocate_one(&mut self) {
+        self.make(Move::Allocate);
+        while !self.actors.is_empty() {
+            self.step(0);
+        }
+    }
+
     /// All that are at work return; then what is free can be had, and no more.
     fn finish(&mut self) {
         let mut steps = 0;
@@ -312,10 +320,7 @@ impl World {
         }
         for _ in held..self.tree.size() {
             let before = self.held.len();
-            self.make(Move::Allocate);
-            while !self.actors.is_empty() {
-                self.step(0);
-            }
+            self.allocate_one();
             assert_eq!(self.held.len(), before + 1, "POOL-3: full, with {before} held");
         }
     }
@@ -361,10 +366,7 @@ fn calls_that_touch_three_blocks_cost_one_write_of_each_place() {
     assert_eq!(tree.height(), 4);
     let mut world = world(tree, Policy::LowestFirst);
     for _ in 0..41 {
-        world.make(Move::Allocate);
-        while !world.actors.is_empty() {
-            world.step(0);
-        }
+        world.allocate_one();
     }
     let mut wants: Vec<Want> = (0..2).map(|_| Want::Allocate(world.tag())).collect();
     for id in [1, 2, 9, 17] {
@@ -399,10 +401,7 @@ fn calls_that_touch_three_blocks_cost_one_write_of_each_place() {
 fn a_free_of_another_s_id_goes_by_itself() {
     let tree = Tree::new(PoolId(1), 8, Shape::new(2, 4).unwrap()).unwrap();
     let mut world = world(tree, Policy::LowestFirst);
-    world.make(Move::Allocate);
-    while !world.actors.is_empty() {
-        world.step(0);
-    }
+    world.allocate_one();
     let stranger = world.tag();
     let wants = vec![Want::Free(Id(0), stranger.clone()), Want::Free(Id(1), stranger)];
     let remembered = |place| Some(world.map.remembered(place, 0));
@@ -416,10 +415,7 @@ fn a_free_of_another_s_id_goes_by_itself() {
 fn a_node_is_written_anew_also_when_no_count_changes() {
     let tree = Tree::new(PoolId(1), 8, Shape::new(2, 4).unwrap()).unwrap();
     let mut world = world(tree, Policy::LowestFirst);
-    world.make(Move::Allocate);
-    while !world.actors.is_empty() {
-        world.step(0);
-    }
+    world.allocate_one();
     let (id, tag) = world.held.pop().unwrap();
     let wants = vec![Want::Free(id, tag), Want::Allocate(world.tag())];
     let remembered = |place| Some(world.map.remembered(place, 0));
@@ -441,10 +437,7 @@ fn a_node_is_written_anew_also_when_no_count_changes() {
 fn what_is_not_known_is_asked_for_level_by_level() {
     let tree = Tree::new(PoolId(1), 64, Shape::new(2, 4).unwrap()).unwrap();
     let mut world = world(tree, Policy::LowestFirst);
-    world.make(Move::Allocate);
-    while !world.actors.is_empty() {
-        world.step(0);
-    }
+    world.allocate_one();
     let mut known: BTreeMap<Place, Option<Value>> = BTreeMap::new();
     let mut looks = 0;
     loop {
@@ -469,10 +462,7 @@ fn what_is_not_known_is_asked_for_level_by_level() {
 fn who_joins_is_written_beside_the_nodes_of_those_before() {
     let tree = Tree::new(PoolId(1), 8, Shape::new(2, 4).unwrap()).unwrap();
     let mut world = world(tree, Policy::LowestFirst);
-    world.make(Move::Allocate);
-    while !world.actors.is_empty() {
-        world.step(0);
-    }
+    world.allocate_one();
     let (id, tag) = world.held.pop().unwrap();
     let first = vec![Want::Allocate(world.tag())];
     let remembered = |place| Some(world.map.remembered(place, 0));

@@ -21,40 +21,32 @@
 //! What it does not do: keep other nodes from working on the same pool. They are in each other's way, and
 //! safe; clients that send a pool's calls to one node are served faster.
 
+mod serving;
+
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cloakroom_pool::{
-    self as pool, AllocateFailure, Batch, FreeOutcome, Id, Interrupted, MapError, Memory, Request,
-    Response, Tree, Turn, Want,
-};
+use cloakroom_pool::{FreeOutcome, Id, Memory, Tree, Want};
 use cloakroom_server::Server;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use self::serving::{Host, Serving};
 use crate::directory::{self, Definition};
-use crate::drive;
 use crate::problem::{Kind, Problem};
 use crate::registers::Registers;
 
 /// Calls that are carried out together.
 const MOST_TOGETHER: usize = 256;
-/// Calls of one turn: who could not join it has to wait for its end.
-const MOST_IN_TURN: usize = 1024;
 /// Desks at which nobody works are forgotten when there are more.
 const MOST_DESKS: usize = 64;
 /// Blocks and nodes that a desk remembers.
 const MOST_REMEMBERED: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 /// After its time a call waits so long for the word that it was not begun.
 const GRACE: Duration = Duration::from_millis(500);
-/// Which part of the time that is left the requests of one round may take, if they hold others up.
-const SHARE: u32 = 4;
-/// But never less than a slow disk needs.
-const LEAST_SHARE: Duration = Duration::from_secs(1);
 
 /// What a call has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -319,180 +311,6 @@ impl Waiting {
 /// What has become of a call; `None`: nothing yet, it is to be served again.
 type Ended = Option<Result<Done, Problem>>;
 
-/// Whose calls a turn serves.
-#[derive(Clone)]
-struct Host {
-    desk: Arc<Desk>,
-    server: Arc<Server>,
-    name: Arc<str>,
-    pool: Definition,
-    is_gone: Arc<AtomicBool>,
-}
-
-/// Where the end of a call is told to whom answers it.
-type Ends = mpsc::UnboundedSender<(Waiting, Ended)>;
-
-/// A turn under way, and those who wait for its ends.
-struct Serving {
-    host: Host,
-    memory: Arc<Mutex<Memory>>,
-    turn: Turn,
-    /// By their numbers; `None`: it has been told.
-    waiting: Vec<Option<(Waiting, Ends)>>,
-    /// Somebody could not join, and is not to wait for those who could.
-    is_closed: bool,
-    /// The batches under way.
-    asked: Vec<Asked>,
-    /// Their requests, and which they are.
-    under_way: JoinSet<(Response, Option<MapError>)>,
-    numbers: HashMap<task::Id, (Batch, usize)>,
-    /// The last error of the registers.
-    cause: Option<MapError>,
-}
-
-/// A batch under way, and the answers that there are.
-struct Asked {
-    batch: Batch,
-    requests: Vec<Request>,
-    responses: Vec<Option<Response>>,
-}
-
-impl Serving {
-    fn new(host: Host, memory: Arc<Mutex<Memory>>, waiting: Vec<Waiting>) -> Self {
-        let Definition { tree, policy, .. } = host.pool;
-        let waiting: Vec<Waiting> = waiting.into_iter().filter_map(|it| it.of(tree)).collect();
-        let wants = waiting.iter().map(|waiting| waiting.want.clone()).collect();
-        let mut serving = Self {
-            host,
-            memory,
-            turn: Turn::new(tree, policy, wants),
-            waiting: Vec::new(),
-            is_closed: false,
-            asked: Vec::new(),
-            under_way: JoinSet::new(),
-            numbers: HashMap::new(),
-            cause: None,
-        };
-        serving.came(waiting);
-        serving
-    }
-
-    /// They came together, and are answered by one task.
-    fn came(&mut self, waiting: Vec<Waiting>) {
-        let Some(until) = last(&waiting) else { return };
-        // It ends when the last of them has been told.
-        let (ends, ended) = mpsc::unbounded_channel();
-        tokio::spawn(answer(self.host.clone(), until, ended));
-        self.waiting.extend(waiting.into_iter().map(|waiting| Some((waiting, ends.clone()))));
-    }
-
-    fn can_join(&self) -> bool {
-        !self.is_closed && self.waiting.len() < MOST_IN_TURN && self.turn.is_open()
-    }
-
-    /// Those who wait at the desk join, if they can.
-    fn let_join(&mut self) {
-        if !self.can_join() {
-            return;
-        }
-        let room = (MOST_IN_TURN - self.waiting.len()).min(MOST_TOGETHER);
-        let tree = self.host.pool.tree;
-        let waiting = self.host.desk.take(room).into_iter();
-        let waiting: Vec<Waiting> = waiting.filter_map(|it| it.of(tree)).collect();
-        let wants = waiting.iter().map(|waiting| waiting.want.clone()).collect();
-        let joined = self.turn.join(wants, &|place| match lock(&self.memory)
-            .answer(&Request::Recall(place))
-        {
-            Some(Response::Recalled(value)) => Some(Some(value)),
-            _ => None,
-        });
-        let mut joined = joined.into_iter();
-        let (joined, left): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|_| joined.next() == Some(true));
-        self.is_closed = !left.is_empty();
-        self.host.desk.give_back(left);
-        self.came(joined);
-    }
-
-    /// Begins what can begin; whether anything is under way.
-    fn ask(&mut self) -> bool {
-        while let Some(batch) = self.turn.begin() {
-            let requests = self.turn.requests(batch);
-            let open = self.waiting.iter().flatten().map(|(waiting, _)| waiting.until);
-            let open: Vec<Instant> = open.collect();
-            let until = round_until(&open, self.turn.is_settling(), Instant::now());
-            // Nobody waits for it.
-            let Some(until) = until else { return false };
-            let registers = Registers::new(Arc::clone(&self.host.server), until);
-            let responses: Vec<Option<Response>> = {
-                let mut memory = lock(&self.memory);
-                requests.iter().map(|request| memory.answer(request)).collect()
-            };
-            for (number, request) in requests.iter().enumerate() {
-                if responses[number].is_none() {
-                    let (registers, request) = (registers.clone(), request.clone());
-                    let tree = self.host.pool.tree;
-                    let task = self
-                        .under_way
-                        .spawn(async move { drive::answer(&registers, &tree, request).await });
-                    self.numbers.insert(task.id(), (batch, number));
-                }
-            }
-            self.asked.push(Asked { batch, requests, responses });
-            self.go_on();
-        }
-        !self.under_way.is_empty()
-    }
-
-    /// A request has been carried out, or has broken off.
-    fn take(&mut self, ended: Option<Result<Answered, JoinError>>) {
-        let (id, answered) = match ended {
-            None => return,
-            Some(Ok((id, answered))) => (id, Some(answered)),
-            Some(Err(broken)) => (broken.id(), None),
-        };
-        let Some((batch, number)) = self.numbers.remove(&id) else { return };
-        let Some(asked) = self.asked.iter_mut().find(|asked| asked.batch == batch) else { return };
-        let request = &asked.requests[number];
-        let (response, error) = answered.unwrap_or_else(|| (broken_off(request), None));
-        lock(&self.memory).note(request, &response);
-        asked.responses[number] = Some(response);
-        self.cause = error.or(self.cause.take());
-        self.go_on();
-    }
-
-    /// Batches that are carried out go to the turn.
-    fn go_on(&mut self) {
-        let is_done = |asked: &mut Asked| asked.responses.iter().all(Option::is_some);
-        let done: Vec<Asked> = self.asked.extract_if(.., is_done).collect();
-        for Asked { batch, responses, .. } in done {
-            self.turn.answer(batch, responses.into_iter().flatten().collect());
-            self.tell();
-        }
-    }
-
-    /// Tells those whose end the turn tells now.
-    fn tell(&mut self) {
-        let tree = self.host.pool.tree;
-        for (number, done) in self.turn.ended() {
-            let Some((waiting, ends)) = self.waiting[number].take() else { continue };
-            // Whoever answers waits for all of them.
-            let _ = ends.send((waiting, tell(&tree, done, self.cause.as_ref())));
-        }
-    }
-}
-
-/// A task that has ended, and what came of its request.
-type Answered = (task::Id, (Response, Option<MapError>));
-
-fn broken_off(request: &Request) -> Response {
-    match request {
-        // POOL-1: it may have been done.
-        Request::CompareAndSet { .. } => Response::Unknown,
-        _ => Response::Unavailable,
-    }
-}
-
 impl Known {
     fn new(pool: Definition) -> Self {
         let memory = Arc::new(Mutex::new(Memory::new(MOST_REMEMBERED)));
@@ -509,44 +327,6 @@ fn last(waiting: &[Waiting]) -> Option<Instant> {
     waiting.iter().map(|waiting| waiting.until).max()
 }
 
-/// Until when the requests of a round are tried, by the times of the calls that have not ended. `is_apart`:
-/// all of them wait for these requests.
-fn round_until(open: &[Instant], is_apart: bool, now: Instant) -> Option<Instant> {
-    let (Some(&first), Some(&last)) = (open.iter().min(), open.iter().max()) else {
-        // Counts are brought up also for those who have gone.
-        return (!is_apart).then(|| now + LEAST_SHARE);
-    };
-    if is_apart || open.len() == 1 {
-        return Some(last);
-    }
-    let share = (first.saturating_duration_since(now) / SHARE).max(LEAST_SHARE);
-    Some(last.min(now + share))
-}
-
-/// What a caller is told. `cause`: the last error of the registers.
-fn tell(tree: &Tree, done: pool::Done, cause: Option<&MapError>) -> Ended {
-    let known = || cause.map_or("it has broken off".to_string(), ToString::to_string);
-    let ended = match done {
-        pool::Done::Later => return None,
-        pool::Done::Allocated(outcome) => {
-            outcome.map(Done::Taken).map_err(|failure| match failure {
-                AllocateFailure::Full => {
-                    Problem::new(Kind::POOL_FULL, format!("all {} ids are held", tree.size()))
-                }
-                AllocateFailure::Unreachable => Problem::new(Kind::UNAVAILABLE, known()),
-                AllocateFailure::Unknown(id) => {
-                    let detail = format!("the tag may hold id {id}, now or later: {}", known());
-                    Problem::unknown(detail, None)
-                }
-            })
-        }
-        pool::Done::Freed(outcome) => outcome.map(Done::Freed).map_err(|Interrupted| {
-            Problem::unknown(format!("not finished, send it again: {}", known()), None)
-        }),
-    };
-    Some(ended)
-}
-
 fn answer_all(turn: Vec<Waiting>, problem: &Problem) {
     for waiting in turn {
         waiting.answer(Err(problem.clone()));
@@ -556,23 +336,4 @@ fn answer_all(turn: Vec<Waiting>, problem: &Problem) {
 /// No code that holds one of these locks can leave what it guards half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_holds_up_those_who_do_not_wait_for_it_for_a_share_of_their_time() {
-        let now = Instant::now();
-        let at = |ms| now + Duration::from_millis(ms);
-        assert_eq!(round_until(&[], true, now), None);
-        assert_eq!(round_until(&[], false, now), Some(at(1_000)));
-        assert_eq!(round_until(&[at(8_000)], false, now), Some(at(8_000)));
-        assert_eq!(round_until(&[at(8_000), at(60_000)], false, now), Some(at(2_000)));
-        // Who has hardly any time does not take that of the others.
-        assert_eq!(round_until(&[at(1), at(60_000)], false, now), Some(at(1_000)));
-        assert_eq!(round_until(&[at(1), at(500)], false, now), Some(at(500)));
-        assert_eq!(round_until(&[at(8_000), at(60_000)], true, now), Some(at(60_000)));
-    }
 }

@@ -2,7 +2,8 @@
 
 use cloakroom_pool::Request;
 
-use super::{CheckDesk, Host, Serving, State};
+use super::host::{Host, Serving};
+use super::{CheckDesk, State};
 use crate::check_pool::{By, Lost};
 use crate::world::{self, name};
 

@@ -3,7 +3,8 @@
 use cloakroom_pool::{AllocateFailure, Done, FreeOutcome, Id};
 use cloakroom_specs::pool as spec;
 
-use super::{Call, CheckDesk, Host, Pair, Serving, State};
+use super::host::{Call, Host, Pair, Serving};
+use super::{CheckDesk, State};
 use crate::judge::{Seen, at_rest, full_now, never_happened};
 use crate::search::{Event, object};
 use crate::world::plain;
