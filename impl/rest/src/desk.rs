@@ -263,7 +263,8 @@ async fn answer(host: Host, until: Instant, mut ended: mpsc::UnboundedReceiver<(
         Err(error) => Some(error.to_string()),
     };
     if changed.is_some() {
-        // Nothing else goes with it.
+        // Relaxed: read by `Known::is_gone`, and nothing else goes with it. Whoever reads it late serves a turn
+        // more of what is gone, whose calls have each a look of their own.
         host.is_gone.store(true, Ordering::Relaxed);
     }
     let mut again = Vec::new();
@@ -318,6 +319,7 @@ impl Known {
     }
 
     fn is_gone(&self) -> bool {
+        // Relaxed, as the store in `answer` is.
         self.is_gone.load(Ordering::Relaxed)
     }
 }
