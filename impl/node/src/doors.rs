@@ -3,12 +3,13 @@
 //! Invariants:
 //! * NODE-8: of one start of a peer each number is let in once. What is too old to be told from what was
 //!   let in stays out, and so does an earlier start than one that was heard;
-//! * WIRE-2: what a peer can make it remember is bounded: [`MOST_LIVES`] lives of its disk.
+//! * WIRE-2: what a peer can make it remember is bounded: [`MOST_LIVES`] lives of its disk, 8 KiB each.
 //!
 //! What it does not do: survive a crash. A call names the start of the node that may run it, so that a new
 //! start lets in nothing that an earlier one may have run.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use cloakroom_register::{Boot, Incarnation, NodeId, Start};
 
@@ -16,15 +17,21 @@ use cloakroom_register::{Boot, Incarnation, NodeId, Start};
 /// node starts again.
 const MOST_LIVES: usize = 16;
 
+/// Words of a window: 65,472 numbers at least are told apart. A call that was lost comes again after seconds,
+/// in which its sender may have made ten thousand others.
+const WORDS: usize = 1024;
+
 /// Who was let in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doors(BTreeMap<NodeId, BTreeMap<Incarnation, (Boot, Window)>>);
 
-/// The highest number that was let in, and which of those below it: bit `i` is that of `highest - i`.
-#[derive(Clone, Copy, Debug, Default)]
+/// The highest number that was let in, and which of those below it: a bit for each, in words that are used in
+/// turn (RFC 6479). Those of the words behind the highest one's are of numbers before it.
+#[derive(Clone, Debug, Default)]
 struct Window {
     highest: u64,
-    seen: u128,
+    /// None before the first number, then [`WORDS`].
+    seen: Vec<u64>,
 }
 
 impl Doors {
@@ -34,13 +41,13 @@ impl Doors {
         if lives.len() >= MOST_LIVES && !lives.contains_key(&start.incarnation) {
             return false;
         }
-        let new = (start.boot, Window::default());
-        let (boot, window) = lives.entry(start.incarnation).or_insert(new);
+        let new = || (start.boot, Window::default());
+        let (boot, window) = lives.entry(start.incarnation).or_insert_with(new);
         if start.boot < *boot {
             return false;
         }
         if start.boot > *boot {
-            (*boot, *window) = new;
+            (*boot, *window) = new();
         }
         window.admit(number)
     }
@@ -48,23 +55,32 @@ impl Doors {
 
 impl Window {
     fn admit(&mut self, number: u64) -> bool {
-        if number > self.highest {
-            let by = u32::try_from(number - self.highest).unwrap_or(u32::MAX);
-            self.seen = self.seen.checked_shl(by).unwrap_or(0) | 1;
-            self.highest = number;
-            return true;
+        self.seen.resize(WORDS, 0);
+        let (word, newest) = (number / 64, self.highest / 64);
+        if newest.saturating_sub(word) >= WORDS as u64 {
+            return false;
         }
-        let behind = u32::try_from(self.highest - number).unwrap_or(u32::MAX);
-        let bit = 1_u128.checked_shl(behind).unwrap_or(0);
-        let new = bit != 0 && self.seen & bit == 0;
-        self.seen |= bit;
+        // Words that come into use have bits of numbers that are now too old.
+        for later in (newest + 1..=word).take(WORDS) {
+            self.seen[at(later)] = 0;
+        }
+        self.highest = self.highest.max(number);
+        let bit = 1 << (number % 64);
+        let new = self.seen[at(word)] & bit == 0;
+        self.seen[at(word)] |= bit;
         new
     }
+}
+
+/// Where a word stands.
+fn at(word: u64) -> usize {
+    usize::try_from(word % WORDS as u64).expect("below WORDS")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::BTreeSet;
 
     fn start(incarnation: u64, boot: u32) -> Start {
         Start { incarnation: Incarnation(incarnation), boot: Boot(boot) }
@@ -81,10 +97,30 @@ mod tests {
         for number in [1, 2, 3, 100, 129, 130] {
             assert!(!doors.admit(PEER, start(0, 1), number), "{number} twice");
         }
-        assert!(!doors.admit(PEER, start(0, 1), 2), "too old to tell");
         assert!(doors.admit(PEER, start(0, 1), u64::MAX));
         assert!(!doors.admit(PEER, start(0, 1), 131), "too old to tell");
         assert!(doors.admit(NodeId([2; 32]), start(0, 1), 1), "another peer counts for itself");
+    }
+
+    /// Against all that were let in, for ever.
+    #[test]
+    fn within_sixty_thousand_numbers_what_is_late_is_told_from_what_comes_twice() {
+        let mut doors = Doors::default();
+        let mut let_in = BTreeSet::new();
+        let mut highest = 0_u64;
+        for step in 0..300_000_u64 {
+            // Mostly the next, sometimes a leap, and every third one late by up to 65,000.
+            let late = step.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+            let number = match step % 3 {
+                0 => highest.saturating_sub(late % 65_000),
+                _ if step % 10_007 == 0 => highest + late % 200_000,
+                _ => highest + 1 + late % 3,
+            };
+            highest = highest.max(number);
+            assert_eq!(doors.admit(PEER, start(0, 1), number), let_in.insert(number), "{number}");
+        }
+        let old = highest - WORDS as u64 * 64;
+        assert!(!doors.admit(PEER, start(0, 1), old), "too old to tell");
     }
 
     #[test]
