@@ -22,6 +22,10 @@ use crate::value::{Value, Version};
 pub struct List {
     tree: Tree,
     at: Place,
+    /// The lowest id that is wanted.
+    first: Id,
+    /// It ends when it has so many.
+    enough: usize,
     found: Vec<(Id, Tag)>,
 }
 
@@ -35,7 +39,15 @@ pub struct Find {
 impl List {
     /// A call that lists a whole pool.
     pub fn new(tree: Tree) -> Self {
-        Self { tree, at: tree.root(), found: Vec::new() }
+        Self { tree, at: tree.root(), first: Id(0), enough: usize::MAX, found: Vec::new() }
+    }
+
+    /// A call that lists the ids from `first` on: all of them if there are fewer than `enough`, else at least
+    /// so many. Costs one map operation for each child from there on of each node on the way. `None`: the
+    /// pool has no such id.
+    pub fn page(tree: Tree, first: Id, enough: usize) -> Option<Self> {
+        let (at, _) = tree.slot(first)?;
+        Some(Self { at, first, enough, ..Self::new(tree) })
     }
 
     fn walk(
@@ -51,8 +63,9 @@ impl List {
                 let held =
                     (0..).zip(&block.slots).filter_map(|(slot, tag)| Some((slot, tag.clone()?)));
                 let held = held.filter(|(_, tag)| wanted.is_none_or(|wanted| wanted == tag));
-                self.found.extend(held.map(|(slot, tag)| (tree.id(at, slot), tag)));
-                after(tree, at)
+                let held = held.map(|(slot, tag)| (tree.id(at, slot), tag));
+                self.found.extend(held.filter(|(id, _)| *id >= self.first));
+                after(tree, at).filter(|_| self.found.len() < self.enough)
             }
             Response::Value(None) => after(&self.tree, self.at),
             response => unexpected(&self.request(), &response),

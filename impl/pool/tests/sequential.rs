@@ -12,8 +12,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use cloakroom_pool::{
-    AllocateError, AtomicMap, Cas, FreeError, FreeOutcome, Id, MAX_TAG_BYTES, MapError, Place,
-    Policy, Pool, PoolId, Shape, Tag, Tree, Value,
+    AllocateError, AtomicMap, Cas, FreeError, FreeOutcome, Id, List, MAX_TAG_BYTES, Machine,
+    MapError, Next, Place, Policy, Pool, PoolId, Shape, Tag, Tree, Value, perform,
 };
 use cloakroom_specs::pool::{Freed, Objection, Oracle, counts_exact};
 use proptest::prelude::*;
@@ -345,4 +345,39 @@ fn an_id_out_of_range_is_refused_by_name_and_nothing_is_asked() {
     assert_eq!(refused, FreeError::OutOfRange { id: Id(5), size: 5 });
     assert_eq!(refused.to_string(), "id: expected 0 to 4, got 5");
     assert_eq!(bench.map.operations.get(), 0);
+}
+
+#[test]
+fn pages_one_after_the_other_are_the_whole_list() {
+    let tree = Tree::new(PoolId(1), 100, Shape::new(3, 4).unwrap()).unwrap();
+    let pool = Pool::new(Counting::default(), tree, Policy::Spread);
+    for number in 0..60 {
+        pool.allocate(&Tag::new(number.to_string()).unwrap()).unwrap();
+    }
+    let page = |first: Id, enough: usize| -> Option<Vec<(Id, Tag)>> {
+        let mut page = List::page(tree, first, enough)?;
+        loop {
+            let (response, _) = perform(pool.map(), &tree, &page.request());
+            if let Next::Done(found) = page.step(response) {
+                return Some(found.unwrap());
+            }
+        }
+    };
+    let whole = pool.list().unwrap();
+    for enough in [1, 7, 60, 61] {
+        let (mut pages, mut first) = (Vec::new(), Id(0));
+        while let Some(found) = page(first, enough) {
+            assert!(found.iter().all(|(id, _)| *id >= first));
+            // More than enough by a block at most.
+            assert!(found.len() < enough + 4);
+            let is_last = found.len() < enough;
+            first = found.last().map_or(first, |(id, _)| Id(id.0 + 1));
+            pages.extend(found);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(pages, whole, "{enough}");
+    }
+    assert_eq!(page(Id(100), 1), None);
 }

@@ -7,7 +7,11 @@
 //! What it does not do: decide anything. A machine that is given up half-way leaves what a caller that
 //! dies there leaves.
 
+use std::collections::VecDeque;
+
 use cloakroom_pool::{Cas, Machine, MapError, Next, Place, Request, Response, Tag, Tree, Value};
+
+use tokio::task::JoinSet;
 
 use crate::registers::Registers;
 
@@ -42,6 +46,54 @@ pub(crate) async fn run_asking<K: Machine>(
             return (output, cause);
         }
     }
+}
+
+/// How many siblings a walk reads at a time.
+const AHEAD: usize = 32;
+
+/// As [`run`], for a machine that reads alone, children from the first to the last. Those that come next are
+/// read beside the one that it asks for: each within the call, which is all that a walk wants of its reads.
+pub(crate) async fn walk<K: Machine>(
+    registers: &Registers,
+    tree: &Tree,
+    mut machine: K,
+) -> Ended<K::Output> {
+    let mut ahead = VecDeque::new();
+    loop {
+        let Request::Get(place) = machine.request() else { unreachable!("a walk only reads") };
+        if ahead.front().is_none_or(|(read, _)| *read != place) {
+            ahead = read_from(registers, tree, place).await;
+        }
+        let (response, cause) = match ahead.pop_front() {
+            Some((_, Ok(value))) => (Response::Value(value), None),
+            Some((_, Err(error))) => (Response::Unavailable, Some(error)),
+            None => unreachable!("the place itself was read"),
+        };
+        if let Next::Done(output) = machine.step(response) {
+            return (output, cause);
+        }
+    }
+}
+
+type Read = (Place, Result<Option<Value>, MapError>);
+
+/// A place, and some siblings behind it.
+async fn read_from(registers: &Registers, tree: &Tree, place: Place) -> VecDeque<Read> {
+    let places = std::iter::successors(Some(place), |place| tree.sibling(*place)).take(AHEAD);
+    let broken = || Err(MapError::Unavailable { cause: "the read has broken off".into() });
+    let mut all: VecDeque<Read> = places.map(|place| (place, broken())).collect();
+    // Given up with the call.
+    let mut reads = JoinSet::new();
+    for (number, (place, _)) in all.iter().enumerate() {
+        let (registers, tree, place) = (registers.clone(), *tree, *place);
+        reads.spawn(async move { (number, value(&registers, &tree, Request::Get(place)).await) });
+    }
+    while let Some(read) = reads.join_next().await {
+        if let Ok((number, value)) = read {
+            all[number].1 = value;
+        }
+    }
+    all
 }
 
 /// The response to a request, and why it is none of those that were hoped for.

@@ -191,7 +191,7 @@ pub(super) async fn allocate(
 /// What an allocation with an unknown outcome has taken.
 async fn held_under(registers: &Registers, pool: &Definition, tag: &Tag) -> Result<Id, Problem> {
     let machine = Find::new(pool.tree, tag.clone());
-    let (found, cause) = drive::run(registers, &pool.tree, machine).await;
+    let (found, cause) = drive::walk(registers, &pool.tree, machine).await;
     // The earlier attempt stays unknown also if this look at it fails.
     let found = found.map_err(|Interrupted| Problem::unknown(known(cause), None))?;
     found.first().copied().ok_or_else(|| {
@@ -247,7 +247,7 @@ pub(super) async fn free(
 /// Which ids are held, and under which tags
 ///
 /// Every pair held throughout the call is listed, every pair listed was held at some moment during it.
-/// Each page costs a walk over the whole pool.
+/// A page costs a walk from `after` on, to the last of what it lists.
 #[utoipa::path(
     get, path = "/v1/pools/{pool}/allocations", tag = "allocations",
     params(("pool" = String, Path), Wanted),
@@ -273,15 +273,24 @@ pub(super) async fn list(
     let prefix = wanted.prefix.unwrap_or_default();
     let registers = app.registers(asked.until);
     let pool = defined(&registers, &name).await?;
-    let (held, cause) = drive::run(&registers, &pool.tree, List::new(pool.tree)).await;
-    let held = held.map_err(|Interrupted| Problem::new(Kind::UNAVAILABLE, known(cause)))?;
-    let mut wanted = held.iter().filter(|(id, tag)| {
-        wanted.after.is_none_or(|after| id.0 > after)
-            && exactly.as_ref().is_none_or(|exactly| exactly == tag)
+    let is_wanted = |tag: &Tag| {
+        exactly.as_ref().is_none_or(|exactly| exactly == tag)
             && tag.as_bytes().starts_with(prefix.as_bytes())
-    });
-    let allocations: Vec<Allocation> = wanted.by_ref().take(limit).map(Allocation::of).collect();
-    let more = wanted.next().is_some();
+    };
+    // One more than asked for: whether there is one.
+    let (mut found, mut first) = (Vec::new(), wanted.after.map_or(0, |after| after + 1));
+    while let Some(part) = List::page(pool.tree, Id(first), limit + 1) {
+        let (held, cause) = drive::walk(&registers, &pool.tree, part).await;
+        let held = held.map_err(|Interrupted| Problem::new(Kind::UNAVAILABLE, known(cause)))?;
+        let was_last = held.len() <= limit;
+        first = held.last().map_or(first, |(id, _)| id.0 + 1);
+        found.extend(held.into_iter().filter(|(_, tag)| is_wanted(tag)));
+        if was_last || found.len() > limit {
+            break;
+        }
+    }
+    let more = found.len() > limit;
+    let allocations: Vec<Allocation> = found.iter().take(limit).map(Allocation::of).collect();
     let next = allocations.last().filter(|_| more).map(|last| last.id);
     Ok(axum::Json(Allocations { allocations, next }))
 }
@@ -323,7 +332,7 @@ pub(super) async fn recover(
         let _room = room;
         let pool = defined(&registers, &name).await?;
         let recovered = if dry_run {
-            let (held, cause) = drive::run(&registers, &pool.tree, List::new(pool.tree)).await;
+            let (held, cause) = drive::walk(&registers, &pool.tree, List::new(pool.tree)).await;
             let held = held.map_err(|Interrupted| Problem::new(Kind::UNAVAILABLE, known(cause)))?;
             let freed = held.iter().filter(|(_, tag)| dead.contains(tag));
             let freed: Vec<Allocation> = freed.map(Allocation::of).collect();
