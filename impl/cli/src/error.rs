@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cloakroom_client::ClientError;
+use cloakroom_node::GenesisError;
 use cloakroom_pool::{AllocateError, FreeError, Id, MapError, ShapeError, TagError};
 use cloakroom_rest::ListenError;
 use cloakroom_server::{FolderError, ServerError};
@@ -45,6 +46,25 @@ pub enum Error {
         digits: String,
         /// How many that may be.
         got: &'static str,
+    },
+    /// The user's: two nodes cannot have one folder, or one address.
+    #[error("node: expected another name and another address for each, got {got} twice")]
+    FounderTwice {
+        /// What came twice.
+        got: String,
+    },
+    /// The user's: no cluster can begin like this.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// The user's: nothing more can be issued there.
+    #[error(
+        "{}: expected the genesis of a cluster that `cluster init` has made, got none: a cluster of one \
+         takes no second node",
+        path.display()
+    )]
+    Alone {
+        /// Where it was looked for.
+        path: PathBuf,
     },
     /// The user's: no such data file.
     #[error(
@@ -239,6 +259,10 @@ impl Error {
             Self::NoSuchPool { .. }
             | Self::OneEndpoint { .. }
             | Self::WhichMember { .. }
+            | Self::FounderTwice { .. }
+            | Self::Genesis(_)
+            | Self::Alone { .. }
+            | Self::Folder(FolderError::Credentials(cloakroom_server::Error::Host(_)))
             | Self::NoData { .. }
             | Self::Name(_)
             | Self::Shape(_)

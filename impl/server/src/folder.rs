@@ -209,6 +209,16 @@ pub struct Beginning {
 }
 
 impl Beginning {
+    /// Whether a cluster can begin with so many slots, and so many members to each, before anything is made.
+    ///
+    /// # Errors
+    /// [`GenesisError`]
+    pub fn judge(slots: u32, replicas: u8) -> Result<(), GenesisError> {
+        let address = Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let contact = Contact { id: NodeId([0; 32]), address, key: NodeKey([0; 32]) };
+        Genesis::new(&[Founder { contact, zone: Zone("any".into()) }], slots, replicas).map(drop)
+    }
+
     /// With these founders.
     ///
     /// # Errors

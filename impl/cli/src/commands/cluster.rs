@@ -2,10 +2,12 @@
 //!
 //! Invariants:
 //! * nothing that is there is overwritten, but by `renew` and `revoke`, whose purpose that is;
+//! * a folder is there whole or not at all: it is made beside its place, then moved there;
 //! * `dev cluster` ends no process but those that it has started, and waits for them.
 //!
 //! What it does not do: bring folders to other machines.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -34,7 +36,77 @@ pub(super) fn init(args: &InitArgs) -> Result<Done, Error> {
     Ok(Done::Yes)
 }
 
+/// Makes a cluster whole beside its place, then moves it there: what fails leaves nothing.
 fn found(
+    folder: &Path,
+    nodes: &[FounderArg],
+    slots: u32,
+    replicas: u8,
+    valid_for: Duration,
+) -> Result<(), Error> {
+    differ(nodes)?;
+    Beginning::judge(slots, replicas)?;
+    let names = || nodes.iter().map(|node| node.name.as_str()).chain(["authority"]);
+    for name in names() {
+        nothing_at(&folder.join(name))?;
+    }
+    if !folder.exists() {
+        return whole(folder, |new| make(new, nodes, slots, replicas, valid_for));
+    }
+    // What else is in there stays.
+    let staged = folder.join(format!(".new-{}", std::process::id()));
+    let failed = |cause| Error::Write { path: folder.to_owned(), cause };
+    clean(&staged, || {
+        make(&staged, nodes, slots, replicas, valid_for)?;
+        for name in names() {
+            fs::rename(staged.join(name), folder.join(name)).map_err(failed)?;
+        }
+        fs::remove_dir(&staged).map_err(failed)
+    })
+}
+
+/// What `make` makes beside a place, moved there.
+fn whole<T>(at: &Path, make: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Error> {
+    nothing_at(at)?;
+    let mut name = at.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = at.with_file_name(name);
+    clean(&new, || {
+        let made = make(&new)?;
+        fs::rename(&new, at).map_err(|cause| Error::Write { path: at.to_owned(), cause })?;
+        Ok(made)
+    })
+}
+
+/// What a failure leaves in a folder that is not in its place yet, goes.
+fn clean<T>(new: &Path, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // The failure is told; that this one fails too adds nothing.
+    make().inspect_err(|_| drop(fs::remove_dir_all(new)))
+}
+
+fn nothing_at(path: &Path) -> Result<(), Error> {
+    if path.exists() {
+        return Err(folder_error(cloakroom_server::Error::Exists(path.to_owned())));
+    }
+    Ok(())
+}
+
+/// Two nodes cannot have one folder, and of two at one address nobody would find the second.
+fn differ(nodes: &[FounderArg]) -> Result<(), Error> {
+    for (at, node) in nodes.iter().enumerate() {
+        for before in &nodes[..at] {
+            if before.name == node.name {
+                return Err(Error::FounderTwice { got: node.name.clone() });
+            }
+            if before.address == node.address {
+                return Err(Error::FounderTwice { got: node.address.to_string() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make(
     folder: &Path,
     nodes: &[FounderArg],
     slots: u32,
@@ -79,12 +151,23 @@ fn issue(args: &CertArgs) -> Result<Done, Error> {
     }
     // A cluster of one has it elsewhere, and takes no second node: its node is found by nobody.
     let genesis = args.folder.join("authority");
-    let at = args.folder.join(&args.name);
-    let made = Credentials::create(&at, &authority, &args.host, valid_for).map_err(folder_error)?;
-    for name in ["genesis.json", "genesis.sig"] {
-        let from = genesis.join(name);
-        std::fs::copy(&from, at.join(name)).map_err(|cause| Error::Read { path: from, cause })?;
+    for path in ["genesis.json", "genesis.sig"].map(|name| genesis.join(name)) {
+        if !path.exists() {
+            return Err(Error::Alone { path });
+        }
     }
+    let made = whole(&args.folder.join(&args.name), |at| {
+        for name in ["genesis.json", "genesis.sig"] {
+            let path = genesis.join(name);
+            let text = fs::read(&path).map_err(|cause| Error::Read { path, cause })?;
+            let path = at.join(name);
+            fs::create_dir_all(at)
+                .and_then(|()| fs::write(&path, text))
+                .map_err(|cause| Error::Write { path, cause })?;
+        }
+        // After all that can be refused: what is issued stays so.
+        Credentials::create(at, &authority, &args.host, valid_for).map_err(folder_error)
+    })?;
     print(format!("{:#}\n", made.id()).as_bytes())?;
     Ok(Done::Yes)
 }
@@ -203,7 +286,7 @@ async fn run_all(args: &DevClusterArgs) -> Result<Done, Error> {
 
 fn node_folders(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     let mut nodes = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.join("node.key").is_file() {
             nodes.push(path);

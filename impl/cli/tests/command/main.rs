@@ -2,6 +2,7 @@
 
 mod backup;
 mod binary;
+mod certificates;
 mod demo_trace;
 mod disk;
 #[cfg(feature = "otel")]
