@@ -16,15 +16,16 @@ use crate::replay::CrashRate;
 
 mod backup;
 mod bench;
+mod cert;
 mod cluster;
 mod remote;
 mod serving;
 
 pub(crate) use backup::{BackupCommand, InspectArgs, RestoreArgs, SaveArgs};
 pub(crate) use bench::{BenchArgs, WorkloadArg};
+pub(crate) use cert::{CertCommand, IssueArgs, RenewArgs, RequestArgs, RevokeArgs};
 pub(crate) use cluster::{
-    CertArgs, CertCommand, ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs,
-    JoinArgs, MemberArgs, RevokeArgs,
+    ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs, JoinArgs, MemberArgs,
 };
 pub(crate) use remote::{
     ChoiceArgs, DhtCommand, FindNodeArgs, KvCommand, PingArgs, RemoteArgs, ServerArgs, TrustArgs,

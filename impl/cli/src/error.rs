@@ -66,6 +66,22 @@ pub enum Error {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// The user's: not one node.
+    #[error(
+        "--id: expected digits that the id of one node with a certificate begins with, got {digits:?}: {got}"
+    )]
+    WhichNode {
+        /// What came.
+        digits: String,
+        /// How many that may be.
+        got: &'static str,
+    },
+    /// The user's: the name is taken.
+    #[error("--id: expected the id of the node {name}, got that of another one")]
+    OtherNode {
+        /// The name.
+        name: String,
+    },
     /// The user's: no such data file.
     #[error(
         "{}: expected a data file, got {got}; `cloakroom pool create` makes one",
@@ -262,7 +278,14 @@ impl Error {
             | Self::FounderTwice { .. }
             | Self::Genesis(_)
             | Self::Alone { .. }
-            | Self::Folder(FolderError::Credentials(cloakroom_server::Error::Host(_)))
+            | Self::WhichNode { .. }
+            | Self::OtherNode { .. }
+            | Self::Folder(FolderError::Credentials(
+                cloakroom_server::Error::Host(_)
+                | cloakroom_server::Error::NeverIssued(_)
+                | cloakroom_server::Error::NoSuchClient(_)
+                | cloakroom_server::Error::NoSuchNode(_),
+            ))
             | Self::NoData { .. }
             | Self::Name(_)
             | Self::Shape(_)

@@ -5,7 +5,8 @@
 //! | `authority.key` | the secret with which all is signed | nobody else, and no node |
 //! | `authority.pem` | the certificate that nodes trust | every node |
 //! | `revoked.pem` | the revocation list | every node |
-//! | `issued/SERIAL.pem` | each certificate ever issued | `revoke` |
+//! | `issued/SERIAL.pem` | each certificate ever issued | `renew`, `revoke` |
+//! | `nodes/NAME` | the id of the node of this name | the same |
 //!
 //! Invariants:
 //! * NET-2: a client's certificate does not have the name that a node's has, and is no node's;
@@ -102,6 +103,10 @@ impl Authority {
         Ok(Self { folder: folder.to_path_buf(), cluster, certificate, issuer })
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The cluster's id: 32 hex digits, from the hash of the authority's key.
     pub fn cluster(&self) -> &str {
         &self.cluster
@@ -126,6 +131,16 @@ impl Authority {
     /// # Errors
     /// [`Error::Host`], [`Error::Cryptography`], [`Error::File`]
     pub fn issue(&self, key: &Key, hosts: &[String], valid_for: Duration) -> Result<Issued, Error> {
+        self.issue_node(&key.pair, key.id(), hosts, valid_for)
+    }
+
+    pub(crate) fn issue_node(
+        &self,
+        key: &impl PublicKeyData,
+        node: NodeId,
+        hosts: &[String],
+        valid_for: Duration,
+    ) -> Result<Issued, Error> {
         let mut names = vec![server_name(&self.cluster)];
         for host in hosts {
             if !is_host(host) {
@@ -134,16 +149,16 @@ impl Authority {
             names.push(host.clone());
         }
         let mut params = CertificateParams::new(names).when("name the cluster in a certificate")?;
-        params.distinguished_name = name(&format!("Cloakroom node {}", key.id()));
+        params.distinguished_name = name(&format!("Cloakroom node {node}"));
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.certify(&key.pair, params, valid_for)
+        self.certify(key, params, valid_for)
     }
 
     /// A certificate for a client that has a key, of whichever kind, and shall be known by this name.
     pub(crate) fn issue_client(
         &self,
-        key: &KeyPair,
+        key: &impl PublicKeyData,
         client: &str,
         valid_for: Duration,
     ) -> Result<Issued, Error> {
@@ -158,7 +173,7 @@ impl Authority {
 
     fn certify(
         &self,
-        key: &KeyPair,
+        key: &impl PublicKeyData,
         mut params: CertificateParams,
         valid_for: Duration,
     ) -> Result<Issued, Error> {
@@ -243,7 +258,8 @@ impl Authority {
             folders.push(entry.map_err(files::at(nodes))?.path());
         }
         for path in folders {
-            if path.join("node.key").is_file() {
+            // Its key may be on its own machine alone.
+            if path.join("node.pem").is_file() {
                 files::replace(&path.join("revoked.pem"), revoked.as_bytes(), Readers::All)?;
                 told += 1;
             }
@@ -251,22 +267,9 @@ impl Authority {
         Ok(told)
     }
 
-    fn serials_of(&self, is_meant: impl Fn(&Holder) -> bool) -> Result<Vec<Vec<u8>>, Error> {
-        let folder = self.folder.join("issued");
-        let mut serials = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(files::at(&folder))? {
-            let path = entry.map_err(files::at(&folder))?.path();
-            if path.extension().is_none_or(|extension| extension != "pem") {
-                continue;
-            }
-            let der = certificate_in(&path, &files::read(&path)?)?;
-            let (_, certificate) = parse_x509_certificate(&der)
-                .map_err(|cause| content(&path, "a certificate", &cause))?;
-            if is_meant(&Holder::of(&certificate, &self.cluster)) {
-                serials.push(certificate.raw_serial().to_vec());
-            }
-        }
-        Ok(serials)
+    pub(crate) fn revoked_serials(&self) -> Result<Vec<Vec<u8>>, Error> {
+        let (revoked, _) = self.read_revoked()?;
+        Ok(revoked.iter().map(|one| one.serial_number.as_ref().to_vec()).collect())
     }
 
     fn read_revoked(&self) -> Result<(Vec<RevokedCertParams>, u64), Error> {

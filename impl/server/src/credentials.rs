@@ -27,7 +27,7 @@ use crate::holder::{self, Proof};
 use crate::key::Key;
 
 /// Names that every node's certificate has: a client on the same machine needs no other.
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+pub(crate) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// What a node shows and whom it trusts.
 #[derive(Debug)]
@@ -78,12 +78,7 @@ impl Credentials {
         names.sort();
         names.dedup();
         let issued = by.issue(&key, &names, valid_for)?;
-        let write = |name: &str, text: &str| {
-            files::replace(&folder.join(name), text.as_bytes(), Readers::All)
-        };
-        write("authority.pem", by.certificate())?;
-        write("revoked.pem", &by.revoked()?)?;
-        write("node.pem", &issued.pem)?;
+        by.deliver(&issued, folder)?;
         Self::load(folder)
     }
 
@@ -142,14 +137,11 @@ pub fn create_client(
     name: &str,
     valid_for: Duration,
 ) -> Result<(), Error> {
-    files::folder(folder)?;
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).when("make a client's key")?;
-    let text = Zeroizing::new(key.serialize_pem());
-    files::create(&folder.join("client.key"), text.as_bytes(), Readers::Owner)?;
-    renew_client(folder, by, name, valid_for)
+    let key = client_key(folder)?;
+    by.deliver_client(&by.issue_client(&key, name, valid_for)?, folder)
 }
 
-/// Puts a new certificate into a client's folder.
+/// Puts a new certificate into a client's folder, for the key that is there.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Open`], [`Error::Cryptography`]
@@ -162,9 +154,13 @@ pub fn renew_client(
     let path = folder.join("client.key");
     let key = KeyPair::from_pem(&files::read_secret(&path)?)
         .map_err(|cause| content(&path, "a key in PKCS #8 PEM", &cause))?;
-    let issued = by.issue_client(&key, name, valid_for)?;
-    let write =
-        |name: &str, text: &str| files::replace(&folder.join(name), text.as_bytes(), Readers::All);
-    write("authority.pem", by.certificate())?;
-    write("client.pem", &issued.pem)
+    by.deliver_client(&by.issue_client(&key, name, valid_for)?, folder)
+}
+
+pub(crate) fn client_key(folder: &Path) -> Result<KeyPair, Error> {
+    files::folder(folder)?;
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).when("make a client's key")?;
+    let text = Zeroizing::new(key.serialize_pem());
+    files::create(&folder.join("client.key"), text.as_bytes(), Readers::Owner)?;
+    Ok(key)
 }

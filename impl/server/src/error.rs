@@ -47,6 +47,28 @@ pub enum Error {
     /// The caller's: no such certificate was issued here.
     #[error("expected a client that has a certificate of this authority, got {0:?}")]
     NoSuchClient(String),
+    /// The caller's: no node has this name, or it was made before names were noted.
+    #[error(
+        "expected the name of a node that has a certificate of this authority, got {0:?}; a node whose \
+         name is not known is named by its id"
+    )]
+    NoSuchNode(String),
+    /// The caller's: the name is taken.
+    #[error(
+        "the name {name:?} is that of node {node:#}, which is not revoked; nothing was changed"
+    )]
+    Named {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        node: cloakroom_wire::NodeId,
+    },
+    /// The caller's: a new certificate would undo what was revoked.
+    #[error(
+        "expected a holder whose certificates are not all revoked, got {0}: issue another one, with \
+         another key"
+    )]
+    Revoked(String),
     /// The caller's: no certificate can have it.
     #[error("host: expected a name such as coats.example.org, or an address, got {0:?}")]
     Host(String),

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `key.rs` | a node's key, and the id that follows from it |
 //! | `authority.rs` | the cluster's certificate authority: issues, renews, revokes |
+//! | `issued.rs` | what it has issued, and to whom |
+//! | `request.rs` | a request for a certificate, by whoever keeps the key |
 //! | `credentials.rs` | what a node shows and whom it trusts, read from its folder |
 //! | `folder.rs` | a node's folder, and the signed genesis in it |
 //! | `holder.rs` | whose a certificate is |
@@ -29,15 +31,19 @@ mod error;
 mod files;
 mod folder;
 mod holder;
+mod issued;
 mod key;
 mod leave;
 mod members;
+mod request;
 mod server;
 mod tls;
 mod transport;
 
 pub use attempt::Attempt;
 pub use authority::{Authority, Issued};
+/// Who a node is.
+pub use cloakroom_wire::NodeId;
 pub use credentials::{Credentials, create_client, renew_client};
 pub use disk::{DiskError, NodeDisk, Written};
 pub use error::Error;
@@ -46,6 +52,7 @@ pub use holder::{Holder, Proof};
 pub use key::Key;
 pub use leave::Synced;
 pub use members::Members;
+pub use request::Request;
 pub use server::{Reply, Server, ServerConfig, ServerError};
 pub use tls::Shown;
 pub use transport::{Arrival, Limits, Shed, Transport, TransportError};

@@ -1,4 +1,4 @@
-//! The arguments of `cluster`, `cert` and `dev`.
+//! The arguments of `cluster` and `dev`.
 //!
 //! Invariants: those of the file above.
 //!
@@ -11,6 +11,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::ServerArgs;
+use super::cert::{ValidityArgs, digits};
 
 /// The commands about clusters.
 #[derive(Debug, Subcommand)]
@@ -27,17 +28,6 @@ pub enum ClusterCommand {
     Drain(MemberArgs),
     /// Take a member off the list, for ever: it is lost, or has drained
     Remove(MemberArgs),
-}
-
-/// The commands about certificates.
-#[derive(Debug, Subcommand)]
-pub enum CertCommand {
-    /// Make the folder of one more node or client, with a key and certificate of its own
-    Issue(CertArgs),
-    /// Give a node or client a new certificate for the key that it has
-    Renew(CertArgs),
-    /// Revoke all certificates of a node or client
-    Revoke(RevokeArgs),
 }
 
 /// The commands for trying things out.
@@ -74,17 +64,10 @@ impl FromStr for FounderArg {
 }
 
 /// A name that stays in the folder in which it is meant to be, and is not the authority's.
-fn is_folder_name(name: &str) -> bool {
+pub(super) fn is_folder_name(name: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     let taken = ["authority", "clients"];
     !name.is_empty() && !taken.contains(&name) && name.bytes().all(letter)
-}
-
-fn folder_name(text: &str) -> Result<String, String> {
-    if is_folder_name(text) {
-        return Ok(text.to_owned());
-    }
-    Err("expected letters, digits, '_' and '-', neither authority nor clients".to_owned())
 }
 
 /// `cluster init`.
@@ -148,70 +131,6 @@ pub struct MemberArgs {
     /// Where.
     #[command(flatten)]
     pub server: ServerArgs,
-}
-
-fn digits(text: &str) -> Result<String, String> {
-    // As ids are shown, with or without their letter.
-    let text = text.strip_prefix('n').unwrap_or(text).to_ascii_lowercase();
-    if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(text);
-    }
-    Err("expected 1 to 64 hexadecimal digits".to_owned())
-}
-
-/// How long certificates are valid.
-#[derive(Clone, Debug, Args)]
-pub struct ValidityArgs {
-    /// How long a certificate is valid
-    #[arg(long, env = "CLOAKROOM_VALID_DAYS", hide_env_values = true, value_name = "DAYS")]
-    #[arg(default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
-    pub valid_days: u16,
-}
-
-/// `cert issue` and `cert renew`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-A node's folder is FOLDER/NAME, a client's FOLDER/clients/NAME. FOLDER is that of `cluster init`, or the \
-folder of a cluster of one. Servers that serve HTTPS take requests from whoever shows a certificate of \
-their authority. A renewed certificate is noticed by a server that runs, at once with SIGHUP.
-
-Example:
-  cloakroom cert issue ./coats --client alice
-  cloakroom usage ports --endpoint https://10.0.0.1:8443 --identity ./coats/clients/alice")]
-pub struct CertArgs {
-    /// The cluster's folder, with its authority
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
-    /// The node's or client's name: its folder in there
-    #[arg(value_parser = folder_name)]
-    pub name: String,
-    /// It is a client, which may ask servers, and no node
-    #[arg(long, env = "CLOAKROOM_CLIENT", hide_env_values = true)]
-    pub client: bool,
-    /// A name or address under which clients reach the node over HTTPS, beside those that its certificate has; again for more
-    #[arg(long, env = "CLOAKROOM_HOST", hide_env_values = true, value_name = "HOST")]
-    #[arg(value_delimiter = ',', conflicts_with = "client")]
-    pub host: Vec<String>,
-    /// How long it is valid.
-    #[command(flatten)]
-    pub validity: ValidityArgs,
-}
-
-/// `cert revoke`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-The new list goes into every node's folder beside the authority. Bring it to the machines, and send \
-SIGHUP to their servers: they end all connections, and the node comes in no more.")]
-pub struct RevokeArgs {
-    /// The cluster's folder, with its authority
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
-    /// The node's or client's name: its folder in there
-    #[arg(value_parser = folder_name)]
-    pub name: String,
-    /// It is a client
-    #[arg(long, env = "CLOAKROOM_CLIENT", hide_env_values = true)]
-    pub client: bool,
 }
 
 /// `dev cluster`.

@@ -1,7 +1,7 @@
-//! `cluster init`, `cert` and `dev cluster`.
+//! `cluster init` and `dev cluster`.
 //!
 //! Invariants:
-//! * nothing that is there is overwritten, but by `renew` and `revoke`, whose purpose that is;
+//! * nothing that is there is overwritten;
 //! * a folder is there whole or not at all: it is made beside its place, then moved there;
 //! * `dev cluster` ends no process but those that it has started, and waits for them.
 //!
@@ -15,13 +15,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cloakroom_server::{
-    Authority, Beginning, Credentials, NodeDisk, NodeFolder, Place, Prepared, create_client,
-    renew_client,
+    Authority, Beginning, NodeDisk, NodeFolder, Place, Prepared, create_client,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Done;
-use crate::args::{CertArgs, CertCommand, DevClusterArgs, FounderArg, InitArgs, RevokeArgs};
+use super::cert::{authority, client_folder, days, folder_error};
+use crate::args::{DevClusterArgs, FounderArg, InitArgs};
 use crate::error::Error;
 use crate::output::{print, say};
 
@@ -65,26 +65,26 @@ fn found(
     })
 }
 
-/// What `make` makes beside a place, moved there.
-fn whole<T>(at: &Path, make: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Error> {
+/// What is made beside a place, moved there.
+pub(super) fn whole<T>(at: &Path, how: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Error> {
     nothing_at(at)?;
     let mut name = at.file_name().unwrap_or_default().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let new = at.with_file_name(name);
     clean(&new, || {
-        let made = make(&new)?;
+        let made = how(&new)?;
         fs::rename(&new, at).map_err(|cause| Error::Write { path: at.to_owned(), cause })?;
         Ok(made)
     })
 }
 
 /// What a failure leaves in a folder that is not in its place yet, goes.
-fn clean<T>(new: &Path, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+fn clean<T>(new: &Path, how: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // The failure is told; that this one fails too adds nothing.
-    make().inspect_err(|_| drop(fs::remove_dir_all(new)))
+    how().inspect_err(|_| drop(fs::remove_dir_all(new)))
 }
 
-fn nothing_at(path: &Path) -> Result<(), Error> {
+pub(super) fn nothing_at(path: &Path) -> Result<(), Error> {
     if path.exists() {
         return Err(folder_error(cloakroom_server::Error::Exists(path.to_owned())));
     }
@@ -118,7 +118,10 @@ fn make(
     for node in nodes {
         let place = Place { address: node.address, zone: node.zone.clone() };
         let at = folder.join(&node.name);
-        founders.push(Prepared::create(&at, &authority, place, valid_for).map_err(folder_error)?);
+        let founder = Prepared::create(&at, &authority, place, valid_for);
+        let founder = founder.map_err(folder_error)?;
+        authority.name(&node.name, founder.id()).map_err(folder_error)?;
+        founders.push(founder);
     }
     let all: Vec<&Prepared> = founders.iter().collect();
     let beginning = Beginning::new(&all, slots, replicas)?;
@@ -130,91 +133,6 @@ fn make(
     }
     // For those who come later.
     beginning.write(&authority, &folder.join("authority")).map_err(folder_error)
-}
-
-pub(super) fn cert(command: &CertCommand) -> Result<Done, Error> {
-    match command {
-        CertCommand::Issue(args) => issue(args),
-        CertCommand::Renew(args) => renew(args),
-        CertCommand::Revoke(args) => revoke(args),
-    }
-}
-
-fn issue(args: &CertArgs) -> Result<Done, Error> {
-    let authority = authority(&args.folder)?;
-    let valid_for = days(args.validity.valid_days);
-    if args.client {
-        let at = client_folder(&args.folder, &args.name);
-        create_client(&at, &authority, &args.name, valid_for).map_err(folder_error)?;
-        print(format!("{}\n", at.display()).as_bytes())?;
-        return Ok(Done::Yes);
-    }
-    // A cluster of one has it elsewhere, and takes no second node: its node is found by nobody.
-    let genesis = args.folder.join("authority");
-    for path in ["genesis.json", "genesis.sig"].map(|name| genesis.join(name)) {
-        if !path.exists() {
-            return Err(Error::Alone { path });
-        }
-    }
-    let made = whole(&args.folder.join(&args.name), |at| {
-        for name in ["genesis.json", "genesis.sig"] {
-            let path = genesis.join(name);
-            let text = fs::read(&path).map_err(|cause| Error::Read { path, cause })?;
-            let path = at.join(name);
-            fs::create_dir_all(at)
-                .and_then(|()| fs::write(&path, text))
-                .map_err(|cause| Error::Write { path, cause })?;
-        }
-        // After all that can be refused: what is issued stays so.
-        Credentials::create(at, &authority, &args.host, valid_for).map_err(folder_error)
-    })?;
-    print(format!("{:#}\n", made.id()).as_bytes())?;
-    Ok(Done::Yes)
-}
-
-fn renew(args: &CertArgs) -> Result<Done, Error> {
-    let authority = authority(&args.folder)?;
-    let valid_for = days(args.validity.valid_days);
-    if args.client {
-        let at = client_folder(&args.folder, &args.name);
-        renew_client(&at, &authority, &args.name, valid_for).map_err(folder_error)?;
-        print(format!("{}\n", at.display()).as_bytes())?;
-        return Ok(Done::Yes);
-    }
-    let at = args.folder.join(&args.name);
-    let made = Credentials::renew(&at, &authority, &args.host, valid_for).map_err(folder_error)?;
-    print(format!("{:#}\n", made.id()).as_bytes())?;
-    Ok(Done::Yes)
-}
-
-fn revoke(args: &RevokeArgs) -> Result<Done, Error> {
-    let authority = authority(&args.folder)?;
-    let (revoked, whose) = if args.client {
-        (authority.revoke_client(&args.name).map_err(folder_error)?, args.name.clone())
-    } else {
-        let node = Credentials::load(&args.folder.join(&args.name)).map_err(folder_error)?.id();
-        (authority.revoke(node).map_err(folder_error)?, format!("{node:#}"))
-    };
-    let told = authority.tell_revoked(&args.folder).map_err(folder_error)?;
-    say(format_args!("certificates revoked: {revoked}; nodes' folders with the new list: {told}"));
-    print(format!("{whose}\n").as_bytes())?;
-    Ok(Done::Yes)
-}
-
-fn client_folder(folder: &Path, name: &str) -> std::path::PathBuf {
-    folder.join("clients").join(name)
-}
-
-fn authority(folder: &Path) -> Result<Authority, Error> {
-    Authority::open(&folder.join("authority")).map_err(folder_error)
-}
-
-fn folder_error(error: cloakroom_server::Error) -> Error {
-    Error::Folder(error.into())
-}
-
-fn days(days: u16) -> Duration {
-    Duration::from_hours(24 * u64::from(days))
 }
 
 pub(super) fn dev_cluster(args: &DevClusterArgs) -> Result<Done, Error> {

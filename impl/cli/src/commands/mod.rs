@@ -7,6 +7,7 @@
 
 mod backup;
 mod bench;
+mod cert;
 mod certificates;
 mod cluster;
 mod dht;
@@ -57,7 +58,7 @@ pub(crate) fn carry_out(cli: Cli, settings: &[Setting]) -> Result<Done, Error> {
         Command::Kv { command } => kv::kv(&command),
         Command::Dht { command } => dht::dht(&command),
         Command::Cluster { command } => of_cluster(&command),
-        Command::Cert { command } => cluster::cert(&command),
+        Command::Cert { command } => cert::cert(&command),
         Command::Backup { command } => backup::backup(&command),
         Command::Bench(args) => bench::bench(&args),
         Command::Dev { command: DevCommand::Cluster(args) } => cluster::dev_cluster(&args),

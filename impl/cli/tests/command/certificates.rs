@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::binary::Desk;
+use crate::serving::Serving;
 
 /// All files and folders below one.
 fn below(path: &Path) -> Vec<String> {
@@ -76,4 +77,120 @@ fn a_certificate_that_is_refused_leaves_neither_key_nor_certificate() {
         desk.fails(line, code, message);
         assert_eq!(below(&desk.path("")), before, "{line}");
     }
+}
+
+/// Each folder goes to its machine, and its key with it.
+#[test]
+fn a_node_and_a_client_whose_folders_are_gone_are_renewed_and_revoked() {
+    let desk = Desk::new();
+    desk.ok("cluster init coats a=127.0.0.1:17420 b=127.0.0.1:17421");
+    desk.ok("cert issue coats c --host coats.example.org");
+    desk.ok("cert issue coats alice --client");
+    let machine = |name: &str| format!("machine-{}", name.rsplit('/').next().unwrap());
+    for name in ["a", "c", "clients/alice"] {
+        std::fs::rename(desk.path(&format!("coats/{name}")), desk.path(&machine(name))).unwrap();
+    }
+    let id = desk.ok("cert renew coats c --host more.example.org --valid-days 7");
+    let mut made = below(&desk.path("coats/c"));
+    made.retain(|path| path.contains("key"));
+    assert_eq!(made, [""; 0], "its key is not here");
+    for name in ["node.pem", "authority.pem", "revoked.pem"] {
+        let (from, to) = (format!("coats/c/{name}"), format!("machine-c/{name}"));
+        std::fs::copy(desk.path(&from), desk.path(&to)).unwrap();
+    }
+    let node = cloakroom_server::Credentials::load(&desk.path("machine-c")).unwrap();
+    assert_eq!(format!("{:#}\n", node.id()), id);
+    let hosts = node.hosts();
+    for host in ["coats.example.org", "more.example.org", "localhost"] {
+        assert!(hosts.iter().any(|named| named == host), "{host}: {hosts:?}");
+    }
+    let days = node.proof().unwrap().left().as_secs() / 86_400;
+    assert_eq!(days, 6, "of seven");
+    assert_eq!(desk.ok("cert renew coats alice --client"), "coats/clients/alice\n");
+    // A name is taken as long as its node may still show a certificate.
+    std::fs::remove_dir_all(desk.path("coats/c")).unwrap();
+    desk.fails("cert issue coats c", 1, "the name \"c\" is that of node");
+    assert_eq!(desk.ok("cert revoke coats c"), id);
+    desk.fails("cert renew coats c", 1, "not all revoked");
+    assert_ne!(desk.ok("cert issue coats c"), id);
+    assert_eq!(desk.ok("cert revoke coats alice --client"), "alice\n");
+    desk.fails("cert renew coats alice --client", 1, "not all revoked");
+    let a = desk.ok("cert renew coats a");
+    assert_eq!(desk.ok("cert revoke coats a"), a);
+    desk.fails("cert revoke coats nobody", 2, "got \"nobody\"");
+    desk.fails("cert renew coats nobody", 2, "is named by its id");
+    desk.fails("cert revoke coats nobody --client", 2, "got \"nobody\"");
+}
+
+/// As clusters were made before the authority noted names.
+#[test]
+fn a_node_whose_name_is_not_known_is_named_by_its_id() {
+    let desk = Desk::new();
+    desk.ok("cluster init coats a=127.0.0.1:17420 b=127.0.0.1:17421");
+    let (a, b) = (desk.ok("cert renew coats a"), desk.ok("cert renew coats b"));
+    std::fs::remove_dir_all(desk.path("coats/authority/nodes")).unwrap();
+    std::fs::remove_dir_all(desk.path("coats/a")).unwrap();
+    desk.fails("cert renew coats a", 2, "is named by its id");
+    // Of one whose folder is still here its certificate tells who it is.
+    std::fs::remove_file(desk.path("coats/b/node.key")).unwrap();
+    assert_eq!(desk.ok("cert renew coats b"), b);
+    desk.fails(&format!("cert renew coats b --id {}", a.trim()), 2, "got that of another one");
+    let few = &a[..12];
+    assert_eq!(desk.ok(&format!("cert renew coats a --id {few}")), a);
+    assert_eq!(desk.ok("cert renew coats a"), a);
+    let list = std::fs::read(desk.path("coats/b/revoked.pem")).unwrap();
+    assert_eq!(desk.ok(&format!("cert revoke coats --id {few}")), a);
+    assert_ne!(list, std::fs::read(desk.path("coats/b/revoked.pem")).unwrap());
+    desk.fails(
+        "cert revoke coats --id 0123456789abcdef0123",
+        2,
+        "got \"0123456789abcdef0123\": none",
+    );
+    desk.fails("cert revoke coats a --id 00", 2, "cannot be used with");
+    desk.fails("cert revoke coats", 2, "required");
+}
+
+#[test]
+fn a_key_that_never_was_at_the_authority_is_certified_and_serves() {
+    let desk = Desk::new();
+    desk.ok("cluster init coats a=127.0.0.1:17420");
+    assert_eq!(desk.ok("cert request machine"), "machine/node.csr\n");
+    desk.fails("cert request machine", 1, "machine is there already");
+    let id = desk.ok("cert issue coats d --csr machine/node.csr");
+    assert!(!desk.path("coats/d/node.key").exists());
+    for entry in std::fs::read_dir(desk.path("coats/d")).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, desk.path("machine").join(from.file_name().unwrap())).unwrap();
+    }
+    let node = cloakroom_server::NodeFolder::open(&desk.path("machine")).unwrap();
+    assert_eq!(format!("{:#}\n", node.credentials.id()), id);
+    Serving::of(&desk, "serve --folder machine --http 127.0.0.1:0 --listen 127.0.0.1:0");
+    assert_eq!(desk.ok("cert request alice --client"), "alice/client.csr\n");
+    let issued = desk.ok("cert issue coats alice --client --csr alice/client.csr");
+    assert_eq!(issued, "coats/clients/alice\n");
+    // A client's key is of another kind.
+    let before = below(&desk.path(""));
+    desk.fails("cert issue coats e --csr alice/client.csr", 1, "with an Ed25519 key");
+    desk.fails("cert issue coats e --csr coats/a/node.pem", 1, "expected a certificate request");
+    assert_eq!(below(&desk.path("")), before);
+}
+
+/// What openssl makes is taken too: the key as well as the request.
+#[test]
+fn a_key_and_request_of_openssl_are_certified() {
+    let desk = Desk::new();
+    desk.ok("cluster init coats a=127.0.0.1:17420");
+    std::fs::create_dir(desk.path("machine")).unwrap();
+    let openssl = "umask 077; openssl genpkey -algorithm ed25519 -out node.key && \
+                   openssl req -new -key node.key -subj /CN=anything -out node.csr";
+    let mut shell = std::process::Command::new("sh");
+    let ran = shell.args(["-euc", openssl]).current_dir(desk.path("machine")).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let id = desk.ok("cert issue coats d --csr machine/node.csr");
+    for entry in std::fs::read_dir(desk.path("coats/d")).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, desk.path("machine").join(from.file_name().unwrap())).unwrap();
+    }
+    let node = cloakroom_server::NodeFolder::open(&desk.path("machine")).unwrap();
+    assert_eq!(format!("{:#}\n", node.credentials.id()), id);
 }
