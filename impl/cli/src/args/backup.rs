@@ -61,7 +61,9 @@ pub struct InspectArgs {
 Nothing is overwritten: a pool that is there must be as the backup has it, or hold a part of that; a key that \
 has another value keeps it. What was not restored is told, and makes the exit code 1. A restore that was \
 broken off goes on where it was when it is called again. Nobody else may use the pools meanwhile: to get an \
-id its tag, the ids before it are held for a moment under tags that begin with `restore-`.
+id its tag, the ids before it are held for a moment under tags that begin with `restore-`. In a pool of the \
+policy spread those are all free ids, also for a single one that is missing: that takes as long as to fill the \
+pool.
 
 Example:
   cloakroom backup restore coats.backup --endpoint http://127.0.0.1:8420")]

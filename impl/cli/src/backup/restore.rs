@@ -3,7 +3,8 @@
 //! # How an id gets its tag
 //! An allocate takes a free id by the pool's policy; none asks for a certain one. So all ids that the policy
 //! could take instead are held for a moment by *fillers*, tags of the restore's own: then the id is freed by
-//! its filler and taken by its tag. In a pool of the policy *lowest first* only the ids below need one.
+//! its filler and taken by its tag. In a pool of the policy *lowest first* only the ids below need one; one of the
+//! policy *spread* is filled whole, also for a single id.
 //!
 //! Invariants:
 //! * nothing is overwritten: a pool is gone on with only if it holds nothing but what the backup holds in the
@@ -81,6 +82,27 @@ struct Filling<'a> {
     saved: &'a SavedPool,
 }
 
+/// Ids that are held: ever more, until the pool is filled.
+struct Taken {
+    ids: BTreeSet<u64>,
+    /// All below are held. No id comes back meanwhile, so that each is looked at once.
+    below: u64,
+}
+
+impl Taken {
+    fn new(ids: impl Iterator<Item = u64>) -> Self {
+        Self { ids: ids.collect(), below: 0 }
+    }
+
+    /// The lowest that is not held, if there is one before `end`.
+    fn lowest_free(&mut self, end: u64) -> Option<u64> {
+        while self.below < end && self.ids.contains(&self.below) {
+            self.below += 1;
+        }
+        (self.below < end).then_some(self.below)
+    }
+}
+
 /// Why a pool is left as it is.
 type Refused = String;
 
@@ -155,20 +177,19 @@ impl Filling<'_> {
         let lowest_first = self.saved.pool.policy == Policy::LowestFirst;
         let end = if lowest_first { last + 1 } else { self.saved.pool.size };
         let mut fillers: BTreeMap<u64, String> = BTreeMap::new();
-        let mut taken: BTreeSet<u64> = held.iter().map(|held| held.id).collect();
+        let mut taken = Taken::new(held.iter().map(|held| held.id));
         fillers
             .extend(held.into_iter().filter(|held| self.is_filler(held)).map(|it| (it.id, it.tag)));
-        while (0..end).any(|id| !taken.contains(&id)) {
-            let next = (0..end).find(|id| !taken.contains(id)).unwrap_or(end);
+        while let Some(next) = taken.lowest_free(end) {
             // Lowest first: its own tag at once.
             let own = wanted.get(&next).filter(|_| lowest_first);
-            let tag = own.map_or_else(|| self.filler(taken.len()), |tag| (*tag).to_owned());
+            let tag = own.map_or_else(|| self.filler(taken.ids.len()), |tag| (*tag).to_owned());
             let id = self.client.allocate(self.name, &tag).await?;
             if lowest_first && id != next {
                 self.client.free(self.name, id, &tag).await?;
                 return Ok(Some(format!("expected id {next}, got {id}: somebody else uses it")));
             }
-            taken.insert(id);
+            taken.ids.insert(id);
             if own.is_none() {
                 fillers.insert(id, tag);
             }
@@ -196,5 +217,29 @@ impl Filling<'_> {
             self.client.free(self.name, held.id, &held.tag).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In so many steps that looking from the beginning each time would not end.
+    #[test]
+    fn the_lowest_free_id_of_a_large_pool_is_found_without_looking_at_those_before_again() {
+        const SIZE: u64 = 1 << 20;
+        let mut taken = Taken::new([0, 1, 3, SIZE + 7].into_iter());
+        let mut filled = Vec::new();
+        while let Some(id) = taken.lowest_free(SIZE) {
+            filled.push(id);
+            taken.ids.insert(id);
+            // One that the policy has chosen elsewhere.
+            taken.ids.insert(SIZE - 1);
+        }
+        assert_eq!(filled.len() as u64, SIZE - 4);
+        assert_eq!((filled[0], filled[1]), (2, 4));
+        assert!(filled.is_sorted() && !filled.contains(&(SIZE - 1)));
+        assert_eq!(taken.lowest_free(SIZE), None);
+        assert_eq!(taken.lowest_free(SIZE + 1), Some(SIZE));
     }
 }
