@@ -18,6 +18,7 @@ mod backup;
 mod bench;
 mod cert;
 mod cluster;
+mod pools;
 mod remote;
 mod serving;
 
@@ -27,8 +28,10 @@ pub(crate) use cert::{CertCommand, IssueArgs, RenewArgs, RequestArgs, RevokeArgs
 pub(crate) use cluster::{
     ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs, JoinArgs, MemberArgs,
 };
+pub(crate) use pools::{CreateArgs, PoolCommand, PoolListArgs};
 pub(crate) use remote::{
-    ChoiceArgs, DhtCommand, FindNodeArgs, KvCommand, PingArgs, RemoteArgs, ServerArgs, TrustArgs,
+    ChoiceArgs, DhtCommand, FindNodeArgs, KvCommand, PingArgs, PutArgs, RemoteArgs, ServerArgs,
+    TrustArgs, ValueArgs,
 };
 pub(crate) use serving::{HttpArg, LogFormat, ServeArgs};
 
@@ -98,7 +101,7 @@ pub enum Command {
         #[command(subcommand)]
         command: DevCommand,
     },
-    /// Create and list pools
+    /// Create, list and delete pools
     Pool {
         /// What to do with pools.
         #[command(subcommand)]
@@ -126,15 +129,6 @@ pub enum Command {
     Completion(CompletionArgs),
     /// Write the man pages into a directory
     Man(ManArgs),
-}
-
-/// The commands about pools.
-#[derive(Debug, Subcommand)]
-pub enum PoolCommand {
-    /// Create a pool
-    Create(CreateArgs),
-    /// List the pools of a data file
-    List(PoolListArgs),
 }
 
 /// How results are printed.
@@ -209,36 +203,6 @@ pub enum PolicyArg {
     LowestFirst,
     /// Start where a hash of the tag says: callers seldom meet
     Spread,
-}
-
-/// `pool create`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  cloakroom pool create vlans --size 4094")]
-pub struct CreateArgs {
-    /// The pool's name: 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit
-    pub name: String,
-    /// Its tree and policy.
-    #[command(flatten)]
-    pub shape: ShapeArgs,
-    /// Where it lives.
-    #[command(flatten)]
-    pub data: DataArgs,
-    /// How to print it.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// `pool list`.
-#[derive(Debug, Args)]
-pub struct PoolListArgs {
-    /// Where they live.
-    #[command(flatten)]
-    pub data: DataArgs,
-    /// How to print them.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// A command about one pool.

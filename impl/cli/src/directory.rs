@@ -1,7 +1,7 @@
 //! The pools of a data file: each name with what its pool is.
 //!
-//! A definition stands under the key `pool/NAME`, put there once and never changed or removed; the
-//! number of the last pool drawn stands under `pools`. Both are plain keys of the same atomic map
+//! A definition stands under the key `pool/NAME`, put there once and never changed until it is removed with
+//! all that its pool has; the number of the last pool drawn stands under `pools`. Both are plain keys of the same atomic map
 //! as the pools' own.
 //!
 //! Invariants:
@@ -11,9 +11,10 @@
 //! * no key here is a key of a pool: those have 16 bytes and begin with the pool's number, which
 //!   would have to be above 2^62 to begin with `pool`.
 //!
-//! What it does not do: delete or resize a pool.
+//! What it does not do: resize a pool.
 
 use cloakroom_pool::{AtomicMap, Cas, MapError, Policy, PoolId, Shape, ShapeError, Tree};
+use cloakroom_stores::{Change, Durable};
 use thiserror::Error;
 
 use crate::error::Error;
@@ -161,6 +162,15 @@ pub(crate) fn create(
         Cas::Set => Ok(definition),
         Cas::Mismatch(_) => Err(exists()),
     }
+}
+
+/// Deletes a pool of which no id is held, and all its keys, in one commit. Its number is never drawn again.
+///
+/// # Errors
+/// The map's.
+pub(crate) fn remove(map: &Durable, name: &Name, pool: PoolId) -> Result<(), MapError> {
+    let keys = pool.0.to_be_bytes().to_vec();
+    map.write(&[Change::Remove(name.key()), Change::RemoveAll(keys)])
 }
 
 /// Draws a number that no pool has or will have.

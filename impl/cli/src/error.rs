@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use cloakroom_client::ClientError;
+use cloakroom_client::{ClientError, MAX_VALUE_BYTES};
 use cloakroom_node::GenesisError;
 use cloakroom_pool::{AllocateError, FreeError, Id, MapError, ShapeError, TagError};
 use cloakroom_rest::ListenError;
@@ -110,6 +110,26 @@ pub enum Error {
     PoolExists {
         /// The name.
         name: String,
+    },
+    /// The user's: no key or record can have it.
+    #[error("{of}: expected a value of at most {MAX_VALUE_BYTES} bytes, got {got}")]
+    ValueSize {
+        /// Which file, or the flag's name.
+        of: String,
+        /// How many bytes came.
+        got: usize,
+    },
+    /// The user's, or of a caller that is at work.
+    #[error(
+        "pool {name:?}: expected that no id is held, got {held}, the first {first}; nothing has been changed"
+    )]
+    PoolInUse {
+        /// The pool.
+        name: String,
+        /// How many are held.
+        held: usize,
+        /// The lowest.
+        first: Id,
     },
     /// The user's.
     #[error(transparent)]
@@ -287,6 +307,7 @@ impl Error {
                 | cloakroom_server::Error::NoSuchNode(_),
             ))
             | Self::NoData { .. }
+            | Self::ValueSize { .. }
             | Self::Name(_)
             | Self::Shape(_)
             | Self::Tag(_)
@@ -301,6 +322,7 @@ impl Error {
             | Self::Open(OpenError::Foreign { .. })
             | Self::Free(FreeError::OutOfRange { .. }) => 2,
             Self::PoolExists { .. }
+            | Self::PoolInUse { .. }
             | Self::InUse { .. }
             | Self::Write { .. }
             | Self::Open(_)

@@ -4,6 +4,8 @@
 //!
 //! What it does not do: check ids; the node does, and says what it expected.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
@@ -69,19 +71,34 @@ pub struct Pinged {
 }
 
 impl Client {
-    /// Gives a record to its holders; its sequence number.
+    /// Gives a record to its holders, for a day; its sequence number.
     ///
     /// # Errors
     /// [`ClientError`]
     pub async fn publish(&self, key: &str, value: &[u8]) -> Result<u64, ClientError> {
+        self.put_record(format!("/v1/records/{}", escaped(key)), value).await
+    }
+
+    /// The same for so long, at most a day.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn publish_for(
+        &self,
+        key: &str,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> Result<u64, ClientError> {
+        let ms = time_to_live.as_millis();
+        self.put_record(format!("/v1/records/{}?ttl_ms={ms}", escaped(key)), value).await
+    }
+
+    async fn put_record(&self, path: String, value: &[u8]) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
         struct Published {
             sequence: u64,
         }
-        let path = format!("/v1/records/{}", escaped(key));
-        let headers = Vec::new();
-        let method = Method::PUT;
-        let ask = Ask { method, path, headers, body: value, effect: Effect::Harmless };
+        let ask = Ask { body: value, ..ask(Method::PUT, path, Effect::Harmless) };
         Ok(json_of::<Published>(&self.call(ask).await?)?.sequence)
     }
 

@@ -32,6 +32,8 @@ pub use calls::{
     Allocation, Cluster, Held, Member, Policy, Pool, Recovered, Standing, Usage, WIDE,
 };
 use cloakroom_kademlia::Balance;
+/// The longest value of a key or record.
+pub use cloakroom_wire::MAX_VALUE_BYTES;
 pub use dht::{Closest, Near, Pinged, Record};
 pub use retry::Client;
 use thiserror::Error;

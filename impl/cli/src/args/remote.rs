@@ -5,11 +5,14 @@
 //! What it does not do: connect.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 
 use super::OutputArgs;
 
+/// No record lives longer: a day.
+const MOST_MS: u64 = 86_400_000;
 /// When to use which; those of `balance.rs` in `impl/kademlia`.
 const STRATEGIES: &str = "\
 Which of several servers to ask first:
@@ -106,7 +109,7 @@ pub enum KvCommand {
 #[derive(Debug, Subcommand)]
 pub enum DhtCommand {
     /// Give a record to its holders
-    Put(PutArgs),
+    Put(RecordArgs),
     /// Print the records under a key
     Get(KeyArgs),
     /// Print the nodes that are closest to a point: id, distance, address
@@ -148,16 +151,62 @@ pub struct KeyArgs {
     pub server: ServerArgs,
 }
 
+/// A value, or where it is.
+#[derive(Debug, Args)]
+pub struct ValueArgs {
+    /// The value
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub value: Option<String>,
+    /// Take the value from this file, every byte of it; - is stdin
+    #[arg(long, env = "CLOAKROOM_FILE", hide_env_values = true, value_name = "PATH")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
 /// A key and a value.
 #[derive(Debug, Args)]
 pub struct PutArgs {
     /// The key
     pub key: String,
-    /// The value
-    pub value: String,
+    /// What it shall hold.
+    #[command(flatten)]
+    pub value: ValueArgs,
     /// Where.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// `dht put`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cloakroom dht put cap green --ttl 10m")]
+pub struct RecordArgs {
+    /// The key and the value.
+    #[command(flatten)]
+    pub put: PutArgs,
+    /// How long the record shall live, 1ms to 1d, such as 90s, 10m or 2h [default: 1d]
+    #[arg(long, env = "CLOAKROOM_TTL", hide_env_values = true, value_name = "TIME")]
+    #[arg(value_parser = time_to_live)]
+    pub ttl: Option<Duration>,
+}
+
+/// A whole number and its unit. A number alone could be meant in any.
+fn time_to_live(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let ms: Option<u64> = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(MOST_MS),
+        _ => None,
+    };
+    let ms = ms.zip(number.parse().ok()).and_then(|(unit, number)| unit.checked_mul(number));
+    ms.filter(|ms| (1..=MOST_MS).contains(ms)).map(Duration::from_millis).ok_or_else(|| {
+        "expected 1ms to 1d: a whole number with ms, s, m, h or d behind it".to_owned()
+    })
 }
 
 /// `kv cas`.
@@ -167,8 +216,9 @@ pub struct CasArgs {
     pub key: String,
     /// The version that it must have
     pub expected: u64,
-    /// The new value
-    pub value: String,
+    /// Its new value.
+    #[command(flatten)]
+    pub value: ValueArgs,
     /// Where.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -184,4 +234,22 @@ pub struct RemoveArgs {
     /// Where.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_has_a_unit_and_is_at_most_a_day() {
+        for (text, ms) in
+            [("1ms", 1), ("90s", 90_000), ("10m", 600_000), ("2h", 7_200_000), ("1d", MOST_MS)]
+        {
+            assert_eq!(time_to_live(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        let huge = format!("{}h", u64::MAX);
+        for wrong in ["", "10", "m", "0s", "25h", "2d", "1.5h", "-1s", "10 m", "10M", &*huge] {
+            assert!(time_to_live(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -10,19 +10,22 @@ use std::fmt::Write as _;
 use cloakroom_client::Closest;
 
 use super::Done;
-use super::kv::{servers, told};
+use super::kv::{servers, told, value};
 use super::members::{SHOWN, member, shown};
-use crate::args::{DhtCommand, FindNodeArgs, Format, PingArgs};
+use crate::args::{DhtCommand, FindNodeArgs, Format, PingArgs, PutArgs};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
 
 pub(super) fn dht(command: &DhtCommand) -> Result<Done, Error> {
     match command {
         DhtCommand::Put(args) => {
-            let put = async |client: &cloakroom_client::Client| {
-                client.publish(&args.key, args.value.as_bytes()).await
+            let (PutArgs { key, value: given, server }, ttl) = (&args.put, args.ttl);
+            let value = value(given)?;
+            let put = async |client: &cloakroom_client::Client| match ttl {
+                Some(ttl) => client.publish_for(key, &value, ttl).await,
+                None => client.publish(key, &value).await,
             };
-            told(&args.server, &args.key, servers(&args.server)?.wait(put))
+            told(server, key, servers(server)?.wait(put))
         }
         DhtCommand::Get(args) => {
             let remote = servers(&args.server)?;

@@ -4,11 +4,12 @@
 //!
 //! What it does not do: keep anything; the servers do.
 
+use cloakroom_client::MAX_VALUE_BYTES;
 use serde::Serialize;
 
-use super::Done;
 use super::place::Remote;
-use crate::args::{Format, KvCommand, ServerArgs};
+use super::{Done, read, shown};
+use crate::args::{Format, KvCommand, ServerArgs, ValueArgs};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
 
@@ -43,15 +44,16 @@ pub(super) fn kv(command: &KvCommand) -> Result<Done, Error> {
             Ok(Done::Yes)
         }
         KvCommand::PutIfAbsent(args) => {
-            let value = args.value.as_bytes();
+            let value = value(&args.value)?;
             let put = async |client: &cloakroom_client::Client| {
-                client.put_if_absent(&args.key, value).await
+                client.put_if_absent(&args.key, &value).await
             };
             told(&args.server, &args.key, servers(&args.server)?.wait(put))
         }
         KvCommand::Cas(args) => {
+            let value = value(&args.value)?;
             let set = async |client: &cloakroom_client::Client| {
-                client.compare_and_set(&args.key, args.expected, args.value.as_bytes()).await
+                client.compare_and_set(&args.key, args.expected, &value).await
             };
             told(&args.server, &args.key, servers(&args.server)?.wait(set))
         }
@@ -62,6 +64,19 @@ pub(super) fn kv(command: &KvCommand) -> Result<Done, Error> {
             told(&args.server, &args.key, servers(&args.server)?.wait(remove))
         }
     }
+}
+
+/// The value of a command line, or of the file that it names.
+pub(super) fn value(args: &ValueArgs) -> Result<Vec<u8>, Error> {
+    let value = match &args.file {
+        Some(path) => read(path)?,
+        None => args.value.clone().unwrap_or_default().into_bytes(),
+    };
+    if value.len() > MAX_VALUE_BYTES {
+        let of = args.file.as_deref().map_or_else(|| "value".to_owned(), shown);
+        return Err(Error::ValueSize { of, got: value.len() });
+    }
+    Ok(value)
 }
 
 pub(super) fn told(

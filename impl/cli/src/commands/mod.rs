@@ -36,7 +36,7 @@ use self::place::{Place, Remote};
 use crate::args::{
     Cli, ClusterCommand, Command, DataArgs, DevCommand, PolicyArg, PoolCommand, TagArgs,
 };
-use crate::directory::{self, Name};
+use crate::directory::{self, Definition, Name};
 use crate::error::Error;
 use crate::settings::Setting;
 
@@ -64,6 +64,7 @@ pub(crate) fn carry_out(cli: Cli, settings: &[Setting]) -> Result<Done, Error> {
         Command::Dev { command: DevCommand::Cluster(args) } => cluster::dev_cluster(&args),
         Command::Pool { command: PoolCommand::Create(args) } => pools::create(&args),
         Command::Pool { command: PoolCommand::List(args) } => pools::list(&args),
+        Command::Pool { command: PoolCommand::Delete(args) } => pools::delete(&args),
         Command::Allocate(args) => ids::allocate(&args),
         Command::Free(args) => ids::free(&args),
         Command::Find(args) => ids::find(&args),
@@ -128,8 +129,14 @@ fn open_pool(name: &str, data: &DataArgs) -> Result<Place, Error> {
     }
     let name = Name::new(name)?;
     let map = open_existing(data)?;
-    if let Some(definition) = directory::look_up(&map, &name)? {
-        return Ok(Place::File(Pool::new(map, definition.tree, definition.policy)));
+    let definition = defined(&map, &name)?;
+    Ok(Place::File(Pool::new(map, definition.tree, definition.policy)))
+}
+
+/// What the pool of this name is.
+fn defined(map: &Durable, name: &Name) -> Result<Definition, Error> {
+    if let Some(definition) = directory::look_up(map, name)? {
+        return Ok(definition);
     }
     let pools = directory::listed(map.scan(directory::PREFIX)?)?;
     let pools = pools.into_iter().map(|(name, _)| name.as_str().to_owned()).collect();

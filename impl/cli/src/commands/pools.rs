@@ -1,4 +1,4 @@
-//! `pool create` and `pool list`.
+//! `pool create`, `pool list` and `pool delete`.
 
 use std::fmt::Write;
 
@@ -7,8 +7,8 @@ use cloakroom_pool::{Shape, ShapeError};
 use serde::Serialize;
 
 use super::place::Remote;
-use super::{Done, open_existing, open_or_create, policy, policy_name};
-use crate::args::{CreateArgs, Format, PolicyArg, PoolListArgs, ShapeArgs, TreeArgs};
+use super::{Done, defined, open_existing, open_or_create, policy, policy_name};
+use crate::args::{CreateArgs, Format, NamedArgs, PolicyArg, PoolListArgs, ShapeArgs, TreeArgs};
 use crate::directory::{self, Definition, Name};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
@@ -111,6 +111,33 @@ pub(super) fn list(args: &PoolListArgs) -> Result<Done, Error> {
     let pools = directory::listed(map.scan(directory::PREFIX)?)?;
     let records: Vec<_> = pools.iter().map(|(name, pool)| Record::new(name, pool)).collect();
     show(args, &records)
+}
+
+pub(super) fn delete(args: &NamedArgs) -> Result<Done, Error> {
+    if let Some(remote) = Remote::of(&args.data.remote)? {
+        let pool = remote.wait(async |client| client.delete_pool(&args.name).await)?;
+        return deleted(args, &Record::of(&pool));
+    }
+    let name = Name::new(&args.name)?;
+    let map = open_existing(&args.data)?;
+    let definition = defined(&map, &name)?;
+    // The file is this process's alone: nobody allocates until it is closed.
+    let pool = cloakroom_pool::Pool::new(map, definition.tree, definition.policy);
+    let held = pool.list()?;
+    if let Some((first, _)) = held.first() {
+        let name = args.name.clone();
+        return Err(Error::PoolInUse { name, held: held.len(), first: *first });
+    }
+    directory::remove(pool.map(), &name, definition.tree.pool())?;
+    deleted(args, &Record::new(&name, &definition))
+}
+
+fn deleted(args: &NamedArgs, record: &Record<'_>) -> Result<Done, Error> {
+    match args.output.output {
+        Format::Json => print_json(record)?,
+        Format::Table => say(format_args!("pool {} is gone", record.pool)),
+    }
+    Ok(Done::Yes)
 }
 
 fn show(args: &PoolListArgs, records: &[Record<'_>]) -> Result<Done, Error> {

@@ -9,6 +9,7 @@ mod disk;
 mod otel;
 mod pools;
 mod recovery;
+mod remote;
 mod replay;
 mod serving;
 mod settings;
