@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::ClientError;
 use crate::endpoint::Got;
-use crate::retry::{Ask, Client, Effect};
+use crate::retry::{Ask, Client, Effect, Reach};
 
 /// Which free id is preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,7 +214,9 @@ impl Client {
     /// [`ClientError`]
     pub async fn delete_pool(&self, name: &str) -> Result<Pool, ClientError> {
         let path = format!("/v1/pools/{}", escaped(name));
-        json_of(&self.call(ask(Method::DELETE, path, Effect::Once)).await?)
+        // Whether an id is held.
+        let ask = Ask { reach: Reach::Whole, ..ask(Method::DELETE, path, Effect::Once) };
+        json_of(&self.call(ask).await?)
     }
 
     /// How full a pool is.
@@ -257,7 +259,7 @@ impl Client {
         loop {
             let (name, prefix) = (escaped(pool), escaped(prefix));
             let path = format!("/v1/pools/{name}/allocations?limit=10000&prefix={prefix}{after}");
-            let Page { allocations, next } = self.read(path).await?;
+            let Page { allocations, next } = self.walk(path).await?;
             all.extend(allocations);
             let Some(next) = next else { return Ok(all) };
             after = format!("&after={next}");
@@ -271,7 +273,7 @@ impl Client {
     pub async fn find(&self, pool: &str, tag: &str) -> Result<Vec<u64>, ClientError> {
         let (name, tag) = (escaped(pool), escaped(tag));
         let path = format!("/v1/pools/{name}/allocations?limit=10000&tag={tag}");
-        let page: Page = self.read(path).await?;
+        let page: Page = self.walk(path).await?;
         Ok(page.allocations.into_iter().map(|held| held.id).collect())
     }
 
@@ -287,7 +289,8 @@ impl Client {
     ) -> Result<Recovered, ClientError> {
         let path = format!("/v1/pools/{}/recover", escaped(pool));
         let body = json!({ "dead": dead, "dry_run": dry_run }).to_string();
-        self.document(Method::POST, path, &body, Effect::Harmless).await
+        let ask = document(Method::POST, path, &body, Effect::Harmless);
+        json_of(&self.call(Ask { reach: Reach::Whole, ..ask }).await?)
     }
 
     /// What a key holds.
@@ -345,7 +348,7 @@ impl Client {
     ) -> Result<u64, ClientError> {
         let path = format!("/v1/keys/{}", escaped(key));
         let headers = vec![condition];
-        let ask = Ask { method, path, headers, body: value, effect: Effect::Once };
+        let ask = Ask { headers, body: value, ..ask(method, path, Effect::Once) };
         Ok(json_of::<Written>(&self.call(ask).await?)?.version)
     }
 
@@ -404,6 +407,12 @@ impl Client {
         json_of(&self.call(ask(Method::GET, path, Effect::Harmless)).await?)
     }
 
+    /// Reads what a node finds by looking at all of a pool.
+    async fn walk<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
+        let ask = Ask { reach: Reach::Whole, ..ask(Method::GET, path, Effect::Harmless) };
+        json_of(&self.call(ask).await?)
+    }
+
     async fn document<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -411,13 +420,17 @@ impl Client {
         body: &str,
         effect: Effect,
     ) -> Result<T, ClientError> {
-        let headers = vec![("content-type", "application/json".to_string())];
-        json_of(&self.call(Ask { method, path, headers, body: body.as_bytes(), effect }).await?)
+        json_of(&self.call(document(method, path, body, effect)).await?)
     }
 }
 
+fn document(method: Method, path: String, body: &str, effect: Effect) -> Ask<'_> {
+    let headers = vec![("content-type", "application/json".to_string())];
+    Ask { method, path, headers, body: body.as_bytes(), effect, reach: Reach::Few }
+}
+
 pub(crate) fn ask(method: Method, path: String, effect: Effect) -> Ask<'static> {
-    Ask { method, path, headers: Vec::new(), body: &[], effect }
+    Ask { method, path, headers: Vec::new(), body: &[], effect, reach: Reach::Few }
 }
 
 pub(crate) fn json_of<T: DeserializeOwned>(got: &Got) -> Result<T, ClientError> {

@@ -94,21 +94,23 @@ impl Endpoint {
     }
 
     /// One attempt.
+    ///
+    /// It is given up if there is no connection after so long, or no answer after so long.
     pub(crate) async fn send(
         &self,
         request: Request<Full<Bytes>>,
-        patience: Duration,
+        connected: Duration,
+        answered: Duration,
     ) -> Result<Got, Failed> {
         let begun = Instant::now();
         self.lock().outstanding += 1;
         let _under_way = UnderWay(self);
-        let until = begun + patience;
         let late = |_| Failed::NotSent("no connection in time".to_string());
-        let connection =
-            tokio::time::timeout_at(until, self.connection()).await.map_err(late)??;
+        let connecting = tokio::time::timeout_at(begun + connected, self.connection());
+        let connection = connecting.await.map_err(late)??;
         let late = |_| Failed::Lost("no answer in time".to_string());
-        let (connection, got) =
-            tokio::time::timeout_at(until, exchange(connection, request)).await.map_err(late)??;
+        let exchanging = tokio::time::timeout_at(begun + answered, exchange(connection, request));
+        let (connection, got) = exchanging.await.map_err(late)??;
         let took = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX).max(1);
         let mut state = self.lock();
         state.rtt_us =

@@ -48,6 +48,9 @@ pub struct Options {
     pub strategy: String,
     /// How long a call may take, with all its attempts.
     pub deadline: Duration,
+    /// The same for one that walks a whole pool: [`Client::list`] (each page), [`Client::find`],
+    /// [`Client::recover`], [`Client::delete_pool`].
+    pub walk_deadline: Duration,
     /// The certificate of the authority that signs the nodes' certificates, in PEM: needed for `https`.
     pub authority: Option<PathBuf>,
     /// What the client shows: nodes ask for it over `https`.
@@ -69,6 +72,7 @@ impl Default for Options {
             endpoints: vec!["http://127.0.0.1:8420".to_string()],
             strategy: "closest".to_string(),
             deadline: Duration::from_secs(10),
+            walk_deadline: Duration::from_mins(2),
             authority: None,
             identity: None,
         }

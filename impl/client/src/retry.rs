@@ -35,14 +35,17 @@ use crate::{ClientError, Options, trust};
 const PAUSE_MS: u64 = 50;
 /// and at most about so long.
 const LONGEST_PAUSE_MS: u64 = 1_600;
-/// One attempt that has no answer is given up after so long, so that another node may be tried.
+/// One attempt that has no answer is given up after so long, so that another node may be tried;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// one that walks a whole pool is not done sooner elsewhere, and has as long as a node gives it.
+const WALKING: Duration = Duration::from_mins(1);
 
 /// A client of a cluster. Calls may be made by many at once.
 #[derive(Debug)]
 pub struct Client {
     endpoints: Vec<Endpoint>,
     deadline: Duration,
+    walk_deadline: Duration,
     balance: Mutex<(Balance, Random)>,
 }
 
@@ -54,6 +57,16 @@ pub(crate) struct Ask<'a> {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: &'a [u8],
     pub(crate) effect: Effect,
+    pub(crate) reach: Reach,
+}
+
+/// How much of a pool a call looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// No more than a path through it; or it is about no pool.
+    Few,
+    /// All of it: the larger the pool, the longer it takes.
+    Whole,
 }
 
 /// What it means to carry it out twice.
@@ -109,12 +122,17 @@ impl Client {
         }
         let seed = u64::from_be_bytes(random()?);
         let balance = Mutex::new((balance, Random::new(seed)));
-        Ok(Self { endpoints, deadline: options.deadline, balance })
+        let (deadline, walk_deadline) = (options.deadline, options.walk_deadline);
+        Ok(Self { endpoints, deadline, walk_deadline, balance })
     }
 
     /// All attempts of a call.
     pub(crate) async fn call(&self, ask: Ask<'_>) -> Result<Got, ClientError> {
-        let until = Instant::now() + self.deadline;
+        let (deadline, patience) = match ask.reach {
+            Reach::Few => (self.deadline, PATIENCE),
+            Reach::Whole => (self.walk_deadline, WALKING),
+        };
+        let until = Instant::now() + deadline;
         let operation =
             random::<16>()?.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         let mut doubt = Doubt::default();
@@ -125,9 +143,9 @@ impl Client {
                     return Err(given_up(&doubt));
                 }
                 let endpoint = &self.endpoints[number];
-                let patience = left.min(PATIENCE);
+                let patience = left.min(patience);
                 let request = request(&endpoint.name, &ask, &operation, &doubt, patience);
-                let got = endpoint.send(request, patience).await;
+                let got = endpoint.send(request, patience.min(PATIENCE), patience).await;
                 let changes = ask.method != Method::GET;
                 let distrusted = match &got {
                     Err(Failed::Distrusted(cause)) => Some(cause.clone()),
@@ -306,7 +324,79 @@ fn random<const N: usize>() -> Result<[u8; N], ClientError> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::Policy;
+
+    /// A node that answers each request with the time that it was given for it, in milliseconds.
+    async fn node_that_tells_its_time() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            loop {
+                let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+                let mut given = String::new();
+                loop {
+                    let mut line = String::new();
+                    stream.read_line(&mut line).await.unwrap();
+                    if let Some(ms) = line.strip_prefix("cloakroom-timeout-ms: ") {
+                        given = ms.trim().to_string();
+                    }
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                }
+                let body = format!(r#"{{"title":"{given}"}}"#);
+                let head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: ";
+                let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn given_ms<T>(told: Result<T, ClientError>) -> u64 {
+        match told {
+            Err(ClientError::Refused { title, .. }) => title.parse().unwrap(),
+            Err(other) => panic!("expected the time, got {other}"),
+            Ok(_) => panic!("expected the time, got what was asked for"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_walks_a_pool_has_all_the_time_that_is_left_and_others_five_seconds() {
+        let endpoints = vec![node_that_tells_its_time().await];
+        let client = |walk_s| {
+            let walk_deadline = Duration::from_secs(walk_s);
+            let options =
+                Options { endpoints: endpoints.clone(), walk_deadline, ..Options::default() };
+            Client::new(&options).unwrap()
+        };
+        // A node gives a call no more than a minute.
+        for (walk_s, most_ms) in [(20, 20_000), (120, 60_000)] {
+            let client = client(walk_s);
+            for given in [
+                given_ms(client.list("p", "").await),
+                given_ms(client.find("p", "t").await),
+                given_ms(client.recover("p", &[], true).await),
+                given_ms(client.delete_pool("p").await),
+            ] {
+                assert!((most_ms - 5_000..=most_ms).contains(&given), "{walk_s} s: {given}");
+            }
+            for given in [
+                given_ms(client.allocate("p", "t").await),
+                given_ms(client.free("p", 0, "t").await),
+                given_ms(client.usage("p").await),
+                given_ms(client.create_pool("p", 1, Policy::Spread).await),
+                given_ms(client.get("k").await),
+                given_ms(client.records("k").await),
+            ] {
+                assert!((1..=5_000).contains(&given), "{walk_s} s: {given}");
+            }
+        }
+    }
 
     #[test]
     fn rounds_come_ever_more_seldom_and_not_all_at_once() {

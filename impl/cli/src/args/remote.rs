@@ -47,10 +47,9 @@ pub struct ChoiceArgs {
     #[arg(long, env = "CLOAKROOM_STRATEGY", hide_env_values = true, value_name = "NAME")]
     #[arg(default_value = "closest", long_help = STRATEGIES)]
     pub strategy: String,
-    /// How long to try
+    /// How long to try [default: 10000; 120000 of what looks at a whole pool: list, find, recover, check, pool delete, backup]
     #[arg(long, env = "CLOAKROOM_DEADLINE_MS", hide_env_values = true, value_name = "MS")]
-    #[arg(default_value_t = 10_000)]
-    pub deadline_ms: u64,
+    pub deadline_ms: Option<u64>,
     /// Whom to believe.
     #[command(flatten)]
     pub trust: TrustArgs,

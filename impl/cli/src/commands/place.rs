@@ -53,10 +53,13 @@ impl Remote {
 
 /// How these servers are asked.
 pub(super) fn options(endpoints: &[String], choice: &ChoiceArgs) -> Options {
+    let usual = Options::default();
+    let said = choice.deadline_ms.map(Duration::from_millis);
     Options {
         endpoints: endpoints.to_vec(),
         strategy: choice.strategy.clone(),
-        deadline: Duration::from_millis(choice.deadline_ms),
+        deadline: said.unwrap_or(usual.deadline),
+        walk_deadline: said.unwrap_or(usual.walk_deadline),
         authority: authority(&choice.trust),
         identity: identity(&choice.trust),
     }
