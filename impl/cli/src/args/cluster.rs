@@ -13,6 +13,14 @@ use clap::{Args, Subcommand, ValueHint};
 use super::ServerArgs;
 use super::cert::{ValidityArgs, digits};
 
+const DRAINED: &str = "\
+When it has drained it may be removed, and its server be ended. Only that server knows: `cluster members`, asked \
+of it, shows `drained`. No seat is not enough, since those who take over may still need what is on its disk.
+
+Example:
+  cloakroom cluster drain n1f3a --endpoint http://127.0.0.1:8420
+  cloakroom cluster members --endpoint http://127.0.0.1:8423";
+
 /// The commands about clusters.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
@@ -25,6 +33,7 @@ pub enum ClusterCommand {
     /// Make the node of a server a member
     Join(JoinArgs),
     /// Have a member give up its seats, so that it may go
+    #[command(after_help = DRAINED)]
     Drain(MemberArgs),
     /// Take a member off the list, for ever: it is lost, or has drained
     Remove(MemberArgs),

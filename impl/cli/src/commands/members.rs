@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! * a member is named by as many digits of its id as no other one begins with, or the command is refused;
-//! * what is told of seats is what one node has heard, and is said to be.
+//! * what is told of seats is what one node has heard, and is said to be: no seat does not mean drained, since
+//!   those who take over may still need what is on the member's disk. That only the member itself knows.
 //!
 //! What it does not do: change the list; the servers do.
 
@@ -28,6 +29,15 @@ struct Status<'a> {
     cluster: &'a Cluster,
     /// Ids of members that the node that answered has not heard lately.
     silent: Vec<&'a str>,
+}
+
+/// A member, and whether it has drained.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    member: &'a Member,
+    /// `None`: its own server was not asked.
+    drained: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -78,26 +88,42 @@ fn silent_none(cluster: &Cluster) -> bool {
 
 pub(super) fn members(args: &ServerArgs) -> Result<Done, Error> {
     let cluster = cluster(args)?;
+    let members = cluster.members.iter();
+    let listed: Vec<Listed<'_>> = members
+        .map(|member| Listed { member, drained: member.own.then_some(cluster.drained) })
+        .collect();
     match args.output.output {
-        Format::Json => print_json(&cluster.members)?,
-        Format::Table => print(table(&cluster.members).as_bytes())?,
+        Format::Json => print_json(&listed)?,
+        Format::Table => {
+            print(table(&listed).as_bytes())?;
+            let draining =
+                |it: &&Listed<'_>| it.drained.is_none() && it.member.standing == Standing::Draining;
+            for Listed { member, .. } in listed.iter().filter(draining) {
+                let node = shown(&member.node);
+                say(format_args!(
+                    "whether {node} has drained only its own server tells: --endpoint"
+                ));
+            }
+        }
     }
     Ok(Done::Yes)
 }
 
-fn table(members: &[Member]) -> String {
+fn table(members: &[Listed<'_>]) -> String {
     let wide = |of: fn(&Member) -> &str, head: &str| {
-        members.iter().map(|member| of(member).chars().count()).max().unwrap_or(0).max(head.len())
+        let long = members.iter().map(|it| of(it.member).chars().count()).max();
+        long.unwrap_or(0).max(head.len())
     };
     let (address, zone) = (wide(|it| &it.address, "ADDRESS"), wide(|it| &it.zone, "ZONE"));
     let mut table = format!(
         "{:<SHOWN$}  {:<address$}  {:<zone$}  STANDING  SEATS  HEARD\n",
         "NODE", "ADDRESS", "ZONE"
     );
-    for member in members {
-        let standing = match member.standing {
-            Standing::Active => "active",
-            Standing::Draining => "draining",
+    for Listed { member, drained } in members {
+        let standing = match (member.standing, drained) {
+            (Standing::Active, _) => "active",
+            (Standing::Draining, Some(true)) => "drained",
+            (Standing::Draining, _) => "draining",
         };
         let heard = match member.heard_ms_ago {
             _ if member.own => "answers".to_owned(),
@@ -138,7 +164,9 @@ pub(super) fn drain(args: &MemberArgs) -> Result<Done, Error> {
     let remote = servers(&args.server)?;
     let node = member(&remote, &args.node)?;
     let version = remote.wait(async |client| client.drain(&node).await)?;
-    told(&args.server, &node, version, "drains: when `cluster members` shows no seat, remove it")
+    let advice =
+        "drains: when `cluster members`, asked of its own server, shows it as drained, remove it";
+    told(&args.server, &node, version, advice)
 }
 
 pub(super) fn remove(args: &MemberArgs) -> Result<Done, Error> {
@@ -185,4 +213,30 @@ fn cluster(args: &ServerArgs) -> Result<Cluster, Error> {
 
 fn servers(args: &ServerArgs) -> Result<Remote, Error> {
     Remote::new(&args.endpoint, &args.choice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_without_a_seat_is_shown_as_drained_only_by_its_own_word() {
+        let member = Member {
+            node: "0".repeat(64),
+            address: "127.0.0.1:1".to_owned(),
+            key: "0".repeat(64),
+            zone: "a".to_owned(),
+            standing: Standing::Draining,
+            seats: 0,
+            heard_ms_ago: Some(0),
+            own: false,
+        };
+        for (drained, shown) in
+            [(Some(true), "drained"), (Some(false), "draining"), (None, "draining")]
+        {
+            let table = table(&[Listed { member: &member, drained }]);
+            let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+            assert_eq!((row[3], row[4]), (shown, "0"), "{table}");
+        }
+    }
 }

@@ -255,6 +255,16 @@ fn a_node_joins_and_members_drain_and_are_removed_for_ever() {
     let first = id(listed("node-1"));
     assert_eq!(desk.ok(&format!("cluster drain n{} {member}", &first[..12])), "2\n");
     until("node-1", &|it| it.is_some_and(|member| member["standing"] == "draining"));
+    // Others cannot tell, whatever seats they have heard of; its own server does.
+    assert!(listed("node-1").unwrap()["drained"].is_null());
+    let own = format!("--endpoint http://{}", addresses[0]);
+    let begun = Instant::now();
+    while !desk.ok(&format!("cluster members {own}")).contains("  drained ") {
+        assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", members());
+    }
+    let told = desk.json(&format!("cluster members {own}"));
+    let told = told.as_array().unwrap().iter().find(|member| member["own"] == true).unwrap();
+    assert_eq!((&told["drained"], &told["seats"]), (&true.into(), &0.into()));
     assert_eq!(desk.ok(&format!("cluster remove {newcomer_id} {member}")), "3\n");
     until("d", &|it| it.is_none());
     // Its disk is banned.
