@@ -146,7 +146,8 @@ pub struct MemberArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Makes the cluster in --folder if there is nothing; a later call goes on with what it left. Any node \
-takes any request.
+takes any request. Each key is on three of them, or on all if they are fewer: of three or more any one may be \
+killed.
 
 Example:
   cloakroom dev cluster --nodes 5")]

@@ -315,6 +315,8 @@ fn five_servers_take_each_request_at_any_of_them_until_they_are_stopped() {
     }
     assert!(at(3, "curl -sS localhost:8420/v1/pools/ports/usage").contains(r#""held":10"#));
     let endpoint = format!("--endpoint http://{}", addresses[2]);
+    // As the README says of them: any one may be killed, and no two.
+    assert!(at(2, "curl -sS localhost:8420/v1/cluster").contains(r#""replicas":3"#));
     let found = desk.json(&format!("dht find-node --key cap {endpoint}"));
     let nodes = found["nodes"].as_array().unwrap();
     let text = |of: &serde_json::Value| of.as_str().unwrap().to_owned();
