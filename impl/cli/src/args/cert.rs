@@ -42,7 +42,7 @@ pub(super) fn digits(text: &str) -> Result<String, String> {
 /// How long certificates are valid.
 #[derive(Clone, Debug, Args)]
 pub struct ValidityArgs {
-    /// How long a certificate is valid
+    /// How long a certificate is valid; somebody has to renew it before (see `cert renew`)
     #[arg(long, env = "CLOAKROOM_VALID_DAYS", hide_env_values = true, value_name = "DAYS")]
     #[arg(default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub valid_days: u16,
@@ -53,7 +53,8 @@ pub struct ValidityArgs {
 #[command(after_help = "\
 A node's folder is FOLDER/NAME, a client's FOLDER/clients/NAME. FOLDER is that of `cluster init`, or the \
 folder of a cluster of one. Servers that serve HTTPS take requests from whoever shows a certificate of \
-their authority. With --csr no key is made: the folder has all but that, and goes to where it is.
+their authority. Nothing renews what is issued here but `cert renew`. With --csr no key is made: the folder \
+has all but that, and goes to where it is.
 
 Example:
   cloakroom cert issue ./coats --client alice
@@ -104,7 +105,14 @@ pub struct RequestArgs {
 #[command(after_help = "\
 Needs nothing but the authority's folder. The new certificate goes into FOLDER/NAME, of a client into \
 FOLDER/clients/NAME, which is made if it is gone: bring the files in it to the machine. A server that runs \
-notices them, at once with SIGHUP.")]
+notices them within seconds, at once with SIGHUP.
+
+A cluster of one renews its node's certificate itself. In all others nobody does unless you call this, and copy: a \
+server warns from the last third of its certificate's life on, and when it has expired no other node talks to it.
+
+Example:
+  cloakroom cert renew ./coats a
+  scp ./coats/a/*.pem a.example.org:/var/lib/cloakroom/")]
 pub struct RenewArgs {
     /// The cluster's folder, with its authority
     #[arg(value_hint = ValueHint::DirPath)]

@@ -16,6 +16,15 @@ fn help_has_the_exit_codes_and_no_colour_off_a_terminal() {
     );
     let allocate = Desk::new().ok("allocate --help");
     assert!(allocate.contains("it takes two ids"), "{allocate}");
+    let words = |help: String| help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let renew = words(Desk::new().ok("cert renew --help"));
+    assert!(renew.contains("In all others nobody does unless you call this"), "{renew}");
+    let init = words(Desk::new().ok("cluster init --help"));
+    assert!(init.contains("somebody has to call `cert renew` for each node"), "{init}");
+    let drain = words(Desk::new().ok("cluster drain --help"));
+    assert!(drain.contains("Only that server knows"), "{drain}");
+    let dev = words(Desk::new().ok("dev cluster --help"));
+    assert!(dev.contains("of three or more any one may be killed"), "{dev}");
 }
 
 #[test]
@@ -53,7 +62,17 @@ fn man_pages_are_written_for_every_command() {
     let mut command = desk.command("man man1");
     let ran = Ran::of(command.env("CLOAKROOM_DATA", "/secret").output().unwrap());
     assert_eq!((ran.code, &*ran.err), (0, "man pages written to man1\n"));
-    for page in ["", "-pool", "-pool-create", "-allocate", "-recover", "-replay", "-man"] {
+    for page in [
+        "",
+        "-pool",
+        "-pool-create",
+        "-pool-delete",
+        "-cert-request",
+        "-allocate",
+        "-recover",
+        "-replay",
+        "-man",
+    ] {
         let text = std::fs::read_to_string(desk.path(&format!("man1/cloakroom{page}.1")));
         let text = text.unwrap_or_else(|error| panic!("cloakroom{page}.1: {error}"));
         assert!(text.contains(".TH") && !text.contains("secret"), "cloakroom{page}.1");
