@@ -27,8 +27,8 @@ use crate::args::Cli;
 use crate::error::Error;
 
 const SERVE: &str = "serve";
-/// Flags that say where settings are, and are none.
-const NO_SETTINGS: [&str; 3] = ["config", "check-config", "help"];
+/// Flags that say where settings are, or are one process's own affair, and are none.
+const NO_SETTINGS: [&str; 4] = ["config", "check-config", "until-stdin-ends", "help"];
 
 /// A file that does not say how to serve: its author's fault. Nothing was begun.
 #[derive(Debug, Error)]

@@ -110,6 +110,10 @@ pub struct ServeArgs {
     #[arg(long, env = "CLOAKROOM_OTLP", hide_env_values = true, value_name = "URL")]
     pub otlp: Option<String>,
 
+    /// End, as after SIGTERM, when the standard input ends: for programs that start it and may die
+    #[arg(long)]
+    pub until_stdin_ends: bool,
+
     /// A file with settings, in TOML: any of these flags, with _ for -; the environment and flags outweigh it
     #[arg(long, env = "CLOAKROOM_CONFIG", hide_env_values = true, value_name = "FILE")]
     #[arg(value_hint = ValueHint::FilePath)]

@@ -3,7 +3,8 @@
 //! Invariants:
 //! * nothing that is there is overwritten;
 //! * a folder is there whole or not at all: it is made beside its place, then moved there;
-//! * `dev cluster` ends no process but those that it has started, and waits for them.
+//! * `dev cluster` ends no process but those that it has started, and waits for them; they end also if it is
+//!   killed.
 //!
 //! What it does not do: bring folders to other machines.
 
@@ -222,7 +223,9 @@ fn child(folder: &Path, port: u16, secure: bool) -> std::io::Result<Child> {
         .args(https.into_iter().flat_map(|address| ["--https", address]))
         .arg("--folder")
         .arg(folder)
-        .stdin(Stdio::null())
+        // Should this process be killed, they end.
+        .arg("--until-stdin-ends")
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
 }

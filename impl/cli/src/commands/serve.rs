@@ -3,6 +3,8 @@
 //! Invariants:
 //! * the URLs are printed when requests are answered, not before;
 //! * SIGHUP: certificates and revocations are read anew (`certificates.rs`);
+//! * with `--until-stdin-ends` the end of its standard input tells it so too: whoever has started it may die of
+//!   anything;
 //! * who is told to end answers what is under way, then closes the disk;
 //! * a node whose disk has failed votes no more, and the process stays: `/readyz` says so, other requests are
 //!   answered as unavailable, until somebody has seen to it. Its end is a failure of the command.
@@ -19,7 +21,7 @@ use cloakroom_register::Waits;
 use cloakroom_rest::{App, Gate, ListenError, Listening, listen, listen_https};
 use cloakroom_server::{DEFAULT_SLOTS, NodeFolder, Server, ServerConfig, ServerError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::error;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -100,7 +102,8 @@ impl Log {
 }
 
 async fn run(args: &ServeArgs) -> Result<Done, Error> {
-    let signals = Signals::new().map_err(|cause| Error::System { what: "signals", cause })?;
+    let mut signals = Signals::new().map_err(|cause| Error::System { what: "signals", cause })?;
+    signals.starter = args.until_stdin_ends.then(end_of_stdin);
     // Before a folder is made.
     let plain = match args.http {
         HttpArg::At(address) => Some(listen(address).await?),
@@ -155,6 +158,8 @@ struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Whose end is ours.
+    starter: Option<oneshot::Receiver<()>>,
 }
 
 impl Signals {
@@ -163,6 +168,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            starter: None,
         })
     }
 
@@ -170,8 +176,16 @@ impl Signals {
     async fn obey(mut self, server: &Server, mut certificates: Certificates) {
         let mut looks = tokio::time::interval(LOOK);
         let mut has_failed = false;
+        let starter = self.starter.take();
+        let mut has_gone = std::pin::pin!(async {
+            match starter {
+                Some(gone) => drop(gone.await),
+                None => std::future::pending().await,
+            }
+        });
         loop {
             tokio::select! {
+                () = &mut has_gone => break,
                 _ = self.interrupt.recv() => break,
                 _ = self.terminate.recv() => break,
                 () = server.stopped(), if !has_failed => {
@@ -185,6 +199,18 @@ impl Signals {
             }
         }
     }
+}
+
+/// Says when standard input has ended.
+fn end_of_stdin() -> oneshot::Receiver<()> {
+    let (held, gone) = oneshot::channel();
+    // Not one of the runtime's threads, whose end it waits for.
+    std::thread::spawn(move || {
+        let _held = held;
+        // An error is an end.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    });
+    gone
 }
 
 fn config(args: &ServeArgs, folder: NodeFolder) -> Result<ServerConfig, Error> {

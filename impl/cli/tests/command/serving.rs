@@ -1,6 +1,7 @@
 //! `serve` as a process: the README's lines, `kill -9`, SIGTERM, wrong addresses.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -214,6 +215,17 @@ fn dev_cluster_of(desk: &Desk, with: &str, nodes: usize) -> (Serving, Vec<String
         addresses.push(address.to_owned());
     }
     (Serving { child, out, address: addresses[0].clone() }, addresses)
+}
+
+#[test]
+fn servers_end_when_what_has_started_them_is_killed() {
+    let desk = Desk::new();
+    let (mut cluster, addresses) = dev_cluster(&desk, 2);
+    assert_eq!(cluster.signal("-KILL").code(), None);
+    let begun = Instant::now();
+    while addresses.iter().any(|address| TcpStream::connect(address).is_ok()) {
+        assert!(begun.elapsed() < Duration::from_mins(1), "they go on");
+    }
 }
 
 #[test]
