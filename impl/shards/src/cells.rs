@@ -55,11 +55,13 @@ impl<V, R: Reclaim> fmt::Debug for Cells<V, R> {
 }
 
 impl<V, R: Reclaim> Cells<V, R> {
-    /// So many places without a value. Four that follow each other may share a cache line.
+    /// So many places without a value. Four that follow each other may share a cache line. Values have a byte
+    /// at least.
     ///
     /// # Errors
     /// [`ShardsError::OutOfMemory`].
     pub fn new(count: usize) -> Result<Self, ShardsError> {
+        const { assert!(size_of::<V>() > 0, "values: expected a type of a byte at least") };
         let slots = count.max(GROUP).checked_next_power_of_two();
         let slots = slots.ok_or(ShardsError::OutOfMemory { bytes: usize::MAX })?;
         let table = Table::new(slots, 1)?;
@@ -291,7 +293,7 @@ impl<V> Fresh<V> {
     #[inline]
     fn new(value: V) -> Result<Self, ShardsError> {
         let layout = Kept::<V>::LAYOUT;
-        // SAFETY: the layout has a word at least, by its alignment and the value's cell.
+        // SAFETY: the layout is not empty: `Cells::new` has looked at the value's.
         let kept = NonNull::new(unsafe { alloc(layout) })
             .ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?
             .cast::<Kept<V>>();
@@ -354,7 +356,15 @@ impl<'m, V: PartialEq + Send + Sync, R: Reclaim> CellsHandle<'m, V, R> {
         self.cells.exchange_under(&mut self.local.pin(), at, expected, new)
     }
 
-    /// Keeps all that it shows where it is, until it is dropped.
+    /// Keeps all that it shows where it is, until it is dropped. Looks may be dropped in any order, by the
+    /// thread that has taken them:
+    ///
+    /// ```compile_fail,E0277
+    /// let cells = cloakroom_shards::Cells::<u64>::new(1).unwrap();
+    /// let handle = cells.handle().unwrap();
+    /// let look = handle.look();
+    /// std::thread::scope(|scope| scope.spawn(move || look.read(0).copied()).join());
+    /// ```
     #[inline]
     pub fn look(&self) -> Look<'_, V, R, impl Guard> {
         Look { cells: self.cells, guard: RefCell::new(self.local.pin()) }
@@ -428,6 +438,25 @@ impl<V: PartialEq + Send + Sync, R: Reclaim, G: Guard> Look<'_, V, R, G> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::BATCH;
+
+    #[test]
+    fn the_look_that_goes_last_keeps_what_it_shows() {
+        let cells = Cells::<String>::new(1).unwrap();
+        let handle = cells.handle().unwrap();
+        assert_eq!(handle.exchange(0, None, Some("first".into())), Ok(Ok(())));
+        let (one, other) = (handle.look(), handle.look());
+        drop(one);
+        let shown = other.read(0);
+        // Enough for many batches: whatever nobody holds is given back meanwhile.
+        for number in 0..4 * BATCH {
+            let next = number.to_string();
+            let writer = cells.handle().unwrap();
+            let seen = writer.look().read(0).cloned();
+            assert_eq!(writer.exchange(0, seen.as_ref(), Some(next)), Ok(Ok(())));
+        }
+        assert_eq!(shown.map(String::as_str), Some("first"));
+    }
 
     #[test]
     fn a_look_knows_a_value_by_where_it_stands() {

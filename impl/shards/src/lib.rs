@@ -1,6 +1,6 @@
-//! A lock-free map in memory: the layer below every node, and the pool's store within one process.
+//! A lock-free map in memory, and the pool's store within one process.
 //!
-//! The only crate with `unsafe` and atomics. Its real source compiles against std, loom and shuttle
+//! The only crate with `unsafe`, and with data structures without locks. Its real source compiles against std, loom and shuttle
 //! through [`sync`]; `tests/race/` explores it under both.
 //!
 //! | file | what |
@@ -10,10 +10,13 @@
 //! | `table.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, and their states |
 //! | `successor.rs` | how a table is replaced |
 //! | `key.rs`, `word.rs`, `blob.rs` | keys and values in the words of a slot, or on the heap |
+//! | `hash.rs` | where a key belongs |
+//! | `iter.rs` | [`Iter`]: all entries |
 //! | `cells.rs` | [`Cells`]: values at numbered places, by the same slots |
 //! | `dense.rs` | [`Dense`]: the store of one pool, on cells |
 //! | `handle.rs` | [`Handle`]: the operations for a thread that has registered |
 //! | [`reclaim`] | when memory is given back |
+//! | `error.rs` | [`ShardsError`], and the limits |
 //! | [`sync`], `bounds.rs` | the only files that know of a checker |
 //!
 //! Properties: SHARD-1 to SHARD-7, in `specs/README.md`.

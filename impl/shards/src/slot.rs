@@ -70,7 +70,7 @@ impl<'t> Place<'t> {
     /// The first key word of a slot: empty, the address of the key, or its first inline word.
     #[inline]
     pub(crate) fn first(self) -> Word {
-        // Acquire: the bytes of a key on the heap; partner: Release in `claim_word`.
+        // Acquire: the bytes of a key on the heap; partner: Release in `claim_first`.
         let word = self.first_word().load(Ordering::Acquire);
         self.table.check();
         Word::from_bits(word)

@@ -416,7 +416,8 @@ impl Table {
 
     /// Whether one more key may be put in.
     pub(crate) fn has_room(&self) -> bool {
-        // Relaxed: a limit that a few may pass; the slots themselves say what is empty.
+        // Relaxed: a limit that a few may pass; the slots themselves say what is empty. A wrong number costs
+        // time alone: a table is replaced too early, or when no slot of it is left.
         let full = self.full.load(Ordering::Relaxed);
         self.canary.check();
         full < most_full(self.len() / GROUP)

@@ -3,6 +3,7 @@
 //! * both reclaimers, but for the bound on garbage, which only ours has;
 //! * what many threads were answered about a key is linearizable, in every round (SHARD-1);
 //! * counters that threads raise by compare-and-set lose nothing, in tables that grow meanwhile;
+//! * a walk meets once what stays, in tables that are replaced meanwhile (SHARD-6);
 //! * a held reader delays memory and nothing else; when it leaves, the bound on garbage holds
 //!   again.
 
@@ -78,6 +79,57 @@ fn raise_counters<R: Reclaim>() {
 }
 
 #[test]
+fn a_walk_meets_once_what_stays_while_others_come_and_go() {
+    walk::<Epoch>();
+    walk::<Crossbeam>();
+}
+
+/// SHARD-6, of both ways to walk.
+fn walk<R: Reclaim>() {
+    const STAY: u64 = 300;
+    const ROUNDS: u64 = 40;
+    let map = &Shards::<R>::with_reclaimer(1).unwrap();
+    for key in 0..STAY {
+        assert_eq!(map.compare_and_set(&key.to_le_bytes(), None, Some(&[7])).unwrap(), Cas::Set);
+    }
+    let walking = &AtomicUsize::new(1);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for round in 0..ROUNDS {
+                let mut met = vec![0; STAY as usize];
+                let mut count = |key: &[u8]| {
+                    let key = u64::from_le_bytes(key.try_into().unwrap());
+                    if key < STAY {
+                        met[key as usize] += 1;
+                    }
+                };
+                if round % 2 == 0 {
+                    map.for_each(|key, _| count(key)).unwrap();
+                } else {
+                    map.iter().for_each(|entry| count(&entry.unwrap().0));
+                }
+                assert!(met.iter().all(|&times| times == 1), "round {round}: {met:?}");
+            }
+            // Relaxed: it ends the others' work, and says nothing else.
+            walking.store(0, Ordering::Relaxed);
+        });
+        for start in 1..THREADS {
+            scope.spawn(move || {
+                // Keys that are not used again: tables fill up and are replaced. Relaxed: as above.
+                let mut step = 0_u64;
+                while walking.load(Ordering::Relaxed) == 1 {
+                    let own = (start << 40 | step).to_le_bytes();
+                    assert_eq!(map.compare_and_set(&own, None, Some(&own)).unwrap(), Cas::Set);
+                    assert_eq!(map.compare_and_set(&own, Some(&own), None).unwrap(), Cas::Set);
+                    step += 1;
+                }
+            });
+        }
+    });
+    assert_eq!(map.len() as u64, STAY);
+}
+
+#[test]
 fn an_id_is_never_held_twice() {
     hold_ids::<Epoch>();
     hold_ids::<Crossbeam>();
@@ -100,6 +152,24 @@ fn hold_ids<R: Reclaim>() {
         }
     });
     assert!(map.is_empty());
+}
+
+/// A batch is sealed at 16 KiB; alone, each sealing moves the epoch, and frees the batch before.
+#[test]
+fn while_nobody_reads_two_batches_wait_at_most() {
+    let map = Shards::with_shards(1).unwrap();
+    let handle = map.handle().unwrap();
+    let value = |step: u64| step.to_le_bytes().repeat(8);
+    assert_eq!(handle.compare_and_set(b"hot", None, Some(&value(0))).unwrap(), Cas::Set);
+    let before = map.memory_usage();
+    let waiting = (0..10_000).map(|step| {
+        let set = handle.compare_and_set(b"hot", Some(&value(step)), Some(&value(step + 1)));
+        assert_eq!(set.unwrap(), Cas::Set);
+        map.memory_usage() - before
+    });
+    let most = waiting.max().unwrap();
+    let batch = 16 * 1024 + 72;
+    assert!((batch..=2 * batch).contains(&most), "{most} bytes wait");
 }
 
 #[test]

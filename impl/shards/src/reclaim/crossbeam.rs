@@ -63,7 +63,8 @@ impl Drop for Last {
     }
 }
 
-impl Reclaim for Crossbeam {
+// SAFETY: crossbeam gives nothing back that a guard of its collector may lead to.
+unsafe impl Reclaim for Crossbeam {
     type Guard<'a> = CrossbeamGuard<'a>;
     type Local<'a> = CrossbeamLocal<'a>;
 
@@ -105,7 +106,8 @@ pub struct CrossbeamLocal<'a> {
     sums: &'a [Sums; CELLS],
 }
 
-impl Local for CrossbeamLocal<'_> {
+// SAFETY: as above; its handle counts its guards.
+unsafe impl Local for CrossbeamLocal<'_> {
     type Guard<'a>
         = CrossbeamGuard<'a>
     where
@@ -124,7 +126,8 @@ pub struct CrossbeamGuard<'a> {
     sums: &'a [Sums; CELLS],
 }
 
-impl Guard for CrossbeamGuard<'_> {
+// SAFETY: as above.
+unsafe impl Guard for CrossbeamGuard<'_> {
     #[inline]
     fn reserve(&mut self) -> Result<(), ShardsError> {
         Ok(())

@@ -46,7 +46,9 @@
 //!   seat, with at most 3 · (BATCH_BYTES + one object) bytes: a value has at most 64 KiB and a
 //!   table is as large as its shard. **A guard that is held delays all of that**: nothing that is
 //!   retired from two moves after its pin on is freed before it leaves, so garbage grows with what is
-//!   retired meanwhile. It delays memory, never progress: nobody waits for it.
+//!   retired meanwhile. It delays memory, never progress: nobody waits for it. So does a system that refuses
+//!   the heavy fence after it has once granted it.
+//! * A bag keeps room for the most garbage that it ever had, three words for each, which no figure counts.
 //!
 //! What it does not do: free what waits at a seat that nobody takes again, before the domain is
 //! dropped.
@@ -57,11 +59,10 @@
 use std::alloc::{Layout, alloc};
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use super::{Garbage, Guard, Local, Reclaim, Tally};
-use crate::bounds::{BATCH, BATCH_BYTES, SEATS};
+use crate::bounds::{BATCH, BATCH_BYTES, CHECKED, SEATS};
 use crate::error::ShardsError;
 use crate::sync::{self, AtomicPtr, AtomicUsize, Fences, Ordering, UnsafeCell};
 
@@ -69,7 +70,7 @@ use crate::sync::{self, AtomicPtr, AtomicUsize, Fences, Ordering, UnsafeCell};
 pub type Epoch = EpochAfter<2>;
 /// For tests: frees nothing before the map is dropped.
 pub type Leaking = EpochAfter<{ usize::MAX }>;
-/// For tests, broken: frees what others may be reading.
+/// For tests, broken: frees what others may be reading. In an ordinary build there is none.
 pub type Hasty = EpochAfter<0>;
 
 /// The word of a seat that nobody has.
@@ -77,9 +78,6 @@ const FREE: usize = 0;
 
 /// The word of a seat whose owner is not inside.
 const RESTING: usize = 2;
-
-/// No word: a guard within another one leaves nothing.
-const NEVER: usize = 4;
 
 /// The word of an owner who is inside.
 const fn inside(epoch: usize) -> usize {
@@ -141,7 +139,7 @@ struct Block {
     older: *const Block,
 }
 
-/// Epochs; `GRACE` is how far they move before something is freed. Only 2 is right.
+/// Epochs; `GRACE` is how far they move before something is freed. Less than 2 is wrong, and more is late.
 #[derive(Debug)]
 pub struct EpochAfter<const GRACE: usize> {
     epoch: AtomicUsize,
@@ -158,11 +156,15 @@ unsafe impl<const GRACE: usize> Sync for EpochAfter<GRACE> {}
 // SAFETY: as above.
 unsafe impl<const GRACE: usize> Send for EpochAfter<GRACE> {}
 
-impl<const GRACE: usize> Reclaim for EpochAfter<GRACE> {
+// SAFETY: the file's head.
+unsafe impl<const GRACE: usize> Reclaim for EpochAfter<GRACE> {
     type Guard<'a> = EpochGuard<'a, GRACE>;
     type Local<'a> = EpochLocal<'a, GRACE>;
 
+    /// # Panics
+    /// With a `GRACE` that is wrong, outside a checker's build.
     fn new() -> Self {
+        assert!(GRACE >= 2 || CHECKED, "grace: expected 2 epochs at least, got {GRACE}");
         Self {
             epoch: AtomicUsize::new(0),
             fences: Fences::new(),
@@ -181,7 +183,7 @@ impl<const GRACE: usize> Reclaim for EpochAfter<GRACE> {
         let seat = if Self::take(own, epoch) { own } else { self.take_another(home, epoch)? };
         // The fence P of the file's head; its partners are S and A in `advance`.
         self.fences.light();
-        Ok(EpochGuard { domain: self, seat, leaves: FREE })
+        Ok(EpochGuard { domain: self, seat, held: None })
     }
 
     fn register(&self) -> Result<EpochLocal<'_, GRACE>, ShardsError> {
@@ -190,7 +192,7 @@ impl<const GRACE: usize> Reclaim for EpochAfter<GRACE> {
         std::mem::forget(guard);
         // Release: as in the guard's drop.
         seat.word.store(RESTING, Ordering::Release);
-        Ok(EpochLocal { domain: self, seat, one_thread: PhantomData })
+        Ok(EpochLocal { domain: self, seat, held: Cell::new(0) })
     }
 
     fn tally(&self) -> Tally {
@@ -276,13 +278,16 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
     }
 
     /// Moves the epoch on if every seat that somebody is inside with shows it. Answers at which epoch
-    /// what was unlinked before may be noted, and where the epoch now is at least.
-    fn advance(&self) -> (usize, usize) {
+    /// what was unlinked before may be noted, and where the epoch now is at least. Nothing, if the system
+    /// refuses the fence. By somebody who is inside.
+    fn advance(&self) -> Option<(usize, usize)> {
         // Relaxed: the fence behind it acquires. Who frees by this epoch must come after the moves
         // to it; partner: Release below.
         let epoch = self.epoch.load(Ordering::Relaxed);
         // The fences S and A of the file's head, in one; their partner is P in `pin`.
-        self.fences.heavy();
+        if !self.fences.heavy() {
+            return None;
+        }
         // Relaxed: the fences order it (see the file's head); nothing is read by way of it.
         let noted = self.epoch.load(Ordering::Relaxed);
         for seat in self.seats(0) {
@@ -291,7 +296,7 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
             // that `take` stays in.
             let word = seat.word.load(Ordering::Acquire);
             if is_inside(word) && word != inside(epoch) {
-                return (noted, epoch);
+                return Some((noted, epoch));
             }
         }
         // Release: what was acquired from the seats; partner: the first load above and the fence
@@ -299,10 +304,11 @@ impl<const GRACE: usize> EpochAfter<GRACE> {
         // comes here has. A guard that may hold what is freed by the answer had entered with an
         // older epoch before the fence that sealed it; so its seat was met with a later word, which
         // was acquired.
-        match self.epoch.compare_exchange(epoch, epoch + 1, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => (noted, epoch + 1),
-            Err(later) => (noted, later),
-        }
+        //
+        // Who fails has been forestalled: by one epoch, for its own seat shows this one.
+        let next = epoch + 1;
+        let _ = self.epoch.compare_exchange(epoch, next, Ordering::Release, Ordering::Relaxed);
+        Some((noted, next))
     }
 }
 
@@ -333,11 +339,13 @@ impl<const GRACE: usize> Drop for EpochAfter<GRACE> {
 pub struct EpochLocal<'a, const GRACE: usize> {
     domain: &'a EpochAfter<GRACE>,
     seat: &'a Seat,
-    /// It may move to another thread, but not be used by two.
-    one_thread: PhantomData<Cell<()>>,
+    /// Its guards: they may be dropped in any order. A cell, so it may move to another thread, but not be
+    /// used by two.
+    held: Cell<usize>,
 }
 
-impl<const GRACE: usize> Local for EpochLocal<'_, GRACE> {
+// SAFETY: as above; the last guard leaves.
+unsafe impl<const GRACE: usize> Local for EpochLocal<'_, GRACE> {
     type Guard<'a>
         = EpochGuard<'a, GRACE>
     where
@@ -345,11 +353,11 @@ impl<const GRACE: usize> Local for EpochLocal<'_, GRACE> {
 
     #[inline]
     fn pin(&self) -> EpochGuard<'_, GRACE> {
-        // Relaxed: only the owner writes the word of a seat that is not free.
-        if is_inside(self.seat.word.load(Ordering::Relaxed)) {
-            // Within another guard, which leaves later: it borrows the handle for as long.
-            let (domain, seat) = (self.domain, self.seat);
-            return EpochGuard { domain, seat, leaves: NEVER };
+        let guard = EpochGuard { domain: self.domain, seat: self.seat, held: Some(&self.held) };
+        self.held.set(self.held.get() + 1);
+        if self.held.get() > 1 {
+            // Beside another guard: the seat says since when.
+            return guard;
         }
         // Relaxed: as in `EpochAfter::pin`.
         let epoch = self.domain.epoch.load(Ordering::Relaxed);
@@ -358,7 +366,7 @@ impl<const GRACE: usize> Local for EpochLocal<'_, GRACE> {
         self.seat.word.store(inside(epoch), Ordering::Release);
         // The fence P of the file's head; its partners are S and A in `advance`.
         self.domain.fences.light();
-        EpochGuard { domain: self.domain, seat: self.seat, leaves: RESTING }
+        guard
     }
 }
 
@@ -374,22 +382,23 @@ impl<const GRACE: usize> Drop for EpochLocal<'_, GRACE> {
 pub struct EpochGuard<'a, const GRACE: usize> {
     domain: &'a EpochAfter<GRACE>,
     seat: &'a Seat,
-    /// The word that the seat gets when this guard is dropped, or [`NEVER`].
-    leaves: usize,
+    /// Of an owner who stays: its guards, the last of which leaves. Not to be sent to another thread, where
+    /// it would have the bag beside them.
+    held: Option<&'a Cell<usize>>,
 }
 
 impl<const GRACE: usize> EpochGuard<'_, GRACE> {
     fn bag<A>(&mut self, f: impl FnOnce(&mut Bag) -> A) -> A {
-        // SAFETY: the seat is ours from `take` to drop, and `&mut self` makes this the only borrow.
-        // `f` does not get the guard, so it cannot come back here.
+        // SAFETY: the seat is ours from `take` to drop. All its guards are of one thread, for they cannot be
+        // sent; and `f` gets none of them, so it does not come back here: this is the only borrow.
         self.seat.bag.with_mut(|bag| f(unsafe { &mut *bag }))
     }
 
     /// Seals the open batch, tries to move the epoch on, and frees what is old enough.
     #[cold]
     fn seal(&mut self) {
-        // What is in the bag was unlinked before.
-        let (epoch, now) = self.domain.advance();
+        // What is in the bag was unlinked before. Without a fence it stays, until the next is retired.
+        let Some((epoch, now)) = self.domain.advance() else { return };
         let old = self.bag(|bag| {
             let open = std::mem::take(&mut bag.open);
             bag.open_bytes = 0;
@@ -412,7 +421,8 @@ impl<const GRACE: usize> EpochGuard<'_, GRACE> {
     }
 }
 
-impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
+// SAFETY: what is retired is sealed behind a heavy fence, and freed two epochs later.
+unsafe impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
     #[inline]
     fn reserve(&mut self) -> Result<(), ShardsError> {
         self.bag(|bag| {
@@ -457,11 +467,15 @@ impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
 impl<const GRACE: usize> Drop for EpochGuard<'_, GRACE> {
     #[inline]
     fn drop(&mut self) {
-        if self.leaves == NEVER {
-            return;
+        if let Some(held) = self.held {
+            held.set(held.get() - 1);
+            if held.get() > 0 {
+                return;
+            }
         }
-        // Release: all that this guard read, and the bag; partners: Acquire in `take` and in
-        // `advance`.
-        self.seat.word.store(self.leaves, Ordering::Release);
+        let leaves = if self.held.is_some() { RESTING } else { FREE };
+        // Release: all that this guard read, and those beside it, and the bag; partners: Acquire in `take`
+        // and in `advance`.
+        self.seat.word.store(leaves, Ordering::Release);
     }
 }

@@ -55,7 +55,12 @@ pub struct Tally {
 }
 
 /// A domain of reclamation.
-pub trait Reclaim: Send + Sync + Sized {
+///
+/// # Safety
+/// Nothing that was [retired](Guard::retire) is given back while a guard of this domain is held that was
+/// taken before, be it by [`Reclaim::pin`] or by [`Local::pin`]; and what such a guard's owner has read of it
+/// happened before.
+pub unsafe trait Reclaim: Send + Sync + Sized {
     /// Keeps what it leads to from being given back.
     type Guard<'a>: Guard
     where
@@ -87,8 +92,11 @@ pub trait Reclaim: Send + Sync + Sized {
     fn tally(&self) -> Tally;
 }
 
-/// A thread that has registered. It may hold several guards, one within the other.
-pub trait Local {
+/// A thread that has registered. It may hold several guards, and drop them in any order.
+///
+/// # Safety
+/// As [`Reclaim`]'s.
+pub unsafe trait Local {
     /// As [`Reclaim::Guard`].
     type Guard<'a>: Guard
     where
@@ -99,7 +107,10 @@ pub trait Local {
 }
 
 /// Keeps what it leads to from being given back.
-pub trait Guard {
+///
+/// # Safety
+/// As [`Reclaim`]'s.
+pub unsafe trait Guard {
     /// Makes room, so that one more [`Guard::retire`] cannot fail.
     ///
     /// # Errors

@@ -28,7 +28,8 @@ unsafe impl Sync for Still {}
 // SAFETY: as above.
 unsafe impl Send for Still {}
 
-impl Reclaim for Still {
+// SAFETY: nothing is given back before the domain is dropped.
+unsafe impl Reclaim for Still {
     type Guard<'a> = &'a Self;
     type Local<'a> = &'a Self;
 
@@ -50,7 +51,8 @@ impl Reclaim for Still {
     }
 }
 
-impl Local for &Still {
+// SAFETY: nothing is given back before the domain is dropped.
+unsafe impl Local for &Still {
     type Guard<'a>
         = &'a Still
     where
@@ -61,7 +63,8 @@ impl Local for &Still {
     }
 }
 
-impl Guard for &Still {
+// SAFETY: nothing is given back before the domain is dropped.
+unsafe impl Guard for &Still {
     fn reserve(&mut self) -> Result<(), ShardsError> {
         let none = |_| ShardsError::OutOfMemory { bytes: size_of::<Garbage>() };
         self.kept.with(|kept| kept.garbage.try_reserve(1)).map_err(none)

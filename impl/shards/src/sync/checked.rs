@@ -111,8 +111,9 @@ impl Fences {
 
     /// A SeqCst fence.
     #[track_caller]
-    pub fn heavy(self) {
+    pub fn heavy(self) -> bool {
         super::fence(Ordering::SeqCst);
+        true
     }
 }
 

@@ -48,13 +48,11 @@ impl Fences {
         }
     }
 
-    /// Passed seldom.
-    pub fn heavy(self) {
+    /// Passed seldom. Whether it was: the system may have no memory for it, or forbid it from now on.
+    pub fn heavy(self) -> bool {
         // SeqCst; partner: `light`.
         std::sync::atomic::fence(Ordering::SeqCst);
-        if self.light {
-            membarrier::pass();
-        }
+        !self.light || membarrier::pass()
     }
 }
 
@@ -72,13 +70,11 @@ mod membarrier {
 
     /// Whether the kernel has it and lets this process use it: a sandbox may not.
     pub(super) fn register() -> bool {
-        call(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0
-            && call(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0
+        call(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 && pass()
     }
 
-    pub(super) fn pass() {
-        let passed = call(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-        assert_eq!(passed, 0, "SHARD-4: membarrier, which this process has registered for, failed");
+    pub(super) fn pass() -> bool {
+        call(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0
     }
 }
 
@@ -88,7 +84,9 @@ mod membarrier {
         false
     }
 
-    pub(super) fn pass() {}
+    pub(super) fn pass() -> bool {
+        false
+    }
 }
 
 /// std's, in a type of our own: clippy looks through a re-export and would refuse it elsewhere.

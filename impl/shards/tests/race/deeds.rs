@@ -19,7 +19,7 @@ use cloakroom_shards::sync::{
 
 use crate::scenario::{Reclaimer, Run, Scenario};
 
-use Deed::{Pass, Read, Unlink, Within};
+use Deed::{Overlapping, Pass, Read, Unlink, Within};
 
 /// What a thread does, under a guard of its own.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,8 @@ pub(crate) enum Deed {
     Pass,
     /// Follows the first link, and while it holds its object reads the second under another guard.
     Within(usize, usize),
+    /// Takes a second guard before the first is dropped, and then reads as [`Deed::Read`] does.
+    Overlapping(usize),
 }
 
 struct Object {
@@ -117,6 +119,12 @@ impl<R: Reclaim> World<R> {
                     object.read();
                 }
                 met
+            }
+            Overlapping(link) => {
+                let first = pin();
+                let _second = pin();
+                drop(first);
+                self.follow(link).inspect(|object| object.read()).is_some()
             }
             Unlink(link) => {
                 // Relaxed: the fences of the reclaimer order it.

@@ -9,7 +9,7 @@ use crate::deeds::Deed;
 use crate::scenario::{Scenario, Step};
 use crate::via::On;
 
-use Deed::{Pass, Read, Unlink, Within};
+use Deed::{Overlapping, Pass, Read, Unlink, Within};
 use Step::{Back, Cas, Get, Hold, Iterate, Put, Remove};
 
 pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
@@ -187,6 +187,7 @@ fn reclaimer_alone() -> Vec<Scenario> {
         ("read, pass, unlink", vec![vec![Read(0)], vec![Pass, Pass], vec![Unlink(0), Pass]]),
         ("unlink unlink", vec![vec![Unlink(0), Read(1)], vec![Unlink(1), Read(0)]]),
         ("within, unlink", vec![vec![Within(0, 1)], vec![Within(1, 0), Unlink(0), Pass]]),
+        ("overlapping, unlink", vec![vec![Overlapping(0)], vec![Unlink(0), Pass, Pass]]),
         ("read twice, unlink", vec![vec![Read(0), Read(1)], vec![Unlink(0), Pass, Pass]]),
     ];
     let alone = |registered: bool| {

@@ -24,9 +24,9 @@ use crate::scenario::Reclaimer;
 pub(crate) enum Set {
     /// By `cargo test`.
     Quick,
-    /// By `.ci/run`.
+    /// By `.ci/run --whole`.
     Whole,
-    /// Every night.
+    /// By `.ci/run --deep`.
     Deep,
 }
 
