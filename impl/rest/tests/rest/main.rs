@@ -1,22 +1,14 @@
 //! The API of a cluster of one: what it answers, what it remembers, what it refuses.
 
+mod bodies;
 // One half of it is used by the other tests.
 #[allow(dead_code)]
 mod node;
+mod watched;
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{Request, StatusCode};
-use http_body_util::BodyExt;
+use axum::http::StatusCode;
 use node::Node;
 use serde_json::json;
-use tokio::task::JoinSet;
-use tower::ServiceExt;
 
 const OPERATION: (&str, &str) = ("cloakroom-operation", "00112233445566778899aabbccddeeff");
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -231,126 +223,6 @@ async fn the_list_of_members_changes_by_the_rules_alone() {
     assert_eq!(node.get("/v1/cluster").await.json()["version"], 1);
 }
 
-#[tokio::test]
-async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() {
-    let node = Node::start();
-    node.post("/v1/pools", r#"{"name":"secret-pool","size":9}"#).await;
-    node.post("/v1/pools/secret-pool/allocations", r#"{"tag":"secret-tag"}"#).await;
-    let text = String::from_utf8(node.get("/metrics").await.body.to_vec()).unwrap();
-    assert!(!text.contains("secret"), "{text}");
-    assert!(text.contains(
-        r#"cloakroom_http_requests_total{method="POST",path="/v1/pools/{pool}/allocations",status="201"} 1"#
-    ), "{text}");
-    // An id was written down before it was handed out.
-    let figure = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().unwrap()
-    };
-    let syncs = figure("cloakroom_disk_sync_duration_seconds_count");
-    assert!(syncs >= 2.0 && figure("cloakroom_disk_sync_duration_seconds_sum") > 0.0, "{text}");
-    assert!(figure("cloakroom_disk_entries_written_total") >= syncs, "{text}");
-    assert!(figure("cloakroom_disk_written_bytes_total") > 40.0 * syncs, "{text}");
-    for line in text.lines().filter(|line| *line != "# EOF") {
-        let name = line.trim_start_matches("# ").split(' ');
-        let name = name.clone().find(|word| !["HELP", "TYPE", "UNIT"].contains(word)).unwrap();
-        assert!(name.starts_with("cloakroom_"), "{line}");
-    }
-    let types = text.lines().filter(|line| line.starts_with("# TYPE "));
-    for line in types {
-        let name = line.split(' ').nth(2).unwrap();
-        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help text");
-    }
-}
-
-/// A body that never comes.
-struct Never;
-
-impl HttpBody for Never {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
-        Poll::Pending
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_body_that_pauses_for_too_long_is_said_to_be_too_slow() {
-    let node = Arc::new(Node::start());
-    let requests = [
-        Request::put("/v1/keys/k").header(ABSENT.0, ABSENT.1),
-        Request::post("/v1/pools").header(JSON.0, JSON.1),
-        Request::post("/v1/pools/p/recover").header(JSON.0, JSON.1),
-    ];
-    for request in requests {
-        let (node, request) = (Arc::clone(&node), request.body(Body::new(Never)).unwrap());
-        let late = tokio::spawn(async move { node.send(request).await });
-        let mut seconds = 0;
-        while !late.is_finished() {
-            assert!(seconds < 100, "it waits for ever");
-            tokio::time::advance(Duration::from_secs(1)).await;
-            seconds += 1;
-        }
-        let late = late.await.unwrap();
-        assert_eq!((late.status.as_u16(), late.problem().as_str()), (408, "too-slow"));
-        assert!(seconds >= 10, "after {seconds} s");
-    }
-}
-
-#[tokio::test]
-async fn requests_under_way_are_bounded_and_others_are_told_so_at_once() {
-    let node = Arc::new(Node::start());
-    let mut slow = JoinSet::new();
-    for _ in 0..1024 {
-        let node = Arc::clone(&node);
-        slow.spawn(async move {
-            let request = Request::put("/v1/keys/k").header(ABSENT.0, ABSENT.1);
-            node.send(request.body(Body::new(Never)).unwrap()).await
-        });
-    }
-    // Until all have been begun: each turn of ours lets some of them have theirs.
-    let mut turns = 0;
-    let shed = loop {
-        let got = node.get("/version").await;
-        turns += 1;
-        if got.status != StatusCode::OK {
-            break got;
-        }
-        assert!(turns < 10_000, "1,024 are under way, and one more is taken");
-        tokio::task::yield_now().await;
-    };
-    assert_eq!((shed.problem().as_str(), shed.status.as_u16()), ("overloaded", 503));
-    assert_eq!(node.get("/livez").await.status, StatusCode::OK, "it lives, and says so");
-    slow.shutdown().await;
-    assert_eq!(node.get("/version").await.status, StatusCode::OK);
-}
-
-/// Four bodies that do not say how large they are, are on their way: another such waits for none of them, a small one has room.
-#[tokio::test]
-async fn large_bodies_share_a_bounded_room_and_one_more_is_told_so_at_once() {
-    let node = Arc::new(Node::start());
-    node.post("/v1/pools", r#"{"name":"p","size":9}"#).await;
-    let large = || Request::post("/v1/pools/p/recover").header(JSON.0, JSON.1);
-    let mut slow = JoinSet::new();
-    for _ in 0..5 {
-        let node = Arc::clone(&node);
-        let request = large().body(Body::new(Never)).unwrap();
-        slow.spawn(async move { node.send(request).await });
-    }
-    // Four wait for their bodies, which never come.
-    let shed = slow.join_next().await.unwrap().unwrap();
-    assert_eq!((shed.problem().as_str(), shed.status.as_u16()), ("overloaded", 503));
-    let small = || {
-        node.ask("POST", "/v1/pools/p/recover", &[JSON, ("content-length", "11")], r#"{"dead":[]}"#)
-    };
-    assert_eq!(small().await.status, StatusCode::OK);
-    slow.shutdown().await;
-    assert_eq!(small().await.status, StatusCode::OK);
-}
-
 /// A page of another site in a browser on this machine, by a form or by a name that points here.
 #[tokio::test]
 async fn what_a_page_of_another_site_can_make_a_browser_send_is_refused() {
@@ -374,23 +246,6 @@ async fn what_a_page_of_another_site_can_make_a_browser_send_is_refused() {
         assert_eq!(node.ask("GET", "/v1/pools", &hosts, "").await.problem(), "wrong-host");
     }
     assert_eq!(node.get("/v1/pools").await.json()["pools"], json!([]));
-}
-
-#[tokio::test]
-async fn a_node_that_is_not_ready_says_why_and_when_to_ask_again() {
-    let mut node = Node::start();
-    let router = node.router();
-    node.stop().await;
-    let request = Request::get("/readyz?verbose").body(Body::empty()).unwrap();
-    let got = router.oneshot(request).await.unwrap();
-    assert_eq!(
-        (got.status().as_u16(), &got.headers()["retry-after"]),
-        (503, &"1".parse().unwrap())
-    );
-    let body = got.into_body().collect().await.unwrap().to_bytes();
-    let ready: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!((&ready["ready"], &ready["checks"][0]["name"]), (&json!(false), &json!("node")));
-    assert!(ready["checks"][0]["detail"].is_string(), "{ready}");
 }
 
 #[tokio::test]

@@ -1,0 +1,66 @@
+//! What a node says of itself: its metrics, and whether it is ready.
+
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt;
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::node::Node;
+
+#[tokio::test]
+async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() {
+    let node = Node::start();
+    node.post("/v1/pools", r#"{"name":"secret-pool","size":9}"#).await;
+    node.post("/v1/pools/secret-pool/allocations", r#"{"tag":"secret-tag"}"#).await;
+    for method in ["WORTHLESS-1", "WORTHLESS-2"] {
+        assert_eq!(node.ask(method, "/livez", &[], "").await.problem(), "method-not-allowed");
+    }
+    let text = String::from_utf8(node.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(!text.contains("secret") && !text.contains("WORTHLESS"), "{text}");
+    assert!(
+        text.contains(
+            r#"cloakroom_http_requests_total{method="OTHER",path="/livez",status="405"} 2"#
+        ),
+        "{text}"
+    );
+    assert!(text.contains(
+        r#"cloakroom_http_requests_total{method="POST",path="/v1/pools/{pool}/allocations",status="201"} 1"#
+    ), "{text}");
+    // An id was written down before it was handed out.
+    let figure = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().unwrap()
+    };
+    let syncs = figure("cloakroom_disk_sync_duration_seconds_count");
+    assert!(syncs >= 2.0 && figure("cloakroom_disk_sync_duration_seconds_sum") > 0.0, "{text}");
+    assert!(figure("cloakroom_disk_entries_written_total") >= syncs, "{text}");
+    assert!(figure("cloakroom_disk_written_bytes_total") > 40.0 * syncs, "{text}");
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let name = line.trim_start_matches("# ").split(' ');
+        let name = name.clone().find(|word| !["HELP", "TYPE", "UNIT"].contains(word)).unwrap();
+        assert!(name.starts_with("cloakroom_"), "{line}");
+    }
+    let types = text.lines().filter(|line| line.starts_with("# TYPE "));
+    for line in types {
+        let name = line.split(' ').nth(2).unwrap();
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help text");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_says_why_and_when_to_ask_again() {
+    let mut node = Node::start();
+    let router = node.router();
+    node.stop().await;
+    let request = Request::get("/readyz?verbose").body(Body::empty()).unwrap();
+    let got = router.oneshot(request).await.unwrap();
+    assert_eq!(
+        (got.status().as_u16(), &got.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
+    let body = got.into_body().collect().await.unwrap().to_bytes();
+    let ready: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&ready["ready"], &ready["checks"][0]["name"]), (&json!(false), &json!("node")));
+    assert!(ready["checks"][0]["detail"].is_string(), "{ready}");
+}
