@@ -33,7 +33,6 @@ mod request;
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -48,7 +47,6 @@ use cloakroom_server::Server;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -64,8 +62,6 @@ use crate::registers::Registers;
 
 /// Kibibytes of the bodies that may be larger, all together.
 const LARGE_KIB: usize = 64 * 1024;
-/// A body that pauses for longer is given up.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all requests share.
 #[derive(Clone, Debug)]
@@ -134,7 +130,6 @@ impl App {
             .fallback(async || Problem::new(Kind::NO_SUCH_PATH, "see /openapi.json"))
             .method_not_allowed_fallback(async || Problem::new(Kind::METHOD, "see /openapi.json"))
             .layer(DefaultBodyLimit::max(self.0.gate.limits().body_bytes as usize))
-            .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
             .layer(CatchPanicLayer::custom(broken))
             .route_layer(from_fn_with_state(bare, refuse_query))
             .route_layer(from_fn_with_state(self.clone(), measure))

@@ -26,8 +26,7 @@ use axum::response::{IntoResponse, Response};
 use cloakroom_register::{OperationId, Version};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
-use tower_http::timeout::TimeoutError;
+use tokio::time::{Instant, timeout};
 
 use super::App;
 use super::allocations::MOST_RECOVER_BYTES;
@@ -42,6 +41,10 @@ const DEFAULT_MS: u64 = 10_000;
 const MOST_MS: u64 = 60_000;
 /// Of an answer that is remembered.
 const MOST_KEPT_BYTES: usize = 16 * 1024;
+/// A whole body comes within this time: who sends it holds a request's place.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// So does a large one: 16 MiB come within it by a line of 2.3 Mbit/s. There is room for few of them.
+const LARGE_BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a path names.
 #[derive(Clone, Debug)]
@@ -105,8 +108,21 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Ok(Self(Bytes::from_request(request, state).await?))
+        Ok(Self(whole_body(request, state, BODY_TIMEOUT).await?))
     }
+}
+
+/// REST-3: all of a body, in a time that does not begin anew with each of its parts.
+async fn whole_body<S: Send + Sync>(
+    request: Request,
+    state: &S,
+    within: Duration,
+) -> Result<Bytes, Problem> {
+    let read = timeout(within, Bytes::from_request(request, state)).await.map_err(|_| {
+        let detail = format!("body: expected all of it within {} s", within.as_secs());
+        Problem::new(Kind::TOO_SLOW, detail)
+    })?;
+    Ok(read?)
 }
 
 /// A body that says that it is JSON. A page of another site can make a browser send other bodies unasked,
@@ -118,6 +134,16 @@ impl<S: Send + Sync> FromRequest<S> for Document {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Self::within(BODY_TIMEOUT, request, state).await
+    }
+}
+
+impl Document {
+    async fn within<S: Send + Sync>(
+        within: Duration,
+        request: Request,
+        state: &S,
+    ) -> Result<Self, Problem> {
         let kind = text(request.headers(), "content-type")?.unwrap_or("nothing");
         let essence = kind.split(';').next().unwrap_or_default().trim();
         // REST-4: before the body is read.
@@ -125,7 +151,7 @@ impl<S: Send + Sync> FromRequest<S> for Document {
             let detail = format!("content-type: expected application/json, got {kind}");
             return Err(Problem::new(Kind::MEDIA_TYPE, detail));
         }
-        Ok(Self(Bytes::from_request(request, state).await?))
+        Ok(Self(whole_body(request, state, within).await?))
     }
 }
 
@@ -148,21 +174,13 @@ impl FromRequest<App> for Large {
         let room = Arc::clone(&app.0.room).try_acquire_many_owned(kib).map_err(|_| {
             Problem::new(Kind::OVERLOADED, format!("there is no room for {kib} KiB more"))
         })?;
-        let Document(body) = Document::from_request(request, app).await?;
+        let Document(body) = Document::within(LARGE_BODY_TIMEOUT, request, app).await?;
         Ok(Self { body, room })
     }
 }
 
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&rejection);
-        while let Some(error) = cause {
-            // The rejection itself calls it malformed.
-            if error.is::<TimeoutError>() {
-                return Self::new(Kind::TOO_SLOW, "the body has paused for too long");
-            }
-            cause = error.source();
-        }
         Self::new(of_status(rejection.status()), rejection.body_text())
     }
 }

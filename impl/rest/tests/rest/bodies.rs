@@ -7,8 +7,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::http::request::Builder;
 use axum::http::{Request, StatusCode};
+use hyper::body::Frame;
 use tokio::task::JoinSet;
+use tokio::time::Interval;
 
 use crate::node::Node;
 use crate::{ABSENT, JSON};
@@ -23,31 +26,69 @@ impl HttpBody for Never {
     fn poll_frame(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Pending
     }
+}
+
+/// A byte every so often, for ever.
+struct Dripping(Interval);
+
+impl HttpBody for Dripping {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_tick(context).map(|_| Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+    }
+}
+
+fn slow() -> [(Builder, u64); 3] {
+    [
+        (Request::put("/v1/keys/k").header(ABSENT.0, ABSENT.1), 10),
+        (Request::post("/v1/pools").header(JSON.0, JSON.1), 10),
+        (Request::post("/v1/pools/p/recover").header(JSON.0, JSON.1), 60),
+    ]
+}
+
+/// After how many seconds it is answered that it is too slow.
+async fn given_up(node: &Arc<Node>, request: Request<Body>, expected: u64) -> u64 {
+    let node = Arc::clone(node);
+    let late = tokio::spawn(async move { node.send(request).await });
+    let mut seconds = 0;
+    while !late.is_finished() {
+        assert!(seconds < 100, "it waits for ever");
+        // It may see some of them late.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        seconds += 1;
+    }
+    let late = late.await.unwrap();
+    assert_eq!((late.status.as_u16(), late.problem().as_str()), (408, "too-slow"));
+    let detail = format!("body: expected all of it within {expected} s");
+    assert_eq!(late.json()["detail"], detail);
+    seconds
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_pauses_for_too_long_is_said_to_be_too_slow() {
     let node = Arc::new(Node::start());
-    let requests = [
-        Request::put("/v1/keys/k").header(ABSENT.0, ABSENT.1),
-        Request::post("/v1/pools").header(JSON.0, JSON.1),
-        Request::post("/v1/pools/p/recover").header(JSON.0, JSON.1),
-    ];
-    for request in requests {
-        let (node, request) = (Arc::clone(&node), request.body(Body::new(Never)).unwrap());
-        let late = tokio::spawn(async move { node.send(request).await });
-        let mut seconds = 0;
-        while !late.is_finished() {
-            assert!(seconds < 100, "it waits for ever");
-            tokio::time::advance(Duration::from_secs(1)).await;
-            seconds += 1;
-        }
-        let late = late.await.unwrap();
-        assert_eq!((late.status.as_u16(), late.problem().as_str()), (408, "too-slow"));
-        assert!(seconds >= 10, "after {seconds} s");
+    for (request, expected) in slow() {
+        let seconds = given_up(&node, request.body(Body::new(Never)).unwrap(), expected).await;
+        assert!((expected..expected + 5).contains(&seconds), "after {seconds} s");
+    }
+}
+
+/// Else its sender held a request's place for days.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_byte_by_byte_is_given_up_as_one_that_does_not_come() {
+    let node = Arc::new(Node::start());
+    for (request, expected) in slow() {
+        let body = Dripping(tokio::time::interval(Duration::from_secs(9)));
+        let seconds = given_up(&node, request.body(Body::new(body)).unwrap(), expected).await;
+        assert!((expected..expected + 5).contains(&seconds), "after {seconds} s");
     }
 }
 
