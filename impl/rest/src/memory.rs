@@ -8,12 +8,13 @@
 //! * REST-1: a request that comes again after an unknown outcome is told what it was bound to;
 //! * REST-1: a request that says that it comes again, and is not remembered, is not carried out;
 //! * an id that comes with another request is refused;
+//! * of a request that its client has not named, only an unknown outcome is kept: the answer says its id;
 //! * an operation goes on when its client has gone.
 //!
 //! What it does not do: survive the process, or know what other nodes were asked. The API says what a
 //! client must do then.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -67,8 +68,10 @@ pub(crate) struct Memory<T>(Arc<Mutex<Kept<T>>>);
 #[derive(Debug)]
 struct Kept<T> {
     entries: HashMap<OperationId, Entry<T>>,
-    /// The oldest first.
-    order: VecDeque<(Instant, OperationId)>,
+    /// By their places, the oldest first: one for each entry.
+    order: BTreeMap<u64, OperationId>,
+    /// Places given so far.
+    given: u64,
 }
 
 #[derive(Debug)]
@@ -76,6 +79,7 @@ struct Entry<T> {
     /// Of the whole request.
     request: [u8; 32],
     since: Instant,
+    place: u64,
     state: State<T>,
 }
 
@@ -95,7 +99,8 @@ enum Found<T> {
 
 impl<T> Default for Memory<T> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Kept { entries: HashMap::new(), order: VecDeque::new() })))
+        let (entries, order) = (HashMap::new(), BTreeMap::new());
+        Self(Arc::new(Mutex::new(Kept { entries, order, given: 0 })))
     }
 }
 
@@ -134,9 +139,29 @@ impl<T: Clone + Send + Sync + 'static> Memory<T> {
             }
         };
         let outcome = ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
-        Ok(outcome.map(|ended| match ended {
-            Ended::With(answer) | Ended::Undone(answer) | Ended::Doubted(answer, _) => answer,
-        }))
+        Ok(outcome.map(Ended::answer))
+    }
+
+    /// The answer to a request that its client has not named. `None`: the work has broken off, which is as
+    /// unknown.
+    pub(crate) async fn unnamed(
+        &self,
+        id: OperationId,
+        request: [u8; 32],
+        work: impl Future<Output = Ended<T>> + Send + 'static,
+    ) -> Option<T> {
+        // A task of its own: it goes on when the client has gone.
+        let outcome = tokio::spawn(work).await.ok();
+        // REST-1: nobody can send it again who was not told its id, and only who is in doubt has to.
+        let doubt = match &outcome {
+            Some(Ended::With(_) | Ended::Undone(_)) => None,
+            Some(Ended::Doubted(_, doubt)) => Some(*doubt),
+            None => Some(Doubt(None)),
+        };
+        if let Some(doubt) = doubt {
+            self.lock().put(id, request, Instant::now(), State::Doubted(doubt));
+        }
+        outcome.map(Ended::answer)
     }
 
     fn find(&self, id: OperationId, named: Named) -> Result<Found<T>, Refused> {
@@ -165,18 +190,14 @@ impl<T: Clone + Send + Sync + 'static> Memory<T> {
             return Err(Refused::Forgotten);
         }
         let (sender, ended) = watch::channel(None);
-        let state = State::Running(ended);
-        kept.entries.insert(id, Entry { request, since: now, state });
-        kept.order.push_back((now, id));
+        kept.put(id, request, now, State::Running(ended));
         Ok(Found::Begin(sender, doubt))
     }
 
     fn keep(&self, id: OperationId, outcome: &Ended<T>) {
         let mut kept = self.lock();
         match outcome {
-            Ended::Undone(_) => {
-                kept.entries.remove(&id);
-            }
+            Ended::Undone(_) => kept.remove(id),
             Ended::With(answer) => {
                 if let Some(entry) = kept.entries.get_mut(&id) {
                     entry.state = State::Answered(answer.clone());
@@ -196,18 +217,39 @@ impl<T: Clone + Send + Sync + 'static> Memory<T> {
     }
 }
 
+impl<T> Ended<T> {
+    fn answer(self) -> T {
+        match self {
+            Self::With(answer) | Self::Undone(answer) | Self::Doubted(answer, _) => answer,
+        }
+    }
+}
+
 impl<T> Kept<T> {
+    /// As the newest, in the stead of what was there of this id.
+    fn put(&mut self, id: OperationId, request: [u8; 32], since: Instant, state: State<T>) {
+        self.remove(id);
+        self.forget(since);
+        let place = self.given;
+        self.given += 1;
+        self.order.insert(place, id);
+        self.entries.insert(id, Entry { request, since, place, state });
+    }
+
+    fn remove(&mut self, id: OperationId) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.order.remove(&entry.place);
+        }
+    }
+
     /// What is too old or too much. What runs is kept by those who wait for it.
     fn forget(&mut self, now: Instant) {
-        while let Some(&(since, id)) = self.order.front() {
-            if self.order.len() < MOST && now.duration_since(since) < KEPT_FOR {
+        while let Some((_, &id)) = self.order.first_key_value() {
+            let is_old = |entry: &Entry<T>| now.duration_since(entry.since) >= KEPT_FOR;
+            if self.order.len() < MOST && !self.entries.get(&id).is_some_and(is_old) {
                 return;
             }
-            self.order.pop_front();
-            // Not one that has begun anew since.
-            if self.entries.get(&id).is_some_and(|entry| entry.since == since) {
-                self.entries.remove(&id);
-            }
+            self.remove(id);
         }
     }
 }
@@ -299,6 +341,41 @@ mod tests {
             memory.once(id, FIRST, |_| async { Ended::With(4) }).await.unwrap();
         }
         let kept = memory.lock();
-        assert!(kept.entries.len() <= MOST && kept.order.len() <= MOST);
+        assert_eq!((kept.entries.len(), kept.order.len()), (MOST, MOST));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_can_send_again_takes_no_place() {
+        let memory = Memory::default();
+        assert_eq!(with(&memory, 1).await, Ok(Some(1)));
+        for number in 0..20_000_u128 {
+            let id = OperationId(number.to_be_bytes());
+            assert_eq!(memory.unnamed(id, [3; 32], async { Ended::With(2) }).await, Some(2));
+            let undone = |_| async { Ended::Undone(3) };
+            assert_eq!(memory.once(id, FIRST, undone).await, Ok(Some(3)));
+        }
+        assert_eq!(with(&memory, 4).await, Ok(Some(1)), "it is remembered");
+        let kept = memory.lock();
+        assert_eq!((kept.entries.len(), kept.order.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn an_unnamed_request_is_remembered_when_its_outcome_is_unknown() {
+        let memory = Memory::default();
+        let told = |expected: Doubt| {
+            move |told| async move {
+                assert_eq!(told, Some(expected));
+                Ended::With(2)
+            }
+        };
+        let doubt = Doubt(Some(Version(5)));
+        let first = memory.unnamed(ID, FIRST.request, async move { Ended::Doubted(1, doubt) });
+        assert_eq!(first.await, Some(1));
+        let again = Named { again: true, ..FIRST };
+        assert_eq!(memory.once(ID, again, told(doubt)).await, Ok(Some(2)));
+        let other = OperationId([8; 16]);
+        let broken = memory.unnamed(other, FIRST.request, async { panic!("it breaks off") });
+        assert_eq!(broken.await, None);
+        assert_eq!(memory.once(other, again, told(Doubt(None))).await, Ok(Some(2)));
     }
 }

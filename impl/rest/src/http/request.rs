@@ -279,7 +279,10 @@ impl Asked {
         // What is bound is carried out at most once in any case.
         let again = self.again && self.bound.is_none();
         let named = Named { request: self.fingerprint(body), again };
-        let answer = app.0.memory.once(id, named, begin).await;
+        let answer = match self.operation {
+            Some(_) => app.0.memory.once(id, named, begin).await,
+            None => Ok(app.0.memory.unnamed(id, named.request, begin(None)).await),
+        };
         let mut response = match answer {
             Ok(Some(answer)) => answer.into_response(),
             Ok(None) => Problem::broken("the operation has broken off").into_response(),
