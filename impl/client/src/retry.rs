@@ -6,6 +6,7 @@
 //! | unknown, with a bound | anywhere, bound |
 //! | unknown without a bound, or no answer | there or elsewhere, saying that it comes again |
 //! | all nodes and we do not trust each other, and nothing may have been carried out | none |
+//! | refused, of a call that no node knows again, and an earlier one may have been carried out | none: unknown |
 //! | anything else | none: that is the answer |
 //!
 //! When all endpoints have been tried, the next round waits: twice as long each time, and not as long as others.
@@ -146,12 +147,11 @@ impl Client {
                 let patience = left.min(patience);
                 let request = request(&endpoint.name, &ask, &operation, &doubt, patience);
                 let got = endpoint.send(request, patience.min(PATIENCE), patience).await;
-                let changes = ask.method != Method::GET;
                 let distrusted = match &got {
                     Err(Failed::Distrusted(cause)) => Some(cause.clone()),
                     _ => None,
                 };
-                if let Some(end) = judge(&endpoint.name, changes, got, &mut doubt) {
+                if let Some(end) = judge(&endpoint.name, &ask, got, &mut doubt) {
                     return end;
                 }
                 doubt.distrusted = if distrusted.is_some() { doubt.distrusted + 1 } else { 0 };
@@ -234,10 +234,11 @@ fn pause(round: u32, random: &mut Random) -> Duration {
 /// What follows from an attempt: the end, or another one.
 fn judge(
     endpoint: &str,
-    changes: bool,
+    ask: &Ask<'_>,
     got: Result<Got, Failed>,
     doubt: &mut Doubt,
 ) -> Option<Result<Got, ClientError>> {
+    let changes = ask.method != Method::GET;
     let got = match got {
         Ok(got) => got,
         Err(Failed::NotSent(cause) | Failed::Distrusted(cause)) => {
@@ -267,6 +268,12 @@ fn judge(
     if [429, 503].contains(&got.status.as_u16()) {
         doubt.cause = Some(format!("{endpoint}: {detail}"));
         return None;
+    }
+    // CLIENT-1: without an operation id the node has judged this attempt alone.
+    if doubt.again && ask.effect == Effect::Harmless {
+        let cause =
+            format!("{endpoint}: an earlier attempt may have done it; later: {title}: {detail}");
+        return Some(Err(ClientError::Unknown(cause)));
     }
     let kind = kind.rsplit(':').next().unwrap_or_default().to_string();
     Some(Err(ClientError::Refused { kind, title, detail, version }))
@@ -411,6 +418,29 @@ mod tests {
                 "{round}: {least:?} to {most:?}"
             );
             assert!(*most > *least, "{round}: all wait for {least:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_none_of_a_free_that_an_earlier_attempt_may_have_done() {
+        let refused = || {
+            let body = r#"{"type":"x:not-owner","title":"T","detail":"D","outcome":"none"}"#;
+            let (status, headers) = (hyper::StatusCode::CONFLICT, hyper::HeaderMap::new());
+            Ok(Got { status, headers, body: body.into() })
+        };
+        for effect in [Effect::Harmless, Effect::Once] {
+            let (method, headers, path) = (Method::DELETE, Vec::new(), String::new());
+            let ask = Ask { method, path, headers, body: &[], effect };
+            let mut doubt = Doubt::default();
+            let Some(Err(first)) = judge("n", &ask, refused(), &mut doubt) else { panic!() };
+            assert!(first.is_refusal("not-owner"), "{first:?}");
+            assert!(judge("n", &ask, Err(Failed::Lost("cut".into())), &mut doubt).is_none());
+            let Some(Err(later)) = judge("n", &ask, refused(), &mut doubt) else { panic!() };
+            // What has an operation id is refused as itself.
+            assert_eq!(later.is_refusal("not-owner"), effect == Effect::Once, "{later:?}");
+            if let ClientError::Unknown(cause) = later {
+                assert!(cause.contains("T: D"), "{cause}");
+            }
         }
     }
 

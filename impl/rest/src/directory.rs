@@ -47,7 +47,13 @@ pub(crate) enum Refusal {
     Missing,
     /// The name's page has no room.
     TooMany,
+    /// Nothing was written.
     Map(MapError),
+    /// The write of the page, in which this pool is or is no more, may have been done.
+    Doubted {
+        number: u64,
+        cause: MapError,
+    },
 }
 
 impl From<MapError> for Refusal {
@@ -126,7 +132,7 @@ pub(crate) async fn create(
         spread: policy == Policy::Spread,
     };
     let definition = defined(&entry)?;
-    change(registers, name, |page| {
+    change(registers, name, number, |page| {
         if page.pools.iter().any(|entry| entry.name == name) {
             return Err(Refusal::Exists);
         }
@@ -139,17 +145,20 @@ pub(crate) async fn create(
 
 /// Removes a definition, if it is still this pool's.
 pub(crate) async fn remove(registers: &Registers, pool: &Definition) -> Result<(), Refusal> {
-    change(registers, &pool.name, |page| {
+    let number = pool.tree.pool().0;
+    change(registers, &pool.name, number, |page| {
         let before = page.pools.len();
-        page.pools.retain(|entry| entry.number != pool.tree.pool().0);
+        page.pools.retain(|entry| entry.number != number);
         if page.pools.len() == before { Err(Refusal::Missing) } else { Ok(()) }
     })
     .await
 }
 
+/// Adds or removes the pool of this number.
 async fn change(
     registers: &Registers,
     name: &str,
+    number: u64,
     edit: impl Fn(&mut Page) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let key = page_of(name);
@@ -161,10 +170,15 @@ async fn change(
         if new.len() > MOST_BYTES {
             return Err(Refusal::TooMany);
         }
-        match registers.compare_and_set(&key, bytes.as_deref(), Some(&new)).await? {
-            Cas::Set => return Ok(()),
+        match registers.compare_and_set(&key, bytes.as_deref(), Some(&new)).await {
+            Ok(Cas::Set) => return Ok(()),
             // Another name's change came between.
-            Cas::Mismatch(_) => {}
+            Ok(Cas::Mismatch(_)) => {}
+            // REST-2
+            Err(cause @ MapError::Unknown { .. }) => {
+                return Err(Refusal::Doubted { number, cause });
+            }
+            Err(error) => return Err(error.into()),
         }
     }
 }

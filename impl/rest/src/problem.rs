@@ -15,6 +15,8 @@ use cloakroom_register::Version;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::memory::Doubt;
+
 /// When whoever may come again may.
 pub(crate) const RETRY_AFTER: (header::HeaderName, &str) = (header::RETRY_AFTER, "1");
 /// What `type` begins with.
@@ -132,6 +134,18 @@ impl Problem {
         problem
     }
 
+    /// The same of a later look at an operation that an earlier attempt has left in doubt.
+    pub(crate) fn after(mut self, doubt: Option<Doubt>) -> Self {
+        let Some(Doubt(bound)) = doubt else { return self };
+        // REST-2: what is not done now may have been done then, or may still be.
+        if !self.is_unknown() {
+            let detail = format!("an earlier attempt may have done it; later: {}", self.detail);
+            return Self::unknown(detail, bound);
+        }
+        self.bound = self.bound.or(bound.map(|bound| bound.0));
+        self
+    }
+
     pub(crate) fn with_version(mut self, version: Option<Version>) -> Self {
         self.version = version.map(|version| version.0);
         self
@@ -235,6 +249,23 @@ mod tests {
         }
         let unavailable = Problem::from(MapError::Unavailable { cause: "cut off".into() });
         assert!(unavailable.is_undone() && !unavailable.is_unknown());
+    }
+
+    #[test]
+    fn what_is_not_done_after_a_doubt_is_unknown_and_bound_as_before() {
+        for kind in KINDS {
+            let problem = Problem::new(*kind, "this came");
+            assert_eq!(problem.clone().after(None), problem);
+            let later = problem.after(Some(Doubt(Some(Version(7)))));
+            assert_eq!(
+                (later.status, later.outcome, later.bound),
+                (504, Happened::Unknown, Some(7))
+            );
+            assert!(later.detail.ends_with("this came"), "{}", later.detail);
+        }
+        let unknown = Problem::unknown("lost", None);
+        assert_eq!(unknown.clone().after(Some(Doubt(None))), unknown);
+        assert_eq!(unknown.after(Some(Doubt(Some(Version(7))))).bound, Some(7));
     }
 
     #[test]

@@ -132,6 +132,23 @@ async fn an_allocation_that_may_have_happened_and_is_not_remembered_is_unknown_a
     assert_eq!(direct.usage("p").await.unwrap().held, 0);
 }
 
+/// Another tag holds the id; and the lost request was lost before it arrived, which nobody can tell.
+#[tokio::test]
+async fn a_free_that_may_have_happened_is_not_refused_for_what_came_after() {
+    let node = Node::start();
+    let address = serve(&node).await;
+    let direct = client(&[&address], "round-robin", 5000);
+    direct.create_pool("p", 9, Policy::LowestFirst).await.unwrap();
+    assert_eq!(direct.allocate("p", "other").await, Ok(0));
+    let between = go_between(address, vec![Fate::RequestLost]).await;
+    let client = client(&[&between], "round-robin", 5000);
+    let unknown = client.free("p", 0, "mine").await;
+    let Err(ClientError::Unknown(cause)) = unknown else { panic!("{unknown:?}") };
+    assert!(cause.contains("held under another tag"), "{cause}");
+    let refused = client.free("p", 0, "mine").await;
+    assert!(refused.is_err_and(|error| error.is_refusal("not-owner")));
+}
+
 #[tokio::test]
 async fn a_node_that_is_not_there_is_passed_over_and_nobody_at_all_is_unavailable() {
     let node = Node::start();

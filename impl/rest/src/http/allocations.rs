@@ -3,7 +3,8 @@
 //! Invariants:
 //! * POOL-1, POOL-2: all of it is the pool's own machines, and an answer says what they have said;
 //! * REST-1: an allocation that comes again after an unknown outcome looks for its tag, and takes no
-//!   second id.
+//!   second id;
+//! * REST-2: after an unknown outcome nothing is said to be not done.
 //!
 //! What it does not do: judge which tags are alive. Whoever recovers says which are dead.
 
@@ -20,7 +21,6 @@ use super::App;
 use super::pools::{defined, known, limit};
 use super::request::{Asked, Document, Large, Path, Query, json, whole};
 use crate::desk::Done;
-use crate::directory::Definition;
 use crate::drive;
 use crate::memory::Doubt;
 use crate::problem::{Answer, Kind, Problem};
@@ -149,6 +149,8 @@ fn tag(text: &str) -> Result<Tag, Problem> {
     params(
         ("pool" = String, Path),
         ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
+        ("Cloakroom-Bound" = Option<u64>, Header),
+        ("Cloakroom-Again" = Option<bool>, Header),
         ("Cloakroom-Timeout-Ms" = Option<u64>, Header, minimum = 1, maximum = 60_000),
     ),
     responses(
@@ -174,26 +176,25 @@ pub(super) async fn allocate(
     let (desk, until) = (app.clone(), asked.until);
     let work = |_, doubt: Option<Doubt>| async move {
         let id = match doubt {
-            Some(_) => {
-                let pool = defined(&registers, &name).await?;
-                held_under(&registers, &pool, &tag).await?
-            }
-            None => match desk.call(&name, Want::Allocate(tag.clone()), until).await? {
-                Done::Taken(id) => id,
-                Done::Freed(_) => unreachable!("an allocation frees nothing"),
+            Some(_) => held_under(&registers, &name, &tag).await,
+            None => match desk.call(&name, Want::Allocate(tag.clone()), until).await {
+                Ok(Done::Taken(id)) => Ok(id),
+                Ok(Done::Freed(_)) => unreachable!("an allocation frees nothing"),
+                Err(problem) => Err(problem),
             },
         };
+        let id = id.map_err(|problem| problem.after(doubt))?;
         Ok(Answer::json(StatusCode::CREATED, &Allocation::of(&(id, tag))))
     };
     Ok(asked.once(&app, &body, work).await)
 }
 
 /// What an allocation with an unknown outcome has taken.
-async fn held_under(registers: &Registers, pool: &Definition, tag: &Tag) -> Result<Id, Problem> {
+async fn held_under(registers: &Registers, name: &str, tag: &Tag) -> Result<Id, Problem> {
+    let pool = defined(registers, name).await?;
     let machine = Find::new(pool.tree, tag.clone());
     let (found, cause) = drive::walk(registers, &pool.tree, machine).await;
-    // The earlier attempt stays unknown also if this look at it fails.
-    let found = found.map_err(|Interrupted| Problem::unknown(known(cause), None))?;
+    let found = found.map_err(|Interrupted| Problem::new(Kind::UNAVAILABLE, known(cause)))?;
     found.first().copied().ok_or_else(|| {
         let detail = "the tag holds no id yet; an earlier attempt may still be on its way";
         Problem::unknown(detail, None)
@@ -229,10 +230,15 @@ pub(super) async fn free(
     let id = whole("id", &id)?;
     let tag = tag(&whose.tag)?;
     let (desk, until) = (app.clone(), asked.until);
-    let work = |_, _| async move {
-        let outcome = match desk.call(&name, Want::Free(Id(id), tag), until).await? {
+    let work = |_, doubt: Option<Doubt>| async move {
+        let done = desk.call(&name, Want::Free(Id(id), tag), until).await;
+        let outcome = match done.map_err(|problem| problem.after(doubt))? {
             Done::Freed(FreeOutcome::Freed) => FreedHow::Freed,
             Done::Freed(FreeOutcome::AlreadyFree) => FreedHow::AlreadyFree,
+            Done::Freed(FreeOutcome::NotOwner) if doubt.is_some() => {
+                let detail = "held under another tag now: it was freed, if this tag held it";
+                return Err(Problem::unknown(detail, None).after(doubt));
+            }
             Done::Freed(FreeOutcome::NotOwner) => {
                 let detail = format!("id {id} is held under another tag, and stays so");
                 return Err(Problem::new(Kind::NOT_OWNER, detail));

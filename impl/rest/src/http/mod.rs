@@ -151,11 +151,16 @@ impl App {
 ///
 /// A request that changes something may carry `Cloakroom-Operation`, 32 hexadecimal digits chosen at
 /// random. Sent again to the same node with the same id, it is not carried out again: it gets the first
-/// answer, for ten minutes and unless 16,384 newer ones came since. (A recovery's answer of more than 16 KiB is not
-/// kept: a recovery is harmless to carry out again.) With another request the same id is refused. When an answer was lost, send it again
+/// answer. With another request the same id is refused. What became of an operation is in this one node's memory: for
+/// ten minutes, unless 16,384 newer ones came since, and lost with its process. Of a request without an id only an
+/// unknown outcome is remembered; its answer says the id. (A recovery's answer of more than 16 KiB is not
+/// kept: a recovery is harmless to carry out again.) When an answer was lost, send it again
 /// with `Cloakroom-Again: true`: a node that does not remember it then says that its outcome is unknown, and
 /// does not carry it out. After an answer with a `bound`, send that as `Cloakroom-Bound` with the same id:
-/// then no node carries it out twice, whenever it comes.
+/// then no node carries it out twice, whenever it comes. A write of a key is bound to the key's version, a creation or
+/// deletion of a pool to the pool's number. After an unknown outcome an operation is done, or stays unknown: a later
+/// attempt that finds it impossible does not say that it was not done. Only a write of a key may be found not to have
+/// been done.
 #[derive(Debug, OpenApi)]
 #[openapi(info(
     title = "Cloakroom",

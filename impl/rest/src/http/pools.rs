@@ -1,6 +1,9 @@
 //! Pools: create, list, show, usage, delete.
 //!
-//! Invariants: a pool in which an id is held is not deleted, as far as a listing of it sees.
+//! Invariants:
+//! * a pool in which an id is held is not deleted, as far as a listing of it sees;
+//! * REST-1: a creation or deletion is bound to the number of the pool that it makes or removes: an attempt
+//!   after one in doubt makes no second pool, and removes no other.
 //!
 //! What it does not do: hand out ids. A call under way beside the deletion may still take an id of the
 //! pool that is gone; no later pool has its number, so nobody else is given it.
@@ -9,6 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cloakroom_pool::{List, MapError, Policy, Request as Ask, Shape};
+use cloakroom_register::Version;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,6 +21,7 @@ use super::App;
 use super::request::{Asked, Document, Path, Query};
 use crate::directory::{self, Definition, Refusal};
 use crate::drive;
+use crate::memory::Doubt;
 use crate::problem::{Answer, Kind, Problem};
 use crate::registers::Registers;
 
@@ -184,7 +189,11 @@ pub(super) fn limit(asked: Option<u64>, most: usize) -> Result<usize, Problem> {
 /// Create a pool
 #[utoipa::path(
     post, path = "/v1/pools", tag = "pools", request_body = NewPool,
-    params(("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$")),
+    params(
+        ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
+        ("Cloakroom-Bound" = Option<u64>, Header),
+        ("Cloakroom-Again" = Option<bool>, Header),
+    ),
     responses(
         (status = 201, body = Pool),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -214,19 +223,50 @@ pub(super) async fn create(
         PolicyName::Spread => Policy::Spread,
     };
     let registers = app.registers(asked.until);
-    let work = |_, _| async move {
-        let made = directory::create(&registers, &new.name, new.size, shape, policy).await;
-        let made = made.map_err(|refusal| refused(refusal, &new.name))?;
+    let work = |_, doubt: Option<Doubt>| async move {
+        let made = match doubt {
+            Some(doubt) => made_before(&registers, &new.name, doubt).await,
+            None => directory::create(&registers, &new.name, new.size, shape, policy)
+                .await
+                .map_err(|refusal| refused(refusal, &new.name)),
+        };
+        let made = made.map_err(|problem| problem.after(doubt))?;
         Ok(Answer::json(StatusCode::CREATED, &Pool::from(&made)))
     };
     Ok(asked.once(&app, &body, work).await)
 }
 
+/// What a creation with an unknown outcome has made. REST-1: it is not made now. The pool may be there in an
+/// instant, or may have been deleted since, and a second one would have another number.
+async fn made_before(
+    registers: &Registers,
+    name: &str,
+    doubt: Doubt,
+) -> Result<Definition, Problem> {
+    let found = directory::look_up(registers, name).await?;
+    if let Some(made) = found.as_ref().filter(|pool| doubt == bound_to(pool)) {
+        return Ok(made.clone());
+    }
+    let detail = match found {
+        Some(other) => format!("{name:?} has the number {}", other.tree.pool()),
+        None => format!("there is no {name:?}"),
+    };
+    Err(Problem::unknown(format!("it is not seen to have made a pool: {detail}"), None))
+}
+
+/// What a creation or deletion of this pool leaves when its outcome is unknown.
+fn bound_to(pool: &Definition) -> Doubt {
+    Doubt(Some(Version(pool.tree.pool().0)))
+}
+
 fn refused(refusal: Refusal, name: &str) -> Problem {
     match refusal {
         Refusal::Exists => Problem::new(Kind::POOL_EXISTS, format!("got {name:?}")),
-        Refusal::Missing => Problem::new(Kind::NO_SUCH_POOL, format!("got {name:?}")),
+        Refusal::Missing => no_such_pool(name),
         Refusal::TooMany => Problem::new(Kind::TOO_MANY_POOLS, format!("got {name:?}")),
+        Refusal::Doubted { number, cause } => Problem::unknown(cause, Some(Version(number))),
+        // At most a number was drawn, for which no pool will ever be.
+        Refusal::Map(error @ MapError::Unknown { .. }) => Problem::new(Kind::UNAVAILABLE, error),
         Refusal::Map(error) => error.into(),
     }
 }
@@ -253,7 +293,11 @@ pub(super) async fn show(
 /// The pool of this name.
 pub(super) async fn defined(registers: &Registers, name: &str) -> Result<Definition, Problem> {
     let found = directory::look_up(registers, name).await?;
-    found.ok_or_else(|| Problem::new(Kind::NO_SUCH_POOL, format!("got {name:?}")))
+    found.ok_or_else(|| no_such_pool(name))
+}
+
+fn no_such_pool(name: &str) -> Problem {
+    Problem::new(Kind::NO_SUCH_POOL, format!("got {name:?}"))
 }
 
 /// How full a pool is
@@ -286,6 +330,8 @@ pub(super) async fn usage(
     params(
         ("pool" = String, Path),
         ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
+        ("Cloakroom-Bound" = Option<u64>, Header),
+        ("Cloakroom-Again" = Option<bool>, Header),
     ),
     responses(
         (status = 200, body = Pool),
@@ -302,21 +348,54 @@ pub(super) async fn delete(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let registers = app.registers(asked.until);
-    let work = |_, _| async move {
-        let pool = defined(&registers, &name).await?;
-        let (held, cause) = drive::run(&registers, &pool.tree, List::new(pool.tree)).await;
-        let held = held.map_err(|_| Problem::from(known(cause)))?;
-        if let Some((id, _)) = held.first() {
-            let detail = format!("expected that no id is held, got {}, the first {id}", held.len());
-            return Err(Problem::new(Kind::POOL_IN_USE, detail));
-        }
-        directory::remove(&registers, &pool).await.map_err(|it| refused(it, &name))?;
-        Ok(Answer::json(StatusCode::OK, &Pool::from(&pool)))
+    let work = |_, doubt: Option<Doubt>| async move {
+        let removed = removed(&registers, &name, doubt).await;
+        let removed = removed.map_err(|problem| problem.after(doubt))?;
+        Ok(Answer::json(StatusCode::OK, &Pool::from(&removed)))
     };
     Ok(asked.once(&app, &[], work).await)
+}
+
+async fn removed(
+    registers: &Registers,
+    name: &str,
+    doubt: Option<Doubt>,
+) -> Result<Definition, Problem> {
+    let found = directory::look_up(registers, name).await?;
+    let pool = match doubt {
+        None => found.ok_or_else(|| no_such_pool(name))?,
+        // REST-1: only the pool that the earlier attempt was to remove.
+        Some(doubt) => found.filter(|pool| doubt == bound_to(pool)).ok_or_else(|| {
+            let detail = "the pool is not there any more: this deletion or another has removed it";
+            Problem::unknown(detail, None)
+        })?,
+    };
+    let (held, cause) = drive::run(registers, &pool.tree, List::new(pool.tree)).await;
+    // Nothing is written yet.
+    let held = held.map_err(|_| Problem::new(Kind::UNAVAILABLE, known(cause)))?;
+    if let Some((id, _)) = held.first() {
+        let detail = format!("expected that no id is held, got {}, the first {id}", held.len());
+        return Err(Problem::new(Kind::POOL_IN_USE, detail));
+    }
+    directory::remove(registers, &pool).await.map_err(|refusal| refused(refusal, name))?;
+    Ok(pool)
 }
 
 /// A machine stops for want of a map only after the map gave an error.
 pub(crate) fn known(cause: Option<MapError>) -> MapError {
     cause.expect("a machine is interrupted only by an error of the map")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_write_of_a_page_in_doubt_binds_to_the_pools_number_and_a_number_in_doubt_is_no_pool() {
+        let lost = || MapError::Unknown { cause: "lost".into() };
+        let written = refused(Refusal::Doubted { number: 7, cause: lost() }, "p");
+        assert!(written.is_unknown());
+        assert_eq!(written.bound(), Some(Version(7)));
+        assert!(refused(Refusal::Map(lost()), "p").is_undone());
+    }
 }

@@ -311,7 +311,10 @@ impl Asked {
         work: impl Future<Output = Result<Answer, Problem>> + Send + 'static,
     ) -> Response {
         if self.operation.is_some() {
-            return self.once(app, body, |_, _| work).await;
+            let work = |_, doubt: Option<Doubt>| async move {
+                work.await.map_err(|problem| problem.after(doubt))
+            };
+            return self.once(app, body, work).await;
         }
         match tokio::spawn(work).await {
             Ok(Ok(answer)) => answer.into_response(),

@@ -1,6 +1,7 @@
 //! The API of a cluster of one: what it answers, what it remembers, what it refuses.
 
 mod bodies;
+mod doubt;
 // One half of it is used by the other tests.
 #[allow(dead_code)]
 mod node;

@@ -120,19 +120,25 @@ async fn free(
 ) {
     let call = (process, pool, shared.book.now());
     let book = |answer| shared.book.pool(call, PoolCall::Free { id, tag }, answer);
+    let mut may_be_free = false;
     loop {
         match client.free(pool, id, &tag.to_string()).await {
             Ok(freed) => {
                 book(Some(if freed { PoolAnswer::Freed } else { PoolAnswer::Free }));
                 return shared.book.count("freed");
             }
-            // An attempt whose answer was lost has freed it, and then somebody else was given it.
             Err(ClientError::Refused { kind, .. }) if kind == "not-owner" => {
+                // An earlier call has freed it, and then somebody else was given it.
+                if !may_be_free {
+                    let what =
+                        format!("POOL-1: {tag} holds id {id} of {pool}, and is not its owner");
+                    shared.book.fault(what);
+                }
                 book(None);
                 return shared.book.count("freed");
             }
             Err(error) => {
-                shared.may_have_happened("free", &error);
+                may_be_free |= shared.may_have_happened("free", &error);
                 if until_over && shared.is_over() {
                     return book(None);
                 }
