@@ -16,6 +16,7 @@
 //! | `connection.rs` | one of them: its handshake, its requests, its end |
 //! | `tls.rs` | what HTTPS shows and whom it believes, replaced while connections go on |
 //! | `gate.rs` | how much clients may make the node do |
+//! | `glance.rs` | a look at something that costs others work, shared by all who ask |
 //! | `caller.rs` | who sends a request |
 //! | `patient.rs` | a socket that waits for a slow reader, but not for ever |
 //!
@@ -30,6 +31,7 @@ mod desk;
 mod directory;
 mod drive;
 mod gate;
+mod glance;
 mod http;
 mod listen;
 mod memory;

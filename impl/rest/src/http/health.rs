@@ -1,7 +1,9 @@
 //! Is it alive, is it ready, which version is it.
 //!
-//! Invariants: ready means that an operation on a register has just gone through a majority, and that peers
-//! take the node's certificate.
+//! Invariants:
+//! * ready means that an operation on a register has gone through a majority, at most a second before, and that
+//!   peers take the node's certificate;
+//! * REST-3: however many ask whether it is ready, a majority is asked at most once a second.
 //!
 //! What it does not do: say why others cannot be reached; the log and `/v1/cluster` do.
 
@@ -90,18 +92,14 @@ pub(super) async fn ready(
         }
     };
     let node = app.0.server.look(|_, _| ()).await.map_err(|error| error.to_string());
-    let registers = app.registers(Instant::now() + PATIENCE).get(PROBE).await;
+    let registers = majority(&app).await;
     let proof = app.0.server.proof();
     let left = proof.as_ref().map(cloakroom_server::Proof::left).unwrap_or_default();
     let is_due = proof.is_none_or(|proof| proof.is_due());
     let days = left.as_secs() / 86_400;
     let mut checks = vec![
         Check { name: "node", ok: node.is_ok(), detail: node.err() },
-        Check {
-            name: "registers",
-            ok: registers.is_ok(),
-            detail: registers.err().map(|error| error.to_string()),
-        },
+        Check { name: "registers", ok: registers.is_ok(), detail: registers.err() },
     ];
     // Said while it holds still: somebody must renew it.
     let detail = is_due.then(|| format!("the certificate expires in {days} days"));
@@ -112,6 +110,20 @@ pub(super) async fn ready(
         return Ok(told.into_response());
     }
     Ok((StatusCode::SERVICE_UNAVAILABLE, [RETRY_AFTER], told).into_response())
+}
+
+/// Whether a majority can be reached. Anybody may ask, without a certificate.
+async fn majority(app: &App) -> Result<(), String> {
+    let look = || {
+        let registers = app.registers(Instant::now() + PATIENCE);
+        async move { registers.get(PROBE).await.map(drop).map_err(|error| error.to_string()) }
+    };
+    // Known here, and at once.
+    if app.0.server.has_stopped() {
+        return look().await;
+    }
+    let seen = app.0.majority.at(look).await;
+    seen.unwrap_or_else(|| Err("the look at them has broken off".to_string()))
 }
 
 /// Which version it is

@@ -55,6 +55,7 @@ use utoipa_axum::routes;
 use crate::caller::Caller;
 use crate::desk::{Desks, Done};
 use crate::gate::Gate;
+use crate::glance::Glance;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::{Answer, Kind, Problem};
@@ -78,6 +79,8 @@ struct Shared {
     /// For large bodies, in kibibytes.
     room: Arc<Semaphore>,
     desks: Desks,
+    /// Whether one can be reached, or why not.
+    majority: Glance<Result<(), String>>,
 }
 
 impl App {
@@ -104,6 +107,7 @@ impl App {
             gate,
             room: Arc::new(Semaphore::new(LARGE_KIB)),
             desks: Desks::default(),
+            majority: Glance::default(),
         }))
     }
 
