@@ -67,6 +67,15 @@ fn attribute<'a>(document: &'a str, mark: &str, name: &str) -> &'a str {
     element[from..].split('"').next().unwrap()
 }
 
+/// Which pool's map is drawn; how many squares, ids to a square, and ids that are held.
+fn map(document: &str) -> (&str, [u32; 3]) {
+    let of = |name| attribute(document, "data-chart=\"map\"", name);
+    (
+        of("data-pool"),
+        ["data-marks", "data-each", "data-held"].map(|name| of(name).parse().unwrap()),
+    )
+}
+
 /// Width, and three bytes to a pixel.
 fn picture(path: &Path) -> (usize, Vec<[u8; 3]>) {
     let mut decoder = png::Decoder::new(BufReader::new(File::open(path).unwrap()));
@@ -121,9 +130,7 @@ impl Cluster {
     /// In how many colours its slots are drawn: one for each first member, lighter in its first view. One
     /// node may be the first of all: whose ids begin alike stand in one order everywhere.
     async fn colors_of_slots(&self) -> usize {
-        let request = Request::get("/v1/cluster/slots?limit=1024").body(Body::empty()).unwrap();
-        let answer = self.first.clone().oneshot(request).await.unwrap();
-        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let body = self.body("/v1/cluster/slots?limit=1024").await;
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let slots = body["slots"].as_array().unwrap().iter();
         let colors = slots.map(|slot| {
@@ -132,16 +139,35 @@ impl Cluster {
         colors.collect::<BTreeSet<_>>().len()
     }
 
+    async fn body(&self, path: &str) -> Vec<u8> {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = self.first.clone().oneshot(request).await.unwrap();
+        axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()
+    }
+
+    /// How often a path was asked for.
+    async fn asked(&self, path: &str) -> u64 {
+        let text = String::from_utf8(self.body("/metrics").await).unwrap();
+        let mark = format!("cloakroom_http_requests_total{{method=\"GET\",path=\"{path}\",");
+        let lines = text.lines().filter(|line| line.starts_with(&mark));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     async fn fill(&self) {
-        for (pool, size) in [("ports", 400), ("vlans", 4094), ("gpu-slots", 64)] {
-            let pool = format!(r#"{{"name":"{pool}","size":{size}}}"#);
+        for (pool, size, policy) in [
+            ("ports", 400, "lowest_first"),
+            ("vlans", 4094, "lowest_first"),
+            ("gpu-slots", 64, "lowest_first"),
+            ("wide", 65_536, "spread"),
+        ] {
+            let pool = format!(r#"{{"name":"{pool}","size":{size},"policy":"{policy}"}}"#);
             assert_eq!(self.post("/v1/pools", &pool).await, 201);
         }
         // A name that would be a script if it were taken for markup is none: pools have plain names, tags
         // do not reach the page.
         for number in 0..90 {
             let tag = format!(r#"{{"tag":"<script>throw {number}</script>"}}"#);
-            for pool in ["ports", "gpu-slots"].iter().take(1 + usize::from(number < 40)) {
+            for pool in ["ports", "wide", "gpu-slots"].iter().take(2 + usize::from(number < 40)) {
                 let path = format!("/v1/pools/{pool}/allocations");
                 assert_eq!(self.post(&path, &tag).await, 201);
             }
@@ -205,7 +231,10 @@ fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark()
         assert!(document.contains(">ready<") && document.contains("(this node)"), "{document}");
         // Members and their health, pools as bars, and what has happened since it was opened.
         assert_eq!(document.matches("class=\"dot good\"").count(), 1 + 3, "{document}");
-        assert!(document.matches("class=\"bar\"").count() == 3, "{document}");
+        assert!(document.matches("class=\"bar\"").count() == 4, "{document}");
+        // The first pool by name, of which each id is a square; any other can be chosen.
+        assert_eq!(map(&document), ("gpu-slots", [64, 1, 40]));
+        assert_eq!(attribute(&document, "id=\"map-pool\"", "data-options"), "4");
         let events: usize = attribute(&document, "id=\"events\"", "data-marks").parse().unwrap();
         assert!(
             events >= 1 && document.contains("opened: members 3, slots 8, ready"),
@@ -230,6 +259,24 @@ fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark()
             assert!(colors.len() >= least, "{theme} {chart}: {} colours", colors.len());
         }
     }
+    let paths = ["/v1/pools", "/v1/pools/{pool}/usage", "/v1/pools/{pool}/allocations", "/metrics"];
+    let asked = || async {
+        let mut asked = Vec::new();
+        for path in paths {
+            asked.push(cluster.asked(path).await);
+        }
+        asked
+    };
+    let before = runtime.block_on(asked());
+    let document = visit(&browser, &format!("{url}#theme=light&pool=wide"), "--dump-dom");
+    let after = runtime.block_on(asked());
+    assert_eq!(attribute(&document, "data-errors=", "data-errors"), "", "script errors");
+    // More ids than squares: each stands for several.
+    assert_eq!(map(&document), ("wide", [2048, 32, 90]));
+    // Six seconds: what asks other nodes is asked for twice, what does not each second.
+    let times: Vec<u64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    assert!((1..=2).contains(&times[0]) && times[1] <= 4 * times[0], "{times:?}");
+    assert!((1..=2).contains(&times[2]) && times[3] >= 4, "{times:?}");
     assert!(grounds[0] > 600 && grounds[1] < 150, "light and dark differ: {grounds:?}");
     drop(end);
     runtime.block_on(serving).unwrap();
