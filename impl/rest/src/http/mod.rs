@@ -164,7 +164,7 @@ impl App {
 /// then no node carries it out twice, whenever it comes. A write of a key is bound to the key's version, a creation or
 /// deletion of a pool to the pool's number. After an unknown outcome an operation is done, or stays unknown: a later
 /// attempt that finds it impossible does not say that it was not done. Only a write of a key may be found not to have
-/// been done.
+/// been done. (429, and 503 of a node that has too much to do, speak of the attempt alone.)
 #[derive(Debug, OpenApi)]
 #[openapi(info(
     title = "Cloakroom",
