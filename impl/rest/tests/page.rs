@@ -1,5 +1,5 @@
 //! The status page in a real browser, of a node at work in a cluster of three: no script error, no empty chart, in light and in
-//! dark.
+//! dark, and other nodes are not asked for each look.
 //!
 //! The browser says what went wrong and where the charts are; the picture that it took says whether
 //! anything is drawn there, so that the page does not judge itself.
@@ -17,7 +17,7 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -145,12 +145,17 @@ impl Cluster {
         axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()
     }
 
+    /// The sum of its metrics that begin so.
+    async fn counted(&self, mark: &str) -> u64 {
+        let text = String::from_utf8(self.body("/metrics").await).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with(mark));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     /// How often a path was asked for.
     async fn asked(&self, path: &str) -> u64 {
-        let text = String::from_utf8(self.body("/metrics").await).unwrap();
         let mark = format!("cloakroom_http_requests_total{{method=\"GET\",path=\"{path}\",");
-        let lines = text.lines().filter(|line| line.starts_with(&mark));
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        self.counted(&mark).await
     }
 
     async fn fill(&self) {
@@ -193,6 +198,25 @@ fn open(folder: NodeFolder) -> (Arc<Server>, Router) {
     let server = Arc::new(Server::start(config).unwrap());
     let router = App::new(Arc::clone(&server), cluster, genesis).router();
     (server, router)
+}
+
+/// Each page that is open asks for it each second, and so does whoever watches the node.
+#[tokio::test]
+async fn however_many_ask_whether_a_node_is_ready_a_majority_is_asked_once_a_second() {
+    let home = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(home.path());
+    assert_eq!(cluster.post("/v1/pools", r#"{"name":"p","size":9}"#).await, 201);
+    let trips = || cluster.counted("cloakroom_register_round_trips_total ");
+    let (before, begun) = (trips().await, Instant::now());
+    assert!(before > 0, "a creation asks others");
+    for _ in 0..200 {
+        assert_eq!(cluster.body("/readyz").await, br#"{"ready":true}"#);
+    }
+    let (made, seconds) = (trips().await - before, begun.elapsed().as_secs());
+    assert!(made <= 3 * (seconds + 1), "{made} in {seconds} s");
+    for server in &cluster.servers {
+        server.stop().await;
+    }
 }
 
 #[test]
