@@ -33,11 +33,12 @@ mod request;
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -47,7 +48,9 @@ use cloakroom_server::Server;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::classify::ServerErrorsFailureClass;
 use tower_http::trace::TraceLayer;
+use tracing::{Span, debug, error};
 use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
@@ -138,7 +141,7 @@ impl App {
             .route_layer(from_fn_with_state(bare, refuse_query))
             .route_layer(from_fn_with_state(self.clone(), measure))
             .layer(from_fn_with_state(self.clone(), admit))
-            .layer(TraceLayer::new_for_http())
+            .layer(TraceLayer::new_for_http().on_failure(failed))
             .with_state(self)
     }
 }
@@ -273,6 +276,18 @@ async fn metrics(State(app): State<App>) -> Response {
             ([("content-type", kind)], text).into_response()
         }
         Err(error) => Problem::new(Kind::UNAVAILABLE, error).into_response(),
+    }
+}
+
+/// What a client was told of in so many words, and the metrics count, is no news: many get it while a node is away.
+fn failed(class: ServerErrorsFailureClass, took: Duration, _: &Span) {
+    match class {
+        ServerErrorsFailureClass::StatusCode(status)
+            if status != StatusCode::INTERNAL_SERVER_ERROR =>
+        {
+            debug!(%status, ?took, "not served");
+        }
+        class => error!(%class, ?took, "not served"),
     }
 }
 
