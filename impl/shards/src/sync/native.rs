@@ -48,7 +48,7 @@ impl Fences {
         }
     }
 
-    /// Passed seldom. Whether it was: the system may have no memory for it, or forbid it from now on.
+    /// Passed seldom. SHARD-4: whether it was; the system may have no memory for it, or forbid it from now on.
     pub fn heavy(self) -> bool {
         // SeqCst; partner: `light`.
         std::sync::atomic::fence(Ordering::SeqCst);
