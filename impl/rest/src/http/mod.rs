@@ -146,28 +146,7 @@ impl App {
     }
 }
 
-/// Atomic keys, pools of small numbers, and records of one cluster.
-///
-/// Every answer that is no success is `application/problem+json` with a stable `type` and an `outcome`:
-/// `none` (it was not done, and will not be) or `unknown` (it may have been done, may still be done
-/// once, or never). `unknown` is always 504 or 500, never another status.
-///
-/// Over HTTPS a client shows a certificate of the cluster's authority; who shows none is answered at `/livez`,
-/// `/readyz` and `/version`, and elsewhere told so (403). A client that sends too many requests in a second (429),
-/// or a node that has too much to do (503), says with `Retry-After` when to come again; nothing was done.
-///
-/// A request that changes something may carry `Cloakroom-Operation`, 32 hexadecimal digits chosen at
-/// random. Sent again to the same node with the same id, it is not carried out again: it gets the first
-/// answer. With another request the same id is refused. What became of an operation is in this one node's memory: for
-/// ten minutes, unless 16,384 newer ones came since, and lost with its process. Of a request without an id only an
-/// unknown outcome is remembered; its answer says the id. (A recovery's answer of more than 16 KiB is not
-/// kept: a recovery is harmless to carry out again.) When an answer was lost, send it again
-/// with `Cloakroom-Again: true`: a node that does not remember it then says that its outcome is unknown, and
-/// does not carry it out. After an answer with a `bound`, send that as `Cloakroom-Bound` with the same id:
-/// then no node carries it out twice, whenever it comes. A write of a key is bound to the key's version, a creation or
-/// deletion of a pool to the pool's number. After an unknown outcome an operation is done, or stays unknown: a later
-/// attempt that finds it impossible does not say that it was not done. Only a write of a key may be found not to have
-/// been done. (429, and 503 of a node that has too much to do, speak of the attempt alone.)
+/// What is said of all of it stands in `api.md`.
 #[derive(Debug, OpenApi)]
 #[openapi(info(
     title = "Cloakroom",
@@ -177,7 +156,10 @@ struct Api;
 
 fn api() -> OpenApiRouter<App> {
     let large = DefaultBodyLimit::max(allocations::MOST_RECOVER_BYTES);
-    OpenApiRouter::with_openapi(Api::openapi())
+    let mut about = Api::openapi();
+    // Else it is the package's, which says nothing of it.
+    about.info.description = Some(include_str!("api.md").into());
+    OpenApiRouter::with_openapi(about)
         .routes(routes!(keys::read, keys::write, keys::remove))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::show, pools::delete))
