@@ -430,7 +430,7 @@ mod tests {
         };
         for effect in [Effect::Harmless, Effect::Once] {
             let (method, headers, path) = (Method::DELETE, Vec::new(), String::new());
-            let ask = Ask { method, path, headers, body: &[], effect };
+            let ask = Ask { method, path, headers, body: &[], effect, reach: Reach::Few };
             let mut doubt = Doubt::default();
             let Some(Err(first)) = judge("n", &ask, refused(), &mut doubt) else { panic!() };
             assert!(first.is_refusal("not-owner"), "{first:?}");
