@@ -31,6 +31,7 @@ fn the_first_seeds_pass_and_see_what_they_are_for() {
     assert!(sum(|it| it.choices) > 2_000, "{}", sum(|it| it.choices));
     assert!(sum(|it| it.retired) > 1_000, "{}", sum(|it| it.retired));
     assert!(sum(|it| it.faults) > 1_000, "{}", sum(|it| it.faults));
+    assert!(sum(|it| it.records) > 2_000, "{}", sum(|it| it.records));
     assert_eq!(sum(|it| it.undecided), 0);
 }
 

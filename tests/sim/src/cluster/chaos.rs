@@ -17,16 +17,20 @@ use cloakroom_register::{
 };
 use cloakroom_wire::Contact;
 
-use super::resident::{Event, Resident, contact_of, hash};
+use super::records::Records;
+use super::resident::{Event, Resident, Wrote, contact_of, hash};
 use crate::engine::{Director, End, Node, Time, World};
 use crate::random::Random;
 use crate::registers::audit::{self, plain_operation};
 use crate::registers::client::{Client, Want};
 use crate::registers::plan::Plan;
-use crate::registers::ran::{Deeds, Ran};
+use crate::registers::ran::{Deeds, Fault, Ran};
 
 /// How long nodes are patient here.
 pub(super) const PATIENCE: Patience = Patience { ask_ms: 500, silent_ms: 4_000 };
+
+/// Between two publications or reads of records.
+const RECORD_MS: u64 = 700;
 
 /// Between two disks that go: what was proposed with the one is over when the other goes.
 const BETWEEN_LOSSES_US: u64 = 8_000_000;
@@ -40,6 +44,7 @@ enum Deed {
     Lose,
     Move,
     Tend,
+    Record,
 }
 
 struct Under {
@@ -71,13 +76,14 @@ pub(super) struct Chaos {
     candidates: Vec<View>,
     deeds: Deeds<Deed>,
     pub(super) healing: bool,
+    pub(super) records: Records,
     /// What is left to be judged.
     pub(super) ran: Ran,
 }
 
 pub(super) type Nodes = World<Resident>;
 
-fn number(node: usize) -> u32 {
+pub(super) fn number(node: usize) -> u32 {
     u32::try_from(node).unwrap_or(0)
 }
 
@@ -114,6 +120,7 @@ impl Chaos {
             candidates: Vec::new(),
             deeds: Deeds::new(),
             healing: false,
+            records: Records::new(plan.seed),
             plan,
         };
         let mut world = world;
@@ -136,6 +143,7 @@ impl Chaos {
             }
         }
         chaos.deeds.at(&mut world, Time::from_ms(3_000), Deed::Tend);
+        chaos.deeds.at(&mut world, Time::from_ms(RECORD_MS), Deed::Record);
         for client in 0..chaos.clients.len() {
             chaos.think(&mut world, client);
         }
@@ -149,6 +157,7 @@ impl Chaos {
         let node = world.settle(number, End { region, ..End::default() });
         self.disks.push(Disk::new(Member { node: contact_of(number).id, incarnation }));
         self.starts.push(0);
+        self.records.settle();
         self.start(world, node.index());
         node.index()
     }
@@ -168,7 +177,8 @@ impl Chaos {
             seed: random.next(),
         };
         let (disk, sync_ms) = (&self.disks[node], self.plan.sync_ms);
-        let mut resident = Resident::start(disk, setup, sync_ms, world.now(), random);
+        let kept = self.records.of(node);
+        let mut resident = Resident::start(disk, kept, setup, sync_ms, world.now(), random);
         let others = self.named(world);
         resident.step(world.now(), Input::Meet(others));
         world.start(Node(number(node)), resident);
@@ -192,8 +202,18 @@ impl Chaos {
         self.deeds.at(world, world.now().plus_us(pause), Deed::Think(client));
     }
 
-    fn save(&mut self, now: Time, node: usize, saves: &[Save]) {
-        for save in saves {
+    fn save(&mut self, now: Time, node: usize, all: &[Wrote]) {
+        for wrote in all {
+            let save = match wrote {
+                Wrote::Save(save) => save,
+                Wrote::Record(name, held) => {
+                    self.ran.say(now, || format!("n{node} has durably {name:?} {held:?}"));
+                    if let Some(what) = self.records.keep(node, *name, held.clone()) {
+                        self.ran.fault = Some(Fault::Record(what));
+                    }
+                    continue;
+                }
+            };
             if let Save::Write(_, _, Write::Vote(vote)) = save {
                 let view = vote.accepted.as_ref().map(|(_, view)| view.clone());
                 self.candidates.extend(view);
@@ -359,6 +379,7 @@ impl Director<Resident> for Chaos {
             Deed::Cut => self.plan.cut_ms,
             Deed::Lose => self.plan.lose_ms,
             Deed::Move => self.plan.move_ms,
+            Deed::Record => RECORD_MS,
             Deed::Think(_) | Deed::Restart(..) | Deed::Tend => 0,
         };
         if again > 0 && self.healing {
@@ -371,6 +392,7 @@ impl Director<Resident> for Chaos {
             Deed::Cut => self.ran.cut(world, &mut self.random, self.plan.regions, 9_000),
             Deed::Lose => self.lose(world),
             Deed::Move => self.shift(world),
+            Deed::Record => self.publish_or_read(world),
             Deed::Tend => {
                 self.tend(world);
                 self.deeds.at(world, world.now().plus_us(5_000_000), Deed::Tend);
@@ -393,6 +415,7 @@ impl Director<Resident> for Chaos {
                 self.ran.judge(world.now(), judged);
             }
             Event::Answered(answer) => self.answered(world, answer),
+            Event::Dht(event) => self.query_ended(world.now(), node.index(), &event),
         }
     }
 }

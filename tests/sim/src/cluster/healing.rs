@@ -2,7 +2,8 @@
 //!
 //! What is demanded, within a stated time: everybody has one list (NODE-5), with everybody in it who is
 //! there, and nobody who has left; each slot has the members that are closest by the list (NODE-7), and
-//! all of them vote; calls end, and new ones are answered at whatever node (NODE-3).
+//! all of them vote; calls end, and new ones are answered at whatever node (NODE-3); and each node finds each
+//! record that a disk has (`records.rs`).
 //!
 //! What it does not do: repair by hand, but for the operator's changes of the list.
 
@@ -47,8 +48,9 @@ impl Chaos {
                     if !self.is_answered(first) {
                         let what = "without faults a call has not been answered".to_owned();
                         self.ran.fault = Some(Fault::NoProgress(what));
+                        return;
                     }
-                    return;
+                    return self.find_all(world);
                 }
                 (Some(_), _) => {}
             }

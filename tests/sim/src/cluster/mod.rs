@@ -6,6 +6,7 @@
 //! | `resident.rs` | a node as a machine of the engine, with a disk that takes its time |
 //! | `chaos.rs` | who calls; the operator |
 //! | `chaos/faults.rs` | who crashes, is cut off, loses its disk, comes and goes |
+//! | `records.rs` | records of the DHT, published and read meanwhile |
 //! | `healing.rs` | what must be well again after that |
 //!
 //! Callers, plan, auditor and the judge of histories are those of `registers/`. Nobody proposes views
@@ -14,10 +15,11 @@
 //! Invariants: SIM-1, as everywhere here. A seed that fails fails again.
 //!
 //! What it does not do: clients over the network; they hand calls to a node, whichever it is, and hear from
-//! it, or lose it by its crash. Lost majorities, members that lie. Records of the DHT.
+//! it, or lose it by its crash. Lost majorities, members that lie.
 
 mod chaos;
 mod healing;
+mod records;
 mod resident;
 
 use crate::registers::command::{Failed, Figures, RegistersArgs, Scenario, carry_out_of};

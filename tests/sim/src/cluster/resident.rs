@@ -9,7 +9,8 @@
 
 use std::collections::VecDeque;
 
-use cloakroom_kademlia::{Moment, Peer, Transmit};
+use cloakroom_kademlia as kademlia;
+use cloakroom_kademlia::{Held, Moment, Name, Peer, QueryId, Transmit};
 use cloakroom_node::{Answer, Effects, Input, Node, Setup};
 use cloakroom_register as register;
 use cloakroom_register::{Ballot, Disk, Epoch, Key, NodeId, Save, Slot, unpack};
@@ -24,11 +25,27 @@ use crate::sync::{Synced, Syncs};
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// This is durable now, in this order.
-    Saved(Vec<Save>),
+    Saved(Vec<Wrote>),
     /// So much promise was told, of a key: it must be durable.
     Told(Slot, Epoch, Key, Ballot),
     /// Something has ended.
     Answered(Answer),
+    /// And something of the DHT.
+    Dht(kademlia::Event),
+}
+
+/// What reaches a disk.
+#[derive(Clone, Debug)]
+pub(super) enum Wrote {
+    /// Of a register.
+    Save(Save),
+    /// A record, or that there is none.
+    Record(Name, Option<Held>),
+}
+
+fn wrote(persist: Vec<Save>, keep: Vec<(Name, Option<Held>)>) -> Vec<Wrote> {
+    let records = keep.into_iter().map(|(name, held)| Wrote::Record(name, held));
+    persist.into_iter().map(Wrote::Save).chain(records).collect()
 }
 
 /// A node.
@@ -88,11 +105,11 @@ fn moment(now: Time) -> Moment {
 
 impl Synced for Effects {
     fn persists(&self) -> bool {
-        !self.persist.is_empty()
+        !self.persist.is_empty() || !self.keep.is_empty()
     }
 
     fn is_idle(&self) -> bool {
-        self.send.is_empty() && self.votes.is_empty()
+        self.send.is_empty() && self.votes.is_empty() && self.events.is_empty()
     }
 }
 
@@ -103,19 +120,20 @@ impl Resident {
     /// When the disk is another node's.
     pub(super) fn start(
         disk: &Disk,
+        records: Vec<Held>,
         setup: Setup,
         sync_ms: u64,
         now: Time,
         random: Random,
     ) -> Self {
         let (node, mut effects) =
-            Node::start(moment(now), setup, disk, Vec::new()).expect("its own disk");
+            Node::start(moment(now), setup, disk, records).expect("its own disk");
         let syncs = Syncs::new(sync_ms, random);
         let (outbox, events) = (VecDeque::new(), VecDeque::new());
         let mut resident = Self { node, syncs, outbox, events };
         let Effects { persist, first, .. } = &mut effects;
         // REG-5: its number is durable before anything else happens. A crash before that is no start.
-        resident.events.push_back(Event::Saved(std::mem::take(persist)));
+        resident.events.push_back(Event::Saved(wrote(std::mem::take(persist), Vec::new())));
         resident.send(std::mem::take(first));
         resident.take(now, effects);
         resident
@@ -125,6 +143,17 @@ impl Resident {
     pub(super) fn step(&mut self, now: Time, input: Input<'_>) {
         let effects = self.node.step(moment(now), input);
         self.take(now, effects);
+    }
+
+    /// A query of the DHT begins, if there is room for it.
+    pub(super) fn begin_query(
+        &mut self,
+        now: Time,
+        begin: impl FnOnce(&mut Node, Moment) -> Option<(QueryId, Effects)>,
+    ) -> Option<QueryId> {
+        let (query, effects) = begin(&mut self.node, moment(now))?;
+        self.take(now, effects);
+        Some(query)
     }
 
     fn take(&mut self, now: Time, mut effects: Effects) {
@@ -138,10 +167,11 @@ impl Resident {
 
     /// What a step persists is durable.
     fn leave(&mut self, now: Time, effects: Effects) {
-        if !effects.persist.is_empty() {
-            self.events.push_back(Event::Saved(effects.persist));
+        if effects.persists() {
+            self.events.push_back(Event::Saved(wrote(effects.persist, effects.keep)));
         }
         self.send(effects.send);
+        self.events.extend(effects.events.into_iter().map(Event::Dht));
         if !effects.votes.is_empty() {
             for message in &effects.votes {
                 self.tell(message);
@@ -180,7 +210,7 @@ impl Machine for Resident {
     type Address = u32;
     type Event = Event;
     /// What had not become durable for sure, in its order.
-    type Disk = Vec<Save>;
+    type Disk = Vec<Wrote>;
 
     fn handle_message(&mut self, now: Time, from: u32, bytes: &[u8]) {
         let message = Message::decode(bytes).expect("what was sent");
@@ -215,8 +245,9 @@ impl Machine for Resident {
         self.syncs.due().min(node.unwrap_or(Time::NEVER))
     }
 
-    fn crash(self) -> Vec<Save> {
-        self.syncs.into_waiting().flat_map(|effects| effects.persist).collect()
+    fn crash(self) -> Vec<Wrote> {
+        let waiting = self.syncs.into_waiting();
+        waiting.flat_map(|effects| wrote(effects.persist, effects.keep)).collect()
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Outcome {
     pub retired: u64,
     /// Crashes, lost disks, proposals, cuts, joins and leaves.
     pub faults: u64,
+    /// Records of the DHT published, and found; of whole nodes.
+    pub records: u64,
     /// Of the judged histories, those that were undecided.
     pub undecided: u64,
 }
@@ -107,6 +109,7 @@ pub(crate) fn judged<M: Machine>(
         seed,
         fault: fault.map(|fault| match fault {
             Fault::Objection(objection, at) => format!("{objection} at {at}"),
+            Fault::Record(what) => what,
             Fault::NoProgress(what) => format!("no progress: {what}"),
             Fault::NotLinearizable(what) => format!("REG-9: not linearizable: {what}"),
         }),
@@ -122,6 +125,7 @@ pub(crate) fn judged<M: Machine>(
         drops: auditor.drops,
         retired: auditor.retired,
         faults: counts.crashes + counts.lost + counts.proposals + counts.cuts + counts.moves,
+        records: counts.records,
         undecided: judged.undecided,
     }
 }

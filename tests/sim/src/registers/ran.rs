@@ -13,6 +13,8 @@ use crate::random::{Random, to_f64, to_u64};
 pub(crate) enum Fault {
     /// A predicate does not hold, at this time.
     Objection(Objection, Time),
+    /// A record of the DHT is not where it must be, or not what it must be.
+    Record(String),
     /// Something did not end, or did not become as it must.
     NoProgress(String),
     /// A history that is not linearizable: of a key, or of the pool.
@@ -36,6 +38,8 @@ pub(crate) struct Counts {
     pub(crate) cuts: u64,
     /// Joins and leaves.
     pub(crate) moves: u64,
+    /// Records of the DHT that were told to be held, and found by whoever looked for them.
+    pub(crate) records: u64,
 }
 
 /// What a run leaves to be judged.

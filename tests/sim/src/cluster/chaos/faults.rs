@@ -24,6 +24,7 @@ impl Chaos {
         self.ran.say(now, || format!("n{node} crashes with {reached} of {} saves", pending.len()));
         self.save(now, node, &pending[..reached]);
         self.ran.counts.crashes += 1;
+        self.records.crash(node);
         let under = self.under.iter().filter(|(_, under)| under.node.index() == node);
         let gone: Vec<OperationId> = under.map(|(id, _)| *id).collect();
         for id in gone {
@@ -87,6 +88,7 @@ impl Chaos {
         self.crash(world, node);
         self.ran.auditor.lose(self.disks[node].me());
         self.lost_at = world.now();
+        self.records.lose(node);
         self.incarnations += 1;
         let incarnation = Incarnation(1 + self.random.below(1 << 40) * 2);
         let node_id = contact_of(number(node)).id;
