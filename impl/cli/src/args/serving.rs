@@ -111,7 +111,7 @@ pub struct ServeArgs {
     pub otlp: Option<String>,
 
     /// End, as after SIGTERM, when the standard input ends: for programs that start it and may die
-    #[arg(long)]
+    #[arg(long, env = "CLOAKROOM_UNTIL_STDIN_ENDS", hide_env_values = true)]
     pub until_stdin_ends: bool,
 
     /// A file with settings, in TOML: any of these flags, with _ for -; the environment and flags outweigh it
