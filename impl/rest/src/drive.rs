@@ -10,23 +10,12 @@
 use std::collections::VecDeque;
 
 use cloakroom_pool::{Cas, Machine, MapError, Next, Place, Request, Response, Tag, Tree, Value};
-
 use tokio::task::JoinSet;
 
 use crate::registers::Registers;
 
 /// A machine's output, and the last error that the registers gave.
 pub(crate) type Ended<T> = (T, Option<MapError>);
-
-/// Runs a machine that asks the map alone.
-pub(crate) async fn run<K: Machine>(
-    registers: &Registers,
-    tree: &Tree,
-    machine: K,
-) -> Ended<K::Output> {
-    run_asking(registers, tree, machine, |tag| panic!("machine: asked whether {tag:?} is live"))
-        .await
-}
 
 /// Runs a machine to its end.
 pub(crate) async fn run_asking<K: Machine>(
@@ -51,7 +40,7 @@ pub(crate) async fn run_asking<K: Machine>(
 /// How many siblings a walk reads at a time.
 const AHEAD: usize = 32;
 
-/// As [`run`], for a machine that reads alone, children from the first to the last. Those that come next are
+/// As [`run_asking`], for a machine that only reads, children from the first to the last. Those that come next are
 /// read beside the one that it asks for: each within the call, which is all that a walk wants of its reads.
 pub(crate) async fn walk<K: Machine>(
     registers: &Registers,

@@ -285,12 +285,14 @@ pub(super) async fn list(
         exactly.as_ref().is_none_or(|exactly| exactly == tag)
             && tag.as_bytes().starts_with(prefix.as_bytes())
     };
-    // One more than asked for: whether there is one.
+    // One more than asked for: whether there is one. Where few may be wanted, many are looked at at a time.
+    let is_choosy = exactly.is_some() || !prefix.is_empty();
+    let enough = 1 + if is_choosy { MOST_LISTED } else { limit };
     let (mut found, mut first) = (Vec::new(), wanted.after.map_or(0, |after| after + 1));
-    while let Some(part) = List::page(pool.tree, Id(first), limit + 1) {
+    while let Some(part) = List::page(pool.tree, Id(first), enough) {
         let (held, cause) = drive::walk(&registers, &pool.tree, part).await;
         let held = held.map_err(|Interrupted| Problem::new(Kind::UNAVAILABLE, known(cause)))?;
-        let was_last = held.len() <= limit;
+        let was_last = held.len() < enough;
         first = held.last().map_or(first, |(id, _)| id.0 + 1);
         found.extend(held.into_iter().filter(|(_, tag)| is_wanted(tag)));
         if was_last || found.len() > limit {

@@ -372,7 +372,7 @@ async fn removed(
             Problem::unknown(detail, None)
         })?,
     };
-    let (held, cause) = drive::run(registers, &pool.tree, List::new(pool.tree)).await;
+    let (held, cause) = drive::walk(registers, &pool.tree, List::new(pool.tree)).await;
     // Nothing is written yet.
     let held = held.map_err(|_| Problem::new(Kind::UNAVAILABLE, known(cause)))?;
     if let Some((id, _)) = held.first() {
