@@ -60,15 +60,9 @@ Example:
   cloakroom cert issue ./coats --client alice
   cloakroom usage ports --endpoint https://10.0.0.1:8443 --identity ./coats/clients/alice")]
 pub struct IssueArgs {
-    /// The cluster's folder, with its authority
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
-    /// The node's or client's name: its folder in there
-    #[arg(value_parser = folder_name)]
-    pub name: String,
-    /// It is a client, which may ask servers, and no node
-    #[arg(long, env = "CLOAKROOM_CLIENT", hide_env_values = true)]
-    pub client: bool,
+    /// Whose.
+    #[command(flatten)]
+    pub holder: HolderArgs,
     /// A request (PKCS #10 in PEM) for the key that is to be certified; a node's key is an Ed25519 key
     #[arg(long, env = "CLOAKROOM_CSR", hide_env_values = true, value_name = "FILE")]
     #[arg(value_hint = ValueHint::FilePath)]
@@ -80,6 +74,20 @@ pub struct IssueArgs {
     /// How long it is valid.
     #[command(flatten)]
     pub validity: ValidityArgs,
+}
+
+/// Whose certificate.
+#[derive(Debug, Args)]
+pub struct HolderArgs {
+    /// The cluster's folder, with its authority
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The node's or client's name: its folder in there
+    #[arg(value_parser = folder_name)]
+    pub name: String,
+    /// It is a client, which may ask servers, and no node
+    #[arg(long, env = "CLOAKROOM_CLIENT", hide_env_values = true)]
+    pub client: bool,
 }
 
 /// `cert request`.
@@ -114,15 +122,9 @@ Example:
   cloakroom cert renew ./coats a
   scp ./coats/a/*.pem a.example.org:/var/lib/cloakroom/")]
 pub struct RenewArgs {
-    /// The cluster's folder, with its authority
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
-    /// The node's or client's name: its folder in there
-    #[arg(value_parser = folder_name)]
-    pub name: String,
-    /// It is a client
-    #[arg(long, env = "CLOAKROOM_CLIENT", hide_env_values = true)]
-    pub client: bool,
+    /// Whose.
+    #[command(flatten)]
+    pub holder: HolderArgs,
     /// The first digits of the node's id, if its name is not known: it has this one from now on
     #[arg(long, env = "CLOAKROOM_ID", hide_env_values = true, value_name = "NODE_ID")]
     #[arg(value_parser = digits, conflicts_with = "client")]

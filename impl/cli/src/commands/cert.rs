@@ -15,7 +15,7 @@ use cloakroom_server::{Authority, Credentials, Request, create_client};
 
 use super::Done;
 use super::cluster::{nothing_at, whole};
-use crate::args::{CertCommand, IssueArgs, RenewArgs, RequestArgs, RevokeArgs};
+use crate::args::{CertCommand, HolderArgs, IssueArgs, RenewArgs, RequestArgs, RevokeArgs};
 use crate::error::Error;
 use crate::output::{print, say};
 
@@ -24,7 +24,7 @@ const GENESIS: [&str; 2] = ["genesis.json", "genesis.sig"];
 
 pub(super) fn cert(command: &CertCommand) -> Result<Done, Error> {
     match command {
-        CertCommand::Issue(args) if args.client => issue_client(args),
+        CertCommand::Issue(args) if args.holder.client => issue_client(args),
         CertCommand::Issue(args) => issue(args),
         CertCommand::Request(args) => request(args),
         CertCommand::Renew(args) => renew(args),
@@ -33,15 +33,16 @@ pub(super) fn cert(command: &CertCommand) -> Result<Done, Error> {
 }
 
 fn issue_client(args: &IssueArgs) -> Result<Done, Error> {
-    let authority = authority(&args.folder)?;
+    let HolderArgs { folder, name, .. } = &args.holder;
+    let authority = authority(folder)?;
     let valid_for = days(args.validity.valid_days);
-    let at = client_folder(&args.folder, &args.name);
+    let at = client_folder(folder, name);
     match &args.csr {
-        None => create_client(&at, &authority, &args.name, valid_for).map_err(folder_error)?,
+        None => create_client(&at, &authority, name, valid_for).map_err(folder_error)?,
         Some(csr) => {
             nothing_at(&at)?;
             let request = Request::load(csr).map_err(folder_error)?;
-            let issued = authority.issue_client_requested(&request, &args.name, valid_for);
+            let issued = authority.issue_client_requested(&request, name, valid_for);
             let issued = issued.map_err(folder_error)?;
             authority.deliver_client(&issued, &at).map_err(folder_error)?;
         }
@@ -51,23 +52,24 @@ fn issue_client(args: &IssueArgs) -> Result<Done, Error> {
 }
 
 fn issue(args: &IssueArgs) -> Result<Done, Error> {
-    let authority = authority(&args.folder)?;
+    let HolderArgs { folder, name, .. } = &args.holder;
+    let authority = authority(folder)?;
     let valid_for = days(args.validity.valid_days);
     // A cluster of one has it elsewhere, and takes no second node: its node is found by nobody.
-    let genesis = args.folder.join("authority");
-    for path in GENESIS.map(|name| genesis.join(name)) {
+    let genesis = folder.join("authority");
+    for path in GENESIS.map(|file| genesis.join(file)) {
         if !path.exists() {
             return Err(Error::Alone { path });
         }
     }
-    nothing_at(&args.folder.join(&args.name))?;
-    authority.is_free(&args.name).map_err(folder_error)?;
+    nothing_at(&folder.join(name))?;
+    authority.is_free(name).map_err(folder_error)?;
     let request = args.csr.as_deref().map(Request::load).transpose().map_err(folder_error)?;
-    let node = whole(&args.folder.join(&args.name), |at| {
-        for name in GENESIS {
-            let path = genesis.join(name);
+    let node = whole(&folder.join(name), |at| {
+        for file in GENESIS {
+            let path = genesis.join(file);
             let text = fs::read(&path).map_err(|cause| Error::Read { path, cause })?;
-            let path = at.join(name);
+            let path = at.join(file);
             fs::create_dir_all(at)
                 .and_then(|()| fs::write(&path, text))
                 .map_err(|cause| Error::Write { path, cause })?;
@@ -80,11 +82,11 @@ fn issue(args: &IssueArgs) -> Result<Done, Error> {
                 .and_then(|issued| authority.deliver(&issued, at).map(|()| issued.node)),
         };
         let node = node.map_err(folder_error)?;
-        authority.name(&args.name, node).map_err(folder_error)?;
+        authority.name(name, node).map_err(folder_error)?;
         Ok(node)
     })?;
     if request.is_some() {
-        let at = args.folder.join(&args.name);
+        let at = folder.join(name);
         say(format_args!("bring the files in {} into the folder that has its key", at.display()));
     }
     print(format!("{node:#}\n").as_bytes())?;
@@ -102,30 +104,31 @@ fn request(args: &RequestArgs) -> Result<Done, Error> {
 }
 
 fn renew(args: &RenewArgs) -> Result<Done, Error> {
-    let authority = authority(&args.folder)?;
+    let HolderArgs { folder, name, .. } = &args.holder;
+    let authority = authority(folder)?;
     let valid_for = days(args.validity.valid_days);
-    if args.client {
-        let at = client_folder(&args.folder, &args.name);
-        let issued = authority.renew_client(&args.name, valid_for).map_err(folder_error)?;
+    if args.holder.client {
+        let at = client_folder(folder, name);
+        let issued = authority.renew_client(name, valid_for).map_err(folder_error)?;
         authority.deliver_client(&issued, &at).map_err(folder_error)?;
         print(format!("{}\n", at.display()).as_bytes())?;
         return Ok(Done::Yes);
     }
-    let at = args.folder.join(&args.name);
+    let at = folder.join(name);
     let node = match &args.id {
-        None => authority.node(&args.name, &at).map_err(folder_error)?,
+        None => authority.node(name, &at).map_err(folder_error)?,
         Some(digits) => {
             let node = of_id(&authority, digits)?;
             // Its folder would hold another's certificate.
-            if authority.node(&args.name, &at).is_ok_and(|known| known != node) {
-                return Err(Error::OtherNode { name: args.name.clone() });
+            if authority.node(name, &at).is_ok_and(|known| known != node) {
+                return Err(Error::OtherNode { name: name.clone() });
             }
             node
         }
     };
     let issued = authority.renew(node, &args.host, valid_for).map_err(folder_error)?;
     authority.deliver(&issued, &at).map_err(folder_error)?;
-    authority.name(&args.name, node).map_err(folder_error)?;
+    authority.name(name, node).map_err(folder_error)?;
     say(format_args!(
         "bring node.pem, authority.pem and revoked.pem in {} to the folder that its server has: it notices \
          them while it runs",
