@@ -219,6 +219,50 @@ async fn however_many_ask_whether_a_node_is_ready_a_majority_is_asked_once_a_sec
     }
 }
 
+/// Each has marks, and in the picture at least as many colours as it must.
+fn no_chart_is_empty(theme: &str, document: &str, pixels: (usize, &[[u8; 3]]), slots: usize) {
+    let (width, pixels) = pixels;
+    for chart in CHARTS {
+        let mark = format!("data-chart=\"{chart}\"");
+        let marks: usize = attribute(document, &mark, "data-marks").parse().unwrap();
+        assert!(marks >= 2, "{theme} {chart}: {marks} marks");
+        let numbers = attribute(document, &mark, "data-rect").split(' ');
+        let part: Vec<usize> = numbers.map(|text| text.parse().unwrap()).collect();
+        let rows = part[1]..part[1] + part[3];
+        let within = rows.flat_map(|y| &pixels[y * width + part[0]..][..part[2]]);
+        let colors: BTreeSet<&[u8; 3]> = within.collect();
+        // With the ground's.
+        let least = if chart == "slots" { 1 + slots } else { 3 };
+        assert!(colors.len() >= least, "{theme} {chart}: {} colours", colors.len());
+    }
+}
+
+fn a_chosen_pool_is_drawn_and_what_is_dear_is_seldom_asked_for(
+    runtime: &tokio::runtime::Runtime,
+    cluster: &Cluster,
+    browser: &OsString,
+    url: &str,
+) {
+    let paths = ["/v1/pools", "/v1/pools/{pool}/usage", "/v1/pools/{pool}/allocations", "/metrics"];
+    let asked = || async {
+        let mut asked = Vec::new();
+        for path in paths {
+            asked.push(cluster.asked(path).await);
+        }
+        asked
+    };
+    let before = runtime.block_on(asked());
+    let document = visit(browser, &format!("{url}#theme=light&pool=wide"), "--dump-dom");
+    let after = runtime.block_on(asked());
+    assert_eq!(attribute(&document, "data-errors=", "data-errors"), "", "script errors");
+    // More ids than squares: each stands for several.
+    assert_eq!(map(&document), ("wide", [2048, 32, 90]));
+    // Six seconds: what asks other nodes is asked for twice, what does not each second.
+    let times: Vec<u64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    assert!((1..=2).contains(&times[0]) && times[1] <= 4 * times[0], "{times:?}");
+    assert!((1..=2).contains(&times[2]) && times[3] >= 4, "{times:?}");
+}
+
 #[test]
 fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark() {
     let Some(browser) = browser() else {
@@ -269,38 +313,9 @@ fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark()
         let (width, pixels) = picture(&shot);
         assert_eq!((width, pixels.len()), (SIZE.0, SIZE.0 * SIZE.1));
         grounds.push(pixels[3 * width + 3].map(u32::from).iter().sum::<u32>());
-        for chart in CHARTS {
-            let mark = format!("data-chart=\"{chart}\"");
-            let marks: usize = attribute(&document, &mark, "data-marks").parse().unwrap();
-            assert!(marks >= 2, "{chart}: {marks} marks");
-            let numbers = attribute(&document, &mark, "data-rect").split(' ');
-            let part: Vec<usize> = numbers.map(|text| text.parse().unwrap()).collect();
-            let rows = part[1]..part[1] + part[3];
-            let within = rows.flat_map(|y| &pixels[y * width + part[0]..][..part[2]]);
-            let colors: BTreeSet<&[u8; 3]> = within.collect();
-            // With the ground's.
-            let least = if chart == "slots" { 1 + slots } else { 3 };
-            assert!(colors.len() >= least, "{theme} {chart}: {} colours", colors.len());
-        }
+        no_chart_is_empty(theme, &document, (width, &pixels), slots);
     }
-    let paths = ["/v1/pools", "/v1/pools/{pool}/usage", "/v1/pools/{pool}/allocations", "/metrics"];
-    let asked = || async {
-        let mut asked = Vec::new();
-        for path in paths {
-            asked.push(cluster.asked(path).await);
-        }
-        asked
-    };
-    let before = runtime.block_on(asked());
-    let document = visit(&browser, &format!("{url}#theme=light&pool=wide"), "--dump-dom");
-    let after = runtime.block_on(asked());
-    assert_eq!(attribute(&document, "data-errors=", "data-errors"), "", "script errors");
-    // More ids than squares: each stands for several.
-    assert_eq!(map(&document), ("wide", [2048, 32, 90]));
-    // Six seconds: what asks other nodes is asked for twice, what does not each second.
-    let times: Vec<u64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
-    assert!((1..=2).contains(&times[0]) && times[1] <= 4 * times[0], "{times:?}");
-    assert!((1..=2).contains(&times[2]) && times[3] >= 4, "{times:?}");
+    a_chosen_pool_is_drawn_and_what_is_dear_is_seldom_asked_for(&runtime, &cluster, &browser, &url);
     assert!(grounds[0] > 600 && grounds[1] < 150, "light and dark differ: {grounds:?}");
     drop(end);
     runtime.block_on(serving).unwrap();
