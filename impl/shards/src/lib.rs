@@ -1,7 +1,7 @@
 //! A lock-free map in memory, and the pool's store within one process.
 //!
-//! The only crate with `unsafe`, and with data structures without locks. Its real source compiles against std, loom and shuttle
-//! through [`sync`]; `tests/race/` explores it under both.
+//! The only crate with `unsafe`, and with data structures without locks. Its real source compiles against std,
+//! loom and shuttle through [`sync`]; `tests/race/` explores it under both.
 //!
 //! | file | what |
 //! |---|---|

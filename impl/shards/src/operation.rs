@@ -263,8 +263,8 @@ impl<R: Reclaim> Shards<R> {
         if shard.exchange(current, next) {
             guard.count(0, bytes.cast_signed());
             // SAFETY: the exchange took the only pointer from the map to the table, and only one
-            // succeeds. All its slots are frozen. Our guard was taken
-            // before: the successor, should it be retired meanwhile, stays until its keys are looked at.
+            // succeeds. All its slots are frozen. Our guard was taken before: the successor, should it be
+            // retired meanwhile, stays until its keys are looked at.
             unsafe {
                 if inlined {
                     table.replaced_by(key_words);
