@@ -10,7 +10,7 @@
 //! * NET-1: a message goes to the node with the id that was named, or to nobody: the other side's id is the
 //!   hash of the key in its certificate;
 //! * NET-3: nobody can make us keep more than [`Limits`] say: streams and bytes under way are limited for
-//!   each peer by QUIC's flow control, connections and arrivals for all;
+//!   each peer by QUIC's flow control, streams also by the second, connections and arrivals for all;
 //! * a message is lost, doubled by nobody, and overtaken by others: the pure parts expect all three;
 //! * NET-2: a connection ends with the certificate that it began with.
 //!
@@ -22,11 +22,15 @@ mod seldom;
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloakroom_wire::{FRAME_HEAD_BYTES, MAX_MESSAGE_BYTES, NodeId, split_frame};
+use governor::clock::MonotonicClock;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
 use quinn::{
     ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
@@ -53,6 +57,8 @@ pub struct Limits {
     pub handshakes: usize,
     /// Streams on their way from one peer.
     pub streams_per_peer: u32,
+    /// Streams that one peer may open in a second; the further ones wait, unread.
+    pub streams_per_second_per_peer: NonZeroU32,
     /// Bytes on their way from one peer.
     pub bytes_per_peer: u32,
     /// Messages that wait for one peer.
@@ -69,6 +75,7 @@ impl Default for Limits {
             connections: 1024,
             handshakes: 128,
             streams_per_peer: 64,
+            streams_per_second_per_peer: const { NonZeroU32::new(20_000).expect("not zero") },
             bytes_per_peer: 1024 * 1024,
             queue_per_peer: 256,
             arrivals: 4096,
@@ -144,6 +151,7 @@ pub(crate) struct Shared {
     peers: Mutex<Peers>,
     arrivals: mpsc::Sender<Arrival>,
     handshakes: Semaphore,
+    rates: RateLimiter<NodeId, HashMapStateStore<NodeId>, MonotonicClock>,
     shed: Counts,
     refusals: Seldom,
 }
@@ -196,6 +204,11 @@ impl Transport {
             peers,
             arrivals,
             handshakes: Semaphore::new(limits.handshakes),
+            rates: RateLimiter::new(
+                Quota::per_second(limits.streams_per_second_per_peer),
+                HashMapStateStore::default(),
+                MonotonicClock,
+            ),
             shed: Counts::default(),
             refusals: Seldom::default(),
             limits,

@@ -348,3 +348,35 @@ async fn a_node_that_does_not_read_stops_its_peer_and_not_its_memory() {
         slow.next().await;
     }
 }
+
+/// The limit is one of time, so the test is: too little would be far too little.
+#[tokio::test]
+async fn who_opens_streams_too_fast_waits_while_others_are_heard() {
+    let cluster = Cluster::new();
+    let few = std::num::NonZeroU32::new(10).unwrap();
+    let limits = Limits { streams_per_second_per_peer: few, ..Limits::default() };
+    let mut node = cluster.node_with("node", DAY, limits);
+    let (fast, calm) = (cluster.node("fast", DAY), cluster.node("calm", DAY));
+    // Two of them do not go into one stream.
+    let large = || vec![1; 70_000];
+    let begun = Instant::now();
+    for _ in 0..40 {
+        fast.transport.send(node.id, node.address, large()).unwrap();
+    }
+    let (mut heard, mut calm_at) = (0, None);
+    while heard < 40 {
+        let arrival = node.next().await;
+        if arrival.from == calm.id {
+            calm_at = Some(heard);
+            continue;
+        }
+        heard += arrival.messages().count();
+        if heard == 10 {
+            calm.send(&node, "in between");
+        }
+    }
+    // Ten at once, and a tenth of a second for each of the others.
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(2900), "came too fast, within {took:?}");
+    assert!(calm_at.is_some_and(|after| after < 40), "the other peer was heard after {calm_at:?}");
+}

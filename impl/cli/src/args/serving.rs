@@ -169,6 +169,11 @@ pub struct LimitArgs {
     #[arg(long, env = "CLOAKROOM_MAX_STREAMS_PER_PEER", hide_env_values = true, value_name = "N")]
     #[arg(default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub max_streams_per_peer: u32,
+
+    /// Streams that one peer may open in a second, each of one message or more
+    #[arg(long, env = "CLOAKROOM_MAX_STREAMS_PER_SECOND_PER_PEER", hide_env_values = true)]
+    #[arg(value_name = "N", default_value = "20000")]
+    pub max_streams_per_second_per_peer: NonZeroU32,
 }
 
 impl LimitArgs {
@@ -186,6 +191,7 @@ impl LimitArgs {
         cloakroom_server::Limits {
             connections: self.max_peers as usize,
             streams_per_peer: self.max_streams_per_peer,
+            streams_per_second_per_peer: self.max_streams_per_second_per_peer,
             ..cloakroom_server::Limits::default()
         }
     }

@@ -6,7 +6,9 @@
 //! * NET-3: there are at most so many handshakes at once, and each is over soon;
 //! * above half of the limit on connections, only who proves its address gets one; above it, nobody;
 //! * NET-3: a stream has a place among the arrivals before its first byte is read, and must be there soon:
-//!   a node that is behind reads nothing, and its peers can open no more streams.
+//!   a node that is behind reads nothing, and its peers can open no more streams;
+//! * NET-3: nor is a stream read before its peer's turn, over all of its connections: who sends too fast fills his
+//!   own queues.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cloakroom_wire::NodeId;
+use governor::clock::{Clock, MonotonicClock};
 use quinn::{Connection, ConnectionError, Incoming, RecvStream};
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
@@ -116,7 +119,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, id: NodeI
                 let (code, reason) = Close::Expired.frame();
                 connection.close(code, reason);
             }
-            stream = connection.accept_uni() => match stream {
+            stream = next(&shared, &connection, id) => match stream {
                 Ok(stream) => {
                     tokio::spawn(read(Arc::clone(&shared), stream, id, address));
                 }
@@ -128,6 +131,24 @@ pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, id: NodeI
         }
     }
     lock(&shared.peers).remove(id, connection.stable_id());
+}
+
+/// A peer's next stream, when it is that peer's turn.
+async fn next(
+    shared: &Shared,
+    connection: &Connection,
+    id: NodeId,
+) -> Result<RecvStream, ConnectionError> {
+    let stream = connection.accept_uni().await?;
+    let Shared { rates, limits, .. } = shared;
+    while let Err(early) = rates.check_key(&id) {
+        tokio::time::sleep(early.wait_time_from(MonotonicClock.now())).await;
+    }
+    // NET-3: who has been silent for a second is forgotten.
+    if rates.len() > limits.connections {
+        rates.retain_recent();
+    }
+    Ok(stream)
 }
 
 async fn read(shared: Arc<Shared>, mut stream: RecvStream, from: NodeId, address: SocketAddr) {
