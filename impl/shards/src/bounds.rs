@@ -3,6 +3,7 @@
 //! * what ships: sizes that measured well;
 //! * under loom and shuttle: tables so small that two keys fill them, bags that are sealed at once.
 
+use crate::key::KIND_BITS;
 use crate::sync::{CHECKER, Checker};
 
 /// Whether this build is for a checker.
@@ -23,8 +24,9 @@ pub(crate) const FIRST_SLOTS: usize = if CHECKED { 2 } else { 16 };
 /// Slots whose fingerprints stand in one word: a power of two up to 8, not more than any table has.
 pub(crate) const GROUP: usize = if CHECKED { 2 } else { 8 };
 
-/// Slots that fill a cache line with their first key words and values: a power of two up to [`GROUP`].
-pub(crate) const LINE: usize = if CHECKED { 2 } else { 4 };
+/// Shards, at least: a slot keeps its kind where a key of whole eights leaves out the shard. A checker's keys have
+/// zeros there, and fewer shards are fewer steps.
+pub(crate) const MIN_SHARDS: usize = if CHECKED { 4 } else { 1 << KIND_BITS };
 
 /// Shards, where the caller does not say: a power of two for each core.
 pub(crate) const SHARDS_PER_CORE: usize = if CHECKED { 1 } else { 16 };

@@ -5,6 +5,7 @@
 //! What it does not do: decide. Two keys may have one fingerprint; `table` looks at the key.
 
 use crate::bounds::GROUP;
+use crate::key::HASH_AT;
 
 /// The lowest bit of each fingerprint.
 const LOWEST: u64 = 0x0101_0101_0101_0101 >> (64 - 8 * GROUP);
@@ -18,6 +19,13 @@ const LOWER: u64 = HIGHEST - LOWEST;
 pub(crate) fn zeros(fingerprints: u64) -> u64 {
     // A fingerprint's lower 7 bits carry into its highest unless they are 0.
     !(((fingerprints & LOWER) + LOWER) | fingerprints) & HIGHEST
+}
+
+/// A bit for each slot, the first's lowest: whether its fingerprint is not 0.
+#[inline]
+pub(crate) fn present(fingerprints: u64) -> u64 {
+    // Each highest bit comes to its place among the highest 8 by one summand, and all others lower or nowhere.
+    ((zeros(fingerprints) ^ HIGHEST) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// As [`zeros`], quicker, with bits above the lowest that do not belong there.
@@ -36,7 +44,7 @@ pub(crate) fn slot_of(bits: u64) -> usize {
 /// The fingerprint of a hash: 8 bits that the place was not chosen by in most tables.
 #[inline]
 pub(crate) fn fingerprint(local: u64) -> u64 {
-    (local >> 17 & 0xff).max(1)
+    (local >> HASH_AT & 0xff).max(1)
 }
 
 /// One fingerprint, in the place of every one.
@@ -77,6 +85,8 @@ mod tests {
                 zeros &= zeros - 1;
             }
             assert_eq!(zeros, 0, "{fingerprints:#x}");
+            let present = (0..GROUP).filter(|&at| of_slot(fingerprints, at) != 0);
+            assert_eq!(super::present(fingerprints), present.map(|at| 1 << at).sum::<u64>());
         }
         assert_eq!(everywhere(5), (0..GROUP).map(|at| at_slot(5, at)).sum());
         assert_ne!(fingerprint(0), 0);

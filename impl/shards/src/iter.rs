@@ -12,7 +12,7 @@
 use std::ptr::NonNull;
 
 use crate::blob::Blob;
-use crate::bounds::{FIRST_SLOTS as STEP, LINE};
+use crate::bounds::GROUP;
 use crate::error::{MAX_KEY_BYTES, ShardsError};
 use crate::key;
 use crate::map::{Shards, copied};
@@ -22,6 +22,10 @@ use crate::table::Table;
 use crate::word::Word;
 
 type Entry = (Vec<u8>, Vec<u8>);
+
+/// Groups whose slots have a bit each in one word. Whether a slot has a value cannot be foretold, and need not be
+/// guessed where the next one is looked up.
+const AT_ONCE: usize = 64 / GROUP;
 
 /// See [`Shards::iter`].
 pub struct Iter<'a, R: Reclaim> {
@@ -106,23 +110,20 @@ pub(crate) fn for_each<R: Reclaim>(
         let guard = map.pin()?;
         // SAFETY: read under `guard`, which outlives the reference.
         let table = unsafe { shard.current(&guard).as_ref() };
-        for lines in (0..table.len() / LINE).step_by(STEP / LINE) {
-            // The values of some slots first, and then the entries of those that have one, by a bit for
-            // each: whether a slot has a value cannot be foretold, and must not be guessed.
-            let mut values = [Word::EMPTY; STEP];
-            let mut there = 0_u32;
-            for line in 0..STEP / LINE {
-                for (at, place) in table.line(lines + line).into_iter().enumerate() {
-                    let value = place.value();
-                    values[line * LINE + at] = value;
-                    there |= u32::from(value.is_present()) << (line * LINE + at);
-                }
+        let groups = table.len() / GROUP;
+        for first in (0..groups).step_by(AT_ONCE) {
+            let mut there = 0_u64;
+            for group in first..groups.min(first + AT_ONCE) {
+                there |= table.may_have_values(group) << ((group - first) * GROUP);
             }
             while there != 0 {
-                let at = there.trailing_zeros() as usize % STEP;
+                let place = table.place(first * GROUP + there.trailing_zeros() as usize);
                 there &= there - 1;
-                // SAFETY: as above.
-                unsafe { entry(map, number, table.place(lines * LINE + at), values[at], &mut f) };
+                let value = place.value();
+                if value.is_present() {
+                    // SAFETY: as above.
+                    unsafe { entry(map, number, place, value, &mut f) };
+                }
             }
         }
     }
@@ -152,7 +153,8 @@ unsafe fn entry<R: Reclaim>(
     }
     let mut key = [0; MAX_KEY_BYTES];
     let further = |word| place.further(word);
-    let length = key::inline(map.hasher(), shard, first, further, &mut key);
+    let words = place.table().key_words();
+    let length = key::inline(map.hasher(), shard, first, words, further, &mut key);
     if let (Some(length), Some(value)) = (length, value.short(&mut eight)) {
         return f(&key[..length], value);
     }

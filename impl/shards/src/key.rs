@@ -7,15 +7,20 @@
 //! |---|---|
 //! | all 64 are 0 | empty: no key yet |
 //! | `00` | address of a [`Blob`](crate::blob::Blob), which has the key |
-//! | `01` | 0 to 7 bytes: the mixed number of bytes and length, without the shard's bits |
-//! | `10` | 8 bytes: their mixed number, without the shard's bits |
-//! | `11` | 9 to 64 bytes: length in bits 2 to 8, from bit 17 on the hash without the shard's bits |
+//! | `001` | 0 to 7 bytes: the mixed number of bytes and length, without the shard's bits |
+//! | `010` | 8 bytes: their mixed number, without the shard's bits |
+//! | `111` | *full*: 8 bytes for each key word of the table, two words at least: the hash without the shard's bits |
+//! | `011` | *wide*, 9 to 64 bytes: length in bits 3 to 9, from bit 18 on the hash without the shard's bits |
 //!
-//! Further words have 63 bits of 8 bytes of a key each, and their lowest bit set; the highest bits
-//! of the 8 bytes stand in bits 9 to 16 of the first word.
+//! The hash of a full key is a permutation of its first 8 bytes that the others choose: so they are found again.
+//! Its further words are the others, by 8 bytes, each with a secret mask, so that none is 0; a key with a word that
+//! still is, is never full.
+//!
+//! Further words of a wide key have 63 bits of 8 bytes each, from its beginning, and their lowest bit set; the
+//! highest bits of the 8 bytes stand in bits 10 to 17 of the first word.
 //!
 //! Invariants:
-//! * in one table a key has one form, by its length and the table's words: two inline keys are
+//! * in one table a key has one form, by its bytes and the table's words: two inline keys are
 //!   equal exactly when their words are;
 //! * no word of a key is 0, so a word that is 0 was not written yet;
 //! * the highest bits of a first word that is no address are the hash's, so a key finds its place
@@ -35,18 +40,19 @@ use crate::slot::Place;
 use crate::table::Table;
 use crate::word::{Bits, New, Owned, Word, number_of};
 
-const KIND: u64 = 0b11;
-const SHORT: u64 = 0b01;
-const EIGHT: u64 = 0b10;
-const WIDE: u64 = 0b11;
+const KIND: u64 = 0b111;
+const SHORT: u64 = 0b001;
+const EIGHT: u64 = 0b010;
+const WIDE: u64 = 0b011;
+const FULL: u64 = 0b111;
 
 /// So many of the highest bits must be left over from the shard, for the kind.
-pub(crate) const KIND_BITS: u32 = 2;
+pub(crate) const KIND_BITS: u32 = KIND.count_ones();
 
-const LENGTH_AT: u32 = 2;
-const HIGH_BITS_AT: u32 = 9;
+const LENGTH_AT: u32 = 3;
+const HIGH_BITS_AT: u32 = 10;
 /// Below it in the first word of a wide key there is no hash.
-const HASH_AT: u32 = 17;
+pub(crate) const HASH_AT: u32 = 18;
 
 /// Key words at most: the first one, and one for each 8 bytes.
 pub(crate) const MOST_WORDS: usize = 1 + MAX_KEY_BYTES / 8;
@@ -84,6 +90,7 @@ impl Short {
         let (number, kind) = if length == 8 { (0, EIGHT) } else { (length << 56, SHORT) };
         let hash = hasher.mixed(number_of(bytes) | number);
         let local = hasher.local(hash);
+        debug_assert!(local & KIND == 0, "the shard's bits have room for the kind");
         (hasher.shard(hash), Self { local, word: local | kind })
     }
 }
@@ -105,6 +112,17 @@ impl Probe for Short {
     }
 }
 
+/// How a key of more than 8 bytes stands in a slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// See the module.
+    Full,
+    /// See the module.
+    Wide,
+    /// By its address.
+    Heap,
+}
+
 /// A key of more than 8 bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Long<'a> {
@@ -112,8 +130,10 @@ pub(crate) struct Long<'a> {
     pub(crate) shard: usize,
     /// The hash without the shard's bits.
     pub(crate) local: u64,
-    /// The words of the inline form, as many as [`Long::words`].
-    inline: [u64; MOST_WORDS],
+    /// See [`Hasher::mask`].
+    mask: u64,
+    /// Whether it can fill the words of a slot.
+    can_be_full: bool,
 }
 
 impl<'a> Long<'a> {
@@ -122,32 +142,78 @@ impl<'a> Long<'a> {
     pub(crate) fn new(bytes: &'a [u8], hasher: &Hasher) -> Self {
         let hash = hasher.hash(bytes);
         let (shard, local) = (hasher.shard(hash), hasher.local(hash));
-        // Filled where it stands: a copy would have to wait for its words.
-        let mut key = Self { bytes, shard, local, inline: [0; MOST_WORDS] };
-        let mut first = local >> HASH_AT << HASH_AT | (bytes.len() as u64) << LENGTH_AT | WIDE;
+        let mask = hasher.mask();
         let (eights, rest) = bytes.as_chunks::<8>();
-        for (at, eight) in eights.iter().enumerate() {
-            let number = u64::from_le_bytes(*eight);
-            key.inline[at + 1] = number << 1 | 1;
-            first |= number >> 63 << (HIGH_BITS_AT as usize + at);
-        }
-        if !rest.is_empty() {
-            key.inline[eights.len() + 1] = number_of(rest) << 1 | 1;
-        }
-        key.inline[0] = first;
-        key
+        let others = eights.get(1..).unwrap_or_default();
+        let can_be_full =
+            rest.is_empty() && others.iter().all(|eight| u64::from_le_bytes(*eight) != mask);
+        debug_assert!(!can_be_full || local & KIND == 0, "the shard's bits have room for the kind");
+        Self { bytes, shard, local, mask, can_be_full }
     }
 
-    /// How many words the inline form takes.
-    #[inline]
-    pub(crate) fn words(&self) -> usize {
-        words_of(self.bytes.len())
+    /// How it stands in a table with so many key words.
+    #[inline(always)]
+    pub(crate) fn form(&self, key_words: usize) -> Form {
+        if self.can_be_full && self.bytes.len() == 8 * key_words {
+            Form::Full
+        } else if wide_words(self.bytes.len()) <= key_words {
+            Form::Wide
+        } else {
+            Form::Heap
+        }
     }
 
-    /// A word of the inline form, below [`Long::words`].
-    #[inline]
-    pub(crate) fn word(&self, at: usize) -> Bits {
-        bits(self.inline[at])
+    /// The fewest key words that a table needs to have it in its slots.
+    pub(crate) fn fewest_words(&self) -> usize {
+        if self.can_be_full { self.bytes.len() / 8 } else { wide_words(self.bytes.len()) }
+    }
+
+    /// The first word of a form in the slot.
+    #[inline(always)]
+    fn first(&self, form: Form) -> Bits {
+        if form == Form::Full {
+            return bits(self.local | FULL);
+        }
+        let length = self.bytes.len() as u64;
+        let mut first = self.local >> HASH_AT << HASH_AT | length << LENGTH_AT | WIDE;
+        for (at, eight) in self.bytes.as_chunks::<8>().0.iter().enumerate() {
+            first |= u64::from_le_bytes(*eight) >> 63 << (HIGH_BITS_AT as usize + at);
+        }
+        bits(first)
+    }
+
+    /// How many words a form in the slot takes.
+    #[inline(always)]
+    fn words(&self, form: Form) -> usize {
+        if form == Form::Full { self.bytes.len() / 8 } else { wide_words(self.bytes.len()) }
+    }
+
+    /// A further word of a form in the slot, from 1 to below [`Long::words`].
+    #[inline(always)]
+    fn further(&self, form: Form, word: usize) -> Bits {
+        if form == Form::Full {
+            return bits(number_at(self.bytes, word) ^ self.mask);
+        }
+        bits(number_at(self.bytes, word - 1) << 1 | 1)
+    }
+
+    /// Puts it into an empty slot of a table that nobody else has seen, in a form that is in the slot.
+    pub(crate) fn fill(&self, place: Place<'_>, form: Form, value: Word) {
+        place.fill(self.first(form), value);
+        for word in 1..self.words(form) {
+            place.fill_further(word, self.further(form, word));
+        }
+    }
+
+    /// As [`Probe::find`], of a form in the slot.
+    #[inline(always)]
+    fn find_in<'t>(&self, table: &'t Table, form: Form) -> Option<Place<'t>> {
+        let (first, words) = (self.first(form), self.words(form));
+        table.find(self.local, |place| {
+            place.first_bits() == first
+                // A word that is 0 is not the key's either: nobody has decided whose the slot is.
+                && (1..words).all(|at| place.further(at) == self.further(form, at))
+        })
     }
 
     /// Whether a first key word is the address of this key.
@@ -165,21 +231,19 @@ impl Probe for Long<'_> {
 
     #[inline(always)]
     fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
-        let words = self.words();
-        if words > table.key_words() {
-            return table.find(self.local, |place| self.is_blob(place.first()));
+        match self.form(table.key_words()) {
+            Form::Full => self.find_in(table, Form::Full),
+            Form::Wide => self.find_in(table, Form::Wide),
+            Form::Heap => table.find(self.local, |place| self.is_blob(place.first())),
         }
-        table.find(self.local, |place| {
-            place.first_bits() == self.word(0)
-                // A word that is 0 is not the key's either: nobody has decided whose the slot is.
-                && (1..words).fold(true, |all, at| all & (place.further(at) == self.word(at)))
-        })
     }
 
     fn claim(&self, place: Place<'_>, pending: &mut Option<Owned>) -> Result<bool, ShardsError> {
-        if self.words() <= place.table().key_words() {
-            return Ok(place.claim_first(self.word(0))
-                && (1..self.words()).all(|at| place.claim_further(at, self.word(at))));
+        let form = self.form(place.table().key_words());
+        if form != Form::Heap {
+            return Ok(place.claim_first(self.first(form))
+                && (1..self.words(form))
+                    .all(|at| place.claim_further(at, self.further(form, at))));
         }
         // SHARD-2: who came first may have brought this key, with an address of his own.
         let there = place.first();
@@ -194,16 +258,40 @@ impl Probe for Long<'_> {
     }
 }
 
-/// How many words the inline form of so many bytes takes.
-#[inline]
-pub(crate) fn words_of(length: usize) -> usize {
-    if length <= 8 { 1 } else { 1 + length.div_ceil(8) }
+/// Up to 8 bytes from eight times `at` on, as a number.
+#[inline(always)]
+fn number_at(bytes: &[u8], at: usize) -> u64 {
+    let (eights, rest) = bytes.as_chunks::<8>();
+    eights.get(at).map_or_else(|| number_of(rest), |eight| u64::from_le_bytes(*eight))
 }
 
-/// How many words an inline key takes, by its first one.
-pub(crate) fn words_by(first: Bits) -> usize {
-    let first = first.addr() as u64;
-    if first & KIND == WIDE { words_of(length(first)) } else { 1 }
+/// How many words the wide form of so many bytes takes, more than 8.
+#[inline]
+fn wide_words(length: usize) -> usize {
+    1 + length.div_ceil(8)
+}
+
+/// How many words of a slot of `key_words` an inline key takes, by its first one.
+pub(crate) fn words_by(first: Bits, key_words: usize) -> usize {
+    match first.addr() as u64 & KIND {
+        FULL => key_words,
+        WIDE => wide_words(length(first.addr() as u64)),
+        _ => 1,
+    }
+}
+
+/// Whether an inline key fills the words of its slot, by its first one.
+pub(crate) fn is_full(first: Bits) -> bool {
+    first.addr() as u64 & KIND == FULL
+}
+
+/// How many bytes an inline key has that fewer words would leave to the heap, by its first one.
+pub(crate) fn bytes_by(first: Bits, key_words: usize) -> usize {
+    match first.addr() as u64 & KIND {
+        FULL => 8 * key_words,
+        WIDE => length(first.addr() as u64),
+        _ => 0,
+    }
 }
 
 /// The hash without the shard's bits, as far as the first word of an inline key has it.
@@ -225,55 +313,58 @@ pub(crate) fn eight(hasher: &Hasher, shard: usize, first: Word) -> Option<[u8; 8
 }
 
 /// Writes an inline key to `bytes`, and answers how long it is; `further` answers the words of its slot
-/// from 1 on. `None` for one on the heap.
+/// from 1 to below `key_words`. `None` for one on the heap.
 #[inline(always)]
 pub(crate) fn inline(
     hasher: &Hasher,
     shard: usize,
     first: Word,
+    key_words: usize,
     further: impl Fn(usize) -> Bits,
     bytes: &mut [u8; MAX_KEY_BYTES],
 ) -> Option<usize> {
     let first = first.bits().addr() as u64;
     let mixed = || hasher.unmixed(hasher.joined(shard, first & !KIND));
-    let mut write = |at: usize, number: u64| {
+    let write = |bytes: &mut [u8; MAX_KEY_BYTES], at: usize, number: u64| {
         bytes[8 * at..8 * at + 8].copy_from_slice(&number.to_le_bytes());
     };
     match first & KIND {
         EIGHT => {
-            write(0, mixed());
+            write(bytes, 0, mixed());
             Some(8)
+        }
+        FULL => {
+            let words = key_words.min(MAX_KEY_BYTES / 8);
+            for at in 1..words {
+                write(bytes, at, further(at).addr() as u64 ^ hasher.mask());
+            }
+            let others = hasher.of_others(&bytes[8..8 * words]);
+            write(bytes, 0, mixed() ^ others);
+            Some(8 * words)
         }
         WIDE => {
             let length = length(first).min(MAX_KEY_BYTES);
             for at in 0..length.div_ceil(8) {
                 let high = first >> (HIGH_BITS_AT as usize + at) << 63;
-                write(at, further(at + 1).addr() as u64 >> 1 | high);
+                write(bytes, at, further(at + 1).addr() as u64 >> 1 | high);
             }
             Some(length)
         }
         SHORT => {
-            write(0, mixed());
+            write(bytes, 0, mixed());
             Some(usize::from(bytes[7]))
         }
         _ => None,
     }
 }
 
-/// How many key words the slots of a table should have, for the keys that it will hold: as few bytes
-/// as possible for so many slots and the keys that do not fit; not fewer than `at_least`.
-/// `lengths` counts the keys by the words that they take.
-pub(crate) fn best_words(
-    lengths: &[usize; MOST_WORDS + 1],
-    slots: usize,
-    at_least: usize,
-    footprint: impl Fn(usize) -> usize,
-) -> usize {
+/// How many key words the slots of a table should have: as few bytes as possible for so many slots and the keys
+/// that do not fit; not fewer than `at_least`. `heap` has what keys would take on the heap, by the fewest words that
+/// have them in the slots.
+pub(crate) fn best_words(heap: &[usize; MOST_WORDS + 1], slots: usize, at_least: usize) -> usize {
     let cost = |words: usize| {
         let inside = slots * (words + 1) * size_of::<Bits>();
-        let longer = words + 1..=MOST_WORDS;
-        let outside = longer.map(|more| lengths[more] * footprint(8 * (more - 1))).sum::<usize>();
-        inside + outside
+        inside + heap[words + 1..].iter().sum::<usize>()
     };
     (at_least..=MOST_WORDS).min_by_key(|&words| cost(words)).unwrap_or(at_least)
 }
@@ -283,4 +374,33 @@ fn bits(number: u64) -> Bits {
     // 64 bits, as `word` asserts.
     #[allow(clippy::cast_possible_truncation)]
     ptr::without_provenance_mut(number as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_fills_as_many_words_unless_one_would_be_0() {
+        let hasher = Hasher::new(4);
+        for length in 9..=MAX_KEY_BYTES {
+            let key = vec![7; length];
+            let key = Long::new(&key, &hasher);
+            let (eights, rest) = (length / 8, length % 8);
+            let expected = |words: usize| match words {
+                _ if rest == 0 && words == eights => Form::Full,
+                _ if words > length.div_ceil(8) => Form::Wide,
+                _ => Form::Heap,
+            };
+            for words in 1..=MOST_WORDS {
+                assert!(key.form(words) == expected(words), "{length} bytes, {words} words");
+            }
+            assert!((1..key.fewest_words()).all(|words| key.form(words) == Form::Heap));
+            assert!(key.form(key.fewest_words()) != Form::Heap);
+        }
+        let secret = [[7; 8], hasher.mask().to_le_bytes(), [7; 8]].concat();
+        let secret = Long::new(&secret, &hasher);
+        assert!(secret.form(3) == Form::Heap && secret.form(4) == Form::Wide);
+        assert!((1..4).all(|word| !secret.further(Form::Wide, word).is_null()));
+    }
 }

@@ -15,21 +15,17 @@ use std::thread::available_parallelism;
 
 use cloakroom_pool::{AtomicMap, Cas, MapError};
 
-use crate::bounds::{FIRST_SLOTS, SHARDS_PER_CORE};
+use crate::bounds::{FIRST_SLOTS, MIN_SHARDS, SHARDS_PER_CORE};
 use crate::error::ShardsError;
 use crate::handle::Handle;
 use crate::hash::Hasher;
 use crate::iter::{Iter, for_each};
-use crate::key::KIND_BITS;
 use crate::reclaim::{Epoch, Guard, Reclaim};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::table::Table;
 
 /// The most shards that a map may have.
 pub const MAX_SHARDS: usize = 1 << 16;
-
-/// The fewest that it has: a slot keeps its kind where a key of 8 bytes leaves out the shard.
-const MIN_SHARDS: usize = 1 << KIND_BITS;
 
 /// A lock-free map from short keys to immutable byte strings.
 ///
@@ -73,8 +69,8 @@ impl Shards {
         Self::with_shards((cores * SHARDS_PER_CORE).next_power_of_two().min(MAX_SHARDS))
     }
 
-    /// An empty map with a fixed number of shards: a power of two up to [`MAX_SHARDS`]; fewer than 4
-    /// are taken as 4.
+    /// An empty map with a fixed number of shards: a power of two up to [`MAX_SHARDS`]; fewer than 8
+    /// are taken as 8.
     ///
     /// # Errors
     /// [`ShardsError::ShardCount`], [`ShardsError::OutOfMemory`].

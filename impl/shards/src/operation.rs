@@ -9,8 +9,8 @@
 //! * SHARD-7: a `get` takes a bounded number of steps; a `compare_and_set` starts again only after
 //!   another one has changed something; whoever meets a frozen slot or a full table replaces it himself.
 //!
-//! Each of them is compiled twice: for a key and values of up to 8 bytes, which need no memory and
-//! stand inline with the caller, and for the rest.
+//! Each of them is compiled for a key and values of up to 8 bytes, which need no memory and stand inline with the
+//! caller, and for the rest; a change also for a longer key with such values.
 
 // Measured: an operation on a key and a value of up to 8 bytes is a few dozen instructions.
 #![allow(clippy::inline_always)]
@@ -20,7 +20,7 @@ use std::ptr::NonNull;
 use crate::blob::Blob;
 use crate::error::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardsError};
 use crate::key::{Long, Probe, Short};
-use crate::map::{Shard, Shards};
+use crate::map::Shards;
 use crate::reclaim::{Garbage, Guard, Reclaim};
 use crate::slot::Place;
 use crate::table::Table;
@@ -102,8 +102,25 @@ impl<R: Reclaim> Shards<R> {
                 let mut new = new.unwrap_or(Word::EMPTY);
                 self.set_at(shard, &key, &expected, &mut new, guard, other)
             }
+            (Some(expected), Some(new)) if key.len() <= MAX_KEY_BYTES => {
+                self.set_inline(guard, key, expected, new.unwrap_or(Word::EMPTY), other)
+            }
             _ => self.set_long(guard, key, expected, new, other),
         }
+    }
+
+    /// A key of more than 8 bytes, with values that need no memory.
+    #[inline(never)]
+    fn set_inline<A>(
+        &self,
+        guard: &mut impl Guard,
+        key: &[u8],
+        expected: Option<Word>,
+        mut new: Word,
+        other: impl FnOnce(Option<&[u8]>) -> A,
+    ) -> Result<Result<(), A>, ShardsError> {
+        let key = Long::new(key, self.hasher());
+        self.set_at(key.shard, &key, &expected, &mut new, guard, other)
     }
 
     #[inline(never)]
@@ -140,9 +157,8 @@ impl<R: Reclaim> Shards<R> {
         guard: &mut impl Guard,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
-        let shard = &self.shards()[shard];
         loop {
-            let current = shard.current(guard);
+            let current = self.shards()[shard].current(guard);
             // SAFETY: `guard` was taken before and outlives the reference.
             let table = unsafe { current.as_ref() };
             let place = match key.find(table) {
@@ -244,7 +260,7 @@ impl<R: Reclaim> Shards<R> {
     #[cold]
     fn replace(
         &self,
-        shard: &Shard,
+        shard: usize,
         current: NonNull<Table>,
         guard: &mut impl Guard,
     ) -> Result<(), ShardsError> {
@@ -253,21 +269,21 @@ impl<R: Reclaim> Shards<R> {
         // SAFETY: read from the shard under `guard`.
         let table = unsafe { current.as_ref() };
         // SAFETY: `guard` led to the table.
-        let (slots, key_words) = unsafe { table.size_of_next() };
+        let (slots, key_words) = unsafe { table.size_of_next(self.hasher()) };
         let next = Table::new(slots, key_words)?;
         // SAFETY: just made, and nobody frees it before it is shared.
         let successor = unsafe { next.as_ref() };
         // SAFETY: `guard` led to the table, and nobody else has seen the successor.
-        let inlined = unsafe { table.copy_all(successor, self.hasher()) };
+        let inlined = unsafe { table.copy_all(successor, self.hasher(), shard) };
         let bytes = successor.footprint();
-        if shard.exchange(current, next) {
+        if self.shards()[shard].exchange(current, next) {
             guard.count(0, bytes.cast_signed());
             // SAFETY: the exchange took the only pointer from the map to the table, and only one
             // succeeds. All its slots are frozen. Our guard was taken before: the successor, should it be
             // retired meanwhile, stays until its keys are looked at.
             unsafe {
                 if inlined {
-                    table.replaced_by(key_words);
+                    table.replaced_by(key_words, self.hasher());
                 }
                 let bytes = table.footprint();
                 guard.retire(Garbage::new(current.as_ptr().cast(), bytes, free_table));

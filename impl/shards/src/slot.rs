@@ -12,7 +12,6 @@
 use std::ptr::{self, NonNull};
 
 use crate::blob::Blob;
-use crate::bounds::LINE;
 use crate::hash::Hasher;
 use crate::key::{self, Long};
 use crate::sync::{AtomicPtr, Ordering};
@@ -25,46 +24,37 @@ pub(crate) type SlotWord = AtomicPtr<()>;
 /// One slot.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'t> {
-    /// The first word of its cache line.
-    line: NonNull<SlotWord>,
-    /// Below [`LINE`].
-    at: usize,
+    /// Its first word; the value's is the next, and the further key words follow.
+    first: NonNull<SlotWord>,
     table: &'t Table,
 }
 
 impl<'t> Place<'t> {
-    /// A slot of a cache line.
-    ///
     /// # Safety
-    /// `line` is the first word of [`LINE`] slots of `table`, and `at` is below that.
+    /// `first` is the first word of a slot of `table`.
     #[inline]
-    pub(crate) unsafe fn new(table: &'t Table, line: NonNull<SlotWord>, at: usize) -> Self {
-        Self { line, at, table }
-    }
-
-    /// A word of its line or of what follows it; the first key words stand first.
-    #[inline]
-    fn word(&self, word: usize) -> &SlotWord {
-        // SAFETY: the slots have `LINE · (key_words + 1)` words; see the three below. The table
-        // lives as long as `self`.
-        unsafe { self.line.add(word).as_ref() }
+    pub(crate) unsafe fn new(table: &'t Table, first: NonNull<SlotWord>) -> Self {
+        Self { first, table }
     }
 
     #[inline]
     fn first_word(&self) -> &SlotWord {
-        self.word(self.at)
+        // SAFETY: a slot has `key_words + 1` words, two at least. The table lives as long as `self`.
+        unsafe { self.first.as_ref() }
     }
 
     #[inline]
     fn value_word(&self) -> &SlotWord {
-        self.word(LINE + self.at)
+        // SAFETY: as above.
+        unsafe { self.first.add(1).as_ref() }
     }
 
     /// `word` is from 1 to below `key_words`.
     #[inline]
     fn further_word(&self, word: usize) -> &SlotWord {
         debug_assert!(word > 0 && word < self.table.key_words());
-        self.word(2 * LINE + self.at * (self.table.key_words() - 1) + word - 1)
+        // SAFETY: as above; all callers keep to that, by their key's form or by its first word.
+        unsafe { self.first.add(1 + word).as_ref() }
     }
 
     /// The first key word of a slot: empty, the address of the key, or its first inline word.

@@ -11,8 +11,9 @@
 
 use crate::blob::Blob;
 use crate::bounds::most_used;
+use crate::error::MAX_KEY_BYTES;
 use crate::hash::Hasher;
-use crate::key::{self, Long, MOST_WORDS};
+use crate::key::{self, Form, Long, MOST_WORDS};
 use crate::slot::Place;
 use crate::table::Table;
 
@@ -22,8 +23,8 @@ impl Table {
     ///
     /// # Safety
     /// The caller's guard led to this table.
-    pub(crate) unsafe fn size_of_next(&self) -> (usize, usize) {
-        let mut lengths = [0; MOST_WORDS + 1];
+    pub(crate) unsafe fn size_of_next(&self, hasher: &Hasher) -> (usize, usize) {
+        let mut heap = [0; MOST_WORDS + 1];
         let mut present = 0;
         for place in self.places() {
             let (value, first) = (place.value(), place.first());
@@ -33,18 +34,22 @@ impl Table {
                 continue;
             }
             present += usize::from(value.is_present());
-            let words = match first.blob() {
+            let key_words = self.key_words();
+            let (words, bytes) = match first.blob() {
                 // SAFETY: acquired just now, under the caller's guard.
-                Some(blob) => unsafe { Blob::read(blob, |bytes| key::words_of(bytes.len())) },
-                _ => key::words_by(first.bits()),
+                Some(blob) => unsafe {
+                    Blob::read(blob, |bytes| (Long::new(bytes, hasher).fewest_words(), bytes.len()))
+                },
+                _ => {
+                    (key::words_by(first.bits(), key_words), key::bytes_by(first.bits(), key_words))
+                }
             };
-            lengths[words] += 1;
+            heap[words] += if bytes == 0 { 0 } else { Blob::footprint(bytes) };
         }
         let slots = if present * 2 > most_used(self.len()) { self.len() * 2 } else { self.len() };
         // A slot that is empty now will be used as those are that are not.
-        let scale = |count: usize| count * most_used(slots) / most_used(self.len());
-        let lengths = lengths.map(scale);
-        (slots, key::best_words(&lengths, slots, self.key_words(), Blob::footprint))
+        let scale = |bytes: usize| bytes * most_used(slots) / most_used(self.len());
+        (slots, key::best_words(&heap.map(scale), slots, self.key_words()))
     }
 
     /// Freezes every slot and copies what it held to `next`. Answers whether `next` has keys in its slots
@@ -53,7 +58,7 @@ impl Table {
     /// # Safety
     /// The caller's guard led to this table, and nobody else has seen `next`, which is empty, and has
     /// as many slots and key words as [`Table::size_of_next`] says or more.
-    pub(crate) unsafe fn copy_all(&self, next: &Self, hasher: &Hasher) -> bool {
+    pub(crate) unsafe fn copy_all(&self, next: &Self, hasher: &Hasher, shard: usize) -> bool {
         let mut inlined = false;
         for place in self.places() {
             let value = place.freeze();
@@ -65,8 +70,17 @@ impl Table {
             match first.blob() {
                 None => {
                     let slot = next.free_slot(key::local_by(first.bits()));
+                    let words = self.key_words();
+                    if key::is_full(first.bits()) && next.key_words() > words {
+                        let mut bytes = [0; MAX_KEY_BYTES];
+                        let further = |word| place.further(word);
+                        key::inline(hasher, shard, first, words, further, &mut bytes);
+                        let key = Long::new(&bytes[..8 * words], hasher);
+                        key.fill(slot, Form::Wide, value);
+                        continue;
+                    }
                     slot.fill(first.bits(), value);
-                    for word in 1..key::words_by(first.bits()) {
+                    for word in 1..key::words_by(first.bits(), words) {
                         slot.fill_further(word, place.further(word));
                     }
                 }
@@ -75,13 +89,12 @@ impl Table {
                     Blob::read(blob, |bytes| {
                         let key = Long::new(bytes, hasher);
                         let slot = next.free_slot(key.local);
-                        if key.words() > next.key_words() {
-                            return slot.fill(first.bits(), value);
-                        }
-                        inlined = true;
-                        slot.fill(key.word(0), value);
-                        for word in 1..key.words() {
-                            slot.fill_further(word, key.word(word));
+                        match key.form(next.key_words()) {
+                            Form::Heap => slot.fill(first.bits(), value),
+                            form => {
+                                inlined = true;
+                                key.fill(slot, form, value);
+                            }
                         }
                     });
                 },
@@ -102,13 +115,14 @@ impl Table {
     ///
     /// # Safety
     /// The caller's guard led to this table, and the caller has frozen and copied all its slots.
-    pub(crate) unsafe fn replaced_by(&self, key_words: usize) {
+    pub(crate) unsafe fn replaced_by(&self, key_words: usize, hasher: &Hasher) {
+        let stays = |bytes: &[u8]| Long::new(bytes, hasher).form(key_words) == Form::Heap;
         for place in self.places() {
             let (key, value) = place.quiet();
             if value.is_present()
                 && let Some(blob) = key.blob()
                 // SAFETY: acquired under the caller's guard, when it was copied.
-                && key::words_of(unsafe { Blob::read(blob, <[u8]>::len) }) <= key_words
+                && !unsafe { Blob::read(blob, stays) }
             {
                 place.mark_key(key);
             }

@@ -1,8 +1,7 @@
 //! One table of a shard: open addressing, never emptied, replaced as a whole.
 //!
-//! A slot has some key words, as many in every slot of a table, and one value word. The first key words of
-//! a few slots and their values fill one cache line; their further key words follow it. A key's way
-//! begins with a group of slots, and goes through them in order before it comes to the next group.
+//! A slot has some key words, as many in every slot of a table, and one value word, behind the first of them. A key's
+//! way begins with a group of slots, and goes through them in order before it comes to the next group.
 //! Beside the slots there is one word for each group, with 8 bits of the hash of each key, never 0, for
 //! a key that stands: they are few enough to stay near the processor, and tell mostly at once which slot
 //! it is, or that there is none. So a short key with its value takes one look at one cache line more,
@@ -46,7 +45,7 @@ use std::alloc::{Layout, alloc, alloc_zeroed};
 use std::ptr::{self, NonNull};
 
 use crate::blob::Blob;
-use crate::bounds::{CHECKED, GROUP, LINE, most_full};
+use crate::bounds::{CHECKED, GROUP, most_full};
 use crate::error::ShardsError;
 use crate::fingerprints;
 use crate::hash::Hasher;
@@ -209,27 +208,17 @@ impl Table {
     /// The slot with a number below [`Table::len`].
     #[inline]
     pub(crate) fn place(&self, number: usize) -> Place<'_> {
-        let first = self.first_of(number / LINE);
-        // SAFETY: `at` is below LINE.
-        unsafe { Place::new(self, first, number % LINE) }
-    }
-
-    /// The slots of a cache line.
-    #[inline]
-    pub(crate) fn line(&self, number: usize) -> [Place<'_>; LINE] {
-        let first = self.first_of(number);
-        // SAFETY: `at` is below LINE.
-        std::array::from_fn(|at| unsafe { Place::new(self, first, at) })
-    }
-
-    /// The first word of a cache line of slots.
-    #[inline]
-    fn first_of(&self, line: usize) -> NonNull<SlotWord> {
-        debug_assert!(line * LINE <= self.mask);
+        debug_assert!(number <= self.mask);
         // SAFETY: `new` made so many slots, `key_words + 1` words each, in the allocation that
         // `self` stands in. All callers have the number from a loop over them, or masked, or of a group
         // by a shift that leaves less.
-        unsafe { self.slots.add(line * LINE * (self.key_words + 1)) }
+        unsafe { Place::new(self, self.slots.add(number * (self.key_words + 1))) }
+    }
+
+    /// Which slots of a group may have a value, by a bit for each.
+    #[inline]
+    pub(crate) fn may_have_values(&self, group: usize) -> u64 {
+        fingerprints::present(self.read_fingerprints(group))
     }
 
     /// The group that the way of a key begins with.

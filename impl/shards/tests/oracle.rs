@@ -151,3 +151,35 @@ fn input_that_is_too_large_is_refused_and_does_nothing() {
         assert_eq!(error, ShardsError::ShardCount { most: MAX_SHARDS, got });
     }
 }
+
+#[test]
+fn keys_that_filled_their_slots_stay_when_the_slots_become_wider() {
+    let map = Shards::with_shards(1).unwrap();
+    // Words that are 0, all ones, and what a number has.
+    let full = |number: u64| {
+        let words = [number, 0, u64::MAX, number.reverse_bits()];
+        words.map(u64::to_le_bytes).concat()
+    };
+    let key = |number: u64| match number / 500 {
+        0 => full(number)[..16].to_vec(),
+        1..10 => full(number),
+        10 => full(number)[..31].to_vec(),
+        _ => full(number).repeat(2),
+    };
+    let (value, all) = (|number: u64| number.to_le_bytes(), 15_000);
+    for number in 0..all {
+        let set = map.compare_and_set(&key(number), None, Some(&value(number))).unwrap();
+        assert_eq!(set, Cas::Set, "{number}");
+        // Those before have been moved, some of them into other words.
+        let earlier = number * 7 % (number + 1);
+        assert_eq!(map.get(&key(earlier)).unwrap(), Some(value(earlier).to_vec()), "{earlier}");
+    }
+    let mut seen = BTreeSet::new();
+    map.for_each(|key, value| {
+        let number = u64::from_le_bytes(key[..8].try_into().unwrap());
+        assert_eq!(value, number.to_le_bytes(), "of {key:?}");
+        assert!(seen.insert(key.to_vec()), "{number} twice");
+    })
+    .unwrap();
+    assert_eq!(seen, (0..all).map(key).collect());
+}

@@ -159,15 +159,21 @@ type History = Vec<(u8, Done)>;
 impl<R: Reclaim> World<R> {
     /// Numbers that differ by 16 are twins: under a checker one hash, and one first word of a key
     /// that stands in its slot. They differ from the second word on.
-    /// From 40 on they are so long that a table of short keys has them by their address.
+    /// From 40 on they are so long that a table of short keys has them by their address; from 64 on they fill the
+    /// words of a slot that has two.
     fn bytes(&self, number: u8) -> Vec<u8> {
         let length = match number {
+            64.. => 16,
             40.. => 64,
             _ if self.heap => 12,
             _ => return vec![number],
         };
         let mut bytes = vec![number; length];
         bytes[0] = number % 16;
+        if number >= 40 {
+            // All of these choose the place.
+            bytes[1..8].fill(0);
+        }
         bytes
     }
 

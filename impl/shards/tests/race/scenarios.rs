@@ -21,6 +21,7 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     all.extend(growth());
     all.extend(growth_under_pairs());
     all.extend(wide_keys());
+    all.extend(full_keys());
     all.extend(handles());
     all.extend(cells());
     all.extend(looks());
@@ -219,6 +220,25 @@ fn wide_keys() -> Vec<Scenario> {
         wide(
             "wide: grow put",
             vec![vec![Put(16, 10), Put(5, 12), Put(6, 13), Put(7, 14)], vec![Put(16, 11), Get(0)]],
+        ),
+    ]
+}
+
+/// The same with keys of 16 bytes, which fill two words; and with longer ones, for which a table takes three.
+fn full_keys() -> Vec<Scenario> {
+    let grown = || (64..69).map(|key| Put(key, key - 63)).collect::<Vec<Step>>();
+    let full = |name: &str, threads: Vec<Vec<Step>>| scenario(name, true, grown(), threads);
+    vec![
+        full("full: put put", vec![vec![Put(80, 10), Get(80)], vec![Put(80, 11)]]),
+        full("full: put twin", vec![vec![Put(80, 10), Get(96)], vec![Put(96, 11), Get(80)]]),
+        full("full: put, pass", vec![vec![Put(80, 10)], vec![Put(96, 11), Get(96)]]),
+        full("full: put iterate", vec![vec![Put(80, 10)], vec![Iterate]]),
+        full(
+            "full: grow put",
+            vec![
+                vec![Put(80, 10), Put(69, 12), Put(70, 13), Put(71, 14)],
+                vec![Put(80, 11), Get(64)],
+            ],
         ),
     ]
 }
