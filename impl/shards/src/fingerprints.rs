@@ -41,10 +41,15 @@ pub(crate) fn slot_of(bits: u64) -> usize {
     bits.trailing_zeros() as usize / 8
 }
 
-/// The fingerprint of a hash: 8 bits that the place was not chosen by in most tables.
+/// Where a fingerprint stands in a hash: the lower bits of a product know of fewer of its factors'. In most tables
+/// the place is chosen by higher ones.
+const FROM: u32 = 36;
+const _: () = assert!(FROM >= HASH_AT, "every key in a slot has its fingerprint in its first word");
+
+/// The fingerprint of a hash.
 #[inline]
 pub(crate) fn fingerprint(local: u64) -> u64 {
-    (local >> HASH_AT & 0xff).max(1)
+    (local >> FROM & 0xff).max(1)
 }
 
 /// One fingerprint, in the place of every one.

@@ -7,7 +7,8 @@
 //!   eights the same way, with the first 8 bytes and what the others choose;
 //! * the highest bits choose the shard, the next ones the place;
 //! * in a checked build the first byte of a key chooses the place, so that a scenario can choose
-//!   neighbours, and small keys all go to the first shard.
+//!   neighbours, and small keys all go to the first shard. Of whole eights the first 8 bytes do: theirs are 0 but for
+//!   the first.
 //!
 //! What it does not do: withstand somebody who watches one map's timing and chooses keys by it.
 
@@ -32,7 +33,7 @@ pub(crate) struct Hasher {
 }
 
 impl Hasher {
-    /// `shard_bits`: how many of the highest bits choose the shard; at least 1.
+    /// `shard_bits`: how many of the highest bits choose the shard; as many at least as `MIN_SHARDS` has.
     pub(crate) fn new(shard_bits: u32) -> Self {
         let entropy = RandomState::new();
         Self { seed: entropy.hash_one(0), second_seed: entropy.hash_one(1), shard_bits }

@@ -1,7 +1,8 @@
 //! Iteration: shard by shard, one guard for each, over the table that was current when it began.
 //!
 //! * SHARD-6: a key has one slot in a table (SHARD-2), so it is seen once; a table that is replaced
-//!   meanwhile is walked to its end, because what was there all the while is there, frozen.
+//!   meanwhile is walked to its end, because what was there all the while is there, frozen. What was there before has
+//!   a fingerprint, which stood before its value: so a slot without one may be left out.
 //!
 //! What it does not do: show a moment. Entries of different shards, and of different slots, are
 //! from different moments.

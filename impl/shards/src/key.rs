@@ -6,7 +6,7 @@
 //! | low bits | means |
 //! |---|---|
 //! | all 64 are 0 | empty: no key yet |
-//! | `00` | address of a [`Blob`](crate::blob::Blob), which has the key |
+//! | `00` | address of a [`Blob`](crate::blob::Blob), which has the key; bit 2 beside it: see [`Place::mark_key`] |
 //! | `001` | 0 to 7 bytes: the mixed number of bytes and length, without the shard's bits |
 //! | `010` | 8 bytes: their mixed number, without the shard's bits |
 //! | `111` | *full*: 8 bytes for each key word of the table, two words at least: the hash without the shard's bits |
@@ -285,15 +285,6 @@ pub(crate) fn is_full(first: Bits) -> bool {
     first.addr() as u64 & KIND == FULL
 }
 
-/// How many bytes an inline key has that fewer words would leave to the heap, by its first one.
-pub(crate) fn bytes_by(first: Bits, key_words: usize) -> usize {
-    match first.addr() as u64 & KIND {
-        FULL => 8 * key_words,
-        WIDE => length(first.addr() as u64),
-        _ => 0,
-    }
-}
-
 /// The hash without the shard's bits, as far as the first word of an inline key has it.
 pub(crate) fn local_by(first: Bits) -> u64 {
     first.addr() as u64
@@ -359,8 +350,8 @@ pub(crate) fn inline(
 }
 
 /// How many key words the slots of a table should have: as few bytes as possible for so many slots and the keys
-/// that do not fit; not fewer than `at_least`. `heap` has what keys would take on the heap, by the fewest words that
-/// have them in the slots.
+/// that do not fit; not fewer than `at_least`. `heap` has what keys take on the heap, by the fewest words with which
+/// they would be in the slots.
 pub(crate) fn best_words(heap: &[usize; MOST_WORDS + 1], slots: usize, at_least: usize) -> usize {
     let cost = |words: usize| {
         let inside = slots * (words + 1) * size_of::<Bits>();
@@ -401,6 +392,6 @@ mod tests {
         let secret = [[7; 8], hasher.mask().to_le_bytes(), [7; 8]].concat();
         let secret = Long::new(&secret, &hasher);
         assert!(secret.form(3) == Form::Heap && secret.form(4) == Form::Wide);
-        assert!((1..4).all(|word| !secret.further(Form::Wide, word).is_null()));
+        assert!(secret.further(Form::Full, 1).is_null(), "as a word that was not written yet");
     }
 }

@@ -34,17 +34,14 @@ impl Table {
                 continue;
             }
             present += usize::from(value.is_present());
-            let key_words = self.key_words();
-            let (words, bytes) = match first.blob() {
+            // Those that are in their slots stay there: the successor has no fewer key words.
+            if let Some(blob) = first.blob() {
                 // SAFETY: acquired just now, under the caller's guard.
-                Some(blob) => unsafe {
+                let (words, length) = unsafe {
                     Blob::read(blob, |bytes| (Long::new(bytes, hasher).fewest_words(), bytes.len()))
-                },
-                _ => {
-                    (key::words_by(first.bits(), key_words), key::bytes_by(first.bits(), key_words))
-                }
-            };
-            heap[words] += if bytes == 0 { 0 } else { Blob::footprint(bytes) };
+                };
+                heap[words] += Blob::footprint(length);
+            }
         }
         let slots = if present * 2 > most_used(self.len()) { self.len() * 2 } else { self.len() };
         // A slot that is empty now will be used as those are that are not.

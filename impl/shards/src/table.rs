@@ -4,8 +4,8 @@
 //! way begins with a group of slots, and goes through them in order before it comes to the next group.
 //! Beside the slots there is one word for each group, with 8 bits of the hash of each key, never 0, for
 //! a key that stands: they are few enough to stay near the processor, and tell mostly at once which slot
-//! it is, or that there is none. So a short key with its value takes one look at one cache line more,
-//! and the lack of a key none.
+//! it is, or that there is none. So a short key with its value takes one look at one cache line more, a longer one
+//! at two or three, and the lack of a key none.
 //!
 //! Each key word goes from 0 to its content, once. A value word goes
 //!
@@ -210,8 +210,8 @@ impl Table {
     pub(crate) fn place(&self, number: usize) -> Place<'_> {
         debug_assert!(number <= self.mask);
         // SAFETY: `new` made so many slots, `key_words + 1` words each, in the allocation that
-        // `self` stands in. All callers have the number from a loop over them, or masked, or of a group
-        // by a shift that leaves less.
+        // `self` stands in. All callers have the number from a loop over them, or masked, or of a slot of a
+        // group by a shift that leaves less.
         unsafe { Place::new(self, self.slots.add(number * (self.key_words + 1))) }
     }
 

@@ -24,7 +24,7 @@ use std::ptr::{self, NonNull};
 use crate::blob::Blob;
 use crate::error::ShardsError;
 
-/// The payload needs 61 bits beside the tag, and keys 62.
+/// The payload needs 61 bits beside the tag, and so do keys.
 const _: () = assert!(usize::BITS == 64, "the words of this map are 64 bits wide");
 
 /// What an atomic of a slot holds; a pointer, so that provenance is kept.

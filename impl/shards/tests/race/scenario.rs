@@ -158,7 +158,7 @@ type History = Vec<(u8, Done)>;
 
 impl<R: Reclaim> World<R> {
     /// Numbers that differ by 16 are twins: under a checker one hash, and one first word of a key
-    /// that stands in its slot. They differ from the second word on.
+    /// that stands in its slot. They differ from the second word on, those of 64 bytes from the third.
     /// From 40 on they are so long that a table of short keys has them by their address; from 64 on they fill the
     /// words of a slot that has two.
     fn bytes(&self, number: u8) -> Vec<u8> {

@@ -224,7 +224,7 @@ fn wide_keys() -> Vec<Scenario> {
     ]
 }
 
-/// The same with keys of 16 bytes, which fill two words; and with longer ones, for which a table takes three.
+/// The same with keys of 16 bytes, which fill two words; and with some of 12, for which a table then takes three.
 fn full_keys() -> Vec<Scenario> {
     let grown = || (64..69).map(|key| Put(key, key - 63)).collect::<Vec<Step>>();
     let full = |name: &str, threads: Vec<Vec<Step>>| scenario(name, true, grown(), threads);
@@ -239,6 +239,12 @@ fn full_keys() -> Vec<Scenario> {
                 vec![Put(80, 10), Put(69, 12), Put(70, 13), Put(71, 14)],
                 vec![Put(80, 11), Get(64)],
             ],
+        ),
+        scenario(
+            "full: grown wider",
+            true,
+            vec![Put(64, 1), Put(65, 2), Put(2, 3), Put(3, 4)],
+            vec![vec![Put(4, 5), Get(64)], vec![Cas(64, 1, 6), Get(2)]],
         ),
     ]
 }
