@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 
 use cloakroom_kademlia::Moment;
 use cloakroom_register::{
-    Body, Call, Called, Envelope, Forwarded, Message, Operation, OperationId, Outcome, Slot, Start,
-    Told, View, Work,
+    Body, Call, Called, Envelope, Epoch, Forwarded, Message, Operation, OperationId, Outcome, Slot,
+    Start, Told, View, Work,
 };
 use cloakroom_wire::NodeId;
 
@@ -214,14 +214,17 @@ impl Node {
         let first = if is_list { 0 } else { usize::from(id.0[15]) % length };
         let members = (0..length).map(|at| view.members()[(first + at) % length].node);
         let members: Vec<NodeId> = members.filter(can_be_asked).collect();
-        let is_silent = |node: &&NodeId| self.watch.is_gone(now, **node);
-        if let Some(member) = members.iter().find(|node| !is_silent(node)) {
+        // Who has no place in the list has left, or soon will, or is so new that the others know it.
+        let roster = &self.changes.known.roster;
+        let comes_last =
+            |node: &NodeId| self.watch.is_gone(now, *node) || roster.place(*node).is_none();
+        if let Some(member) = members.iter().find(|node| !comes_last(node)) {
             return Some(*member);
         }
         let point = self.genesis.point_of(view.slot());
         let mut others: Vec<NodeId> = self.contacts.keys().copied().filter(can_be_asked).collect();
-        others.sort_by_key(|node| (self.watch.is_gone(now, *node), node.distance(point)));
-        let living = others.iter().find(|node| !is_silent(node));
+        others.sort_by_key(|node| (comes_last(node), node.distance(point)));
+        let living = others.iter().find(|node| !comes_last(node));
         living.or(members.first()).or(others.first()).copied()
     }
 
@@ -268,7 +271,7 @@ impl Node {
         &mut self,
         now: Moment,
         from: NodeId,
-        slot: Slot,
+        (slot, epoch): (Slot, Epoch),
         asked: &Forwarded,
         effects: &mut Effects,
     ) {
@@ -288,6 +291,11 @@ impl Node {
             let view = self.view_in(self.slot_of(&operation.key));
             self.tell(now, slot, (from, *start, *number), Told::Elsewhere(view), effects);
             return;
+        }
+        // REG-14: whoever asks by an older view learns of the newer one, which nothing else would ever tell it: those
+        // who have a seat in both go on to run what it asks. No call has the number zero.
+        if epoch < view.epoch() {
+            self.tell(now, slot, (from, *start, 0), Told::Elsewhere(view), effects);
         }
         if self.calls.under_way.len() >= MOST_FOR_PEERS {
             let bound = operation.bound;

@@ -303,7 +303,8 @@ impl Node {
         for message in register::unpack(*parts).unwrap_or_default() {
             match &message.body {
                 register::Body::Call(asked) => {
-                    self.asked(now, from.id, message.slot, asked, effects);
+                    let place = (message.slot, message.epoch);
+                    self.asked(now, from.id, place, asked, effects);
                 }
                 register::Body::Called(told) => self.told(now, from.id, told, effects),
                 register::Body::Start(start) => self.watch.lives(from.id, start.incarnation),

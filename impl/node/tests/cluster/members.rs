@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom_node::{Change, ChangeFault, Standing, Zone};
-use cloakroom_register::{Incarnation, Life, Member, Outcome, View};
+use cloakroom_register::{Incarnation, Life, Member, Outcome, Slot, View};
 
 use crate::APART;
-use crate::world::{World, contact};
+use crate::world::{World, contact, hash};
 
 /// Members of the newest views, whatever their order.
 fn seats(world: &World) -> BTreeMap<u16, BTreeSet<Member>> {
@@ -158,6 +158,51 @@ fn who_drains_gives_up_its_seats_and_may_go() {
     is_all_there(&mut world);
     world.pass_ms(10_000);
     assert_eq!(world.nodes[&0].roster().0.places().count(), 4);
+}
+
+#[test]
+fn whoever_has_called_forgets_those_who_have_left() {
+    let mut world = World::new(&APART, 16, 3);
+    world.pass_ms(20_000);
+    let newcomer = 6;
+    world.add(newcomer, "f", 7);
+    for other in 0..5 {
+        world.meet(newcomer, other);
+    }
+    let join = world.join(newcomer, "f");
+    world.change(newcomer, join).unwrap();
+    let mut keys = 0_u32..;
+    let mut call_everywhere = |world: &mut World| {
+        for (slot, at) in (0..16).flat_map(|slot| (0..5).map(move |at| (Slot(slot), at))) {
+            let is_in = |key: &String| world.setup.genesis.slot_of(&hash(key.as_bytes())) == slot;
+            let key = keys.by_ref().map(|key| format!("key {key}")).find(is_in).unwrap();
+            let put = world.put_at(at, &key, "coat");
+            assert!(matches!(put, Ok(Outcome::Set(_))), "slot {slot} at node {at}: {put:?}");
+        }
+    };
+    rest(&mut world);
+    call_everywhere(&mut world);
+    let gone = contact(newcomer).id;
+    let hints = |world: &World| {
+        let views = (0..16).flat_map(|slot| (0..5).map(move |at| (Slot(slot), at)));
+        let named = views.filter(|(slot, at)| {
+            let newest = world.nodes[at].registers().newest(*slot);
+            newest.is_some_and(|view| view.seat_at(gone).is_some())
+        });
+        named.collect::<Vec<_>>()
+    };
+    let before = hints(&world);
+    assert!(before.iter().any(|(_, at)| *at > 0), "a witness: {before:?}");
+    world.change(0, Change::Drain(gone)).unwrap();
+    while !world.nodes[&newcomer].is_drained() {
+        world.pass_ms(500);
+    }
+    world.change(0, Change::Remove(gone)).unwrap();
+    // The list has reached everybody.
+    world.pass_ms(6_000);
+    world.crash(newcomer);
+    call_everywhere(&mut world);
+    assert_eq!(hints(&world), [], "REG-14: they are never told of a newer view");
 }
 
 #[test]
