@@ -132,6 +132,40 @@ pub struct Cluster {
     pub drained: bool,
 }
 
+/// What a node's replica of a slot does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Life {
+    /// It takes over what the view before it has.
+    Learner,
+    /// It votes.
+    Active,
+    /// It votes no more: a newer view has taken over, or is about to.
+    Sealed,
+    /// It has nothing left.
+    Retired,
+}
+
+/// A slot, as one node knows it: in the newest view that it has heard of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Its number.
+    pub slot: u16,
+    /// Which view.
+    pub epoch: u32,
+    /// The view's members, in hexadecimal.
+    pub members: Vec<String>,
+    /// What the node's own replica in that view does, if it has one. Without one the view is hearsay, and may be an
+    /// old one.
+    pub life: Option<Life>,
+}
+
+#[derive(Deserialize)]
+struct Slots {
+    slots: Vec<Slot>,
+    next: Option<u16>,
+}
+
 #[derive(Deserialize)]
 struct Pools {
     pools: Vec<Pool>,
@@ -367,6 +401,22 @@ impl Client {
     /// [`ClientError`]
     pub async fn cluster(&self) -> Result<Cluster, ClientError> {
         self.read("/v1/cluster".to_string()).await
+    }
+
+    /// All slots and their members, as one of the cluster's nodes knows them.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn slots(&self) -> Result<Vec<Slot>, ClientError> {
+        let mut all = Vec::new();
+        let mut after = String::new();
+        loop {
+            let path = format!("/v1/cluster/slots?limit=1024{after}");
+            let Slots { slots, next } = self.read(path).await?;
+            all.extend(slots);
+            let Some(next) = next else { return Ok(all) };
+            after = format!("&after={next}");
+        }
     }
 
     /// Makes the node that answers a member, in a zone; `others` are members that it can ask beside the

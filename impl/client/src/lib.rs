@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use calls::{
-    Allocation, Cluster, Held, Member, Policy, Pool, Recovered, Standing, Usage, WIDE,
+    Allocation, Cluster, Held, Life, Member, Policy, Pool, Recovered, Slot, Standing, Usage, WIDE,
 };
 use cloakroom_kademlia::Balance;
 /// The longest value of a key or record.
