@@ -164,7 +164,10 @@ impl Records {
     /// KAD-12: what has changed since this was last asked, and what a disk must have of it now; `None`: nothing
     /// any more.
     pub fn changed(&mut self) -> Vec<(Name, Option<Held>)> {
-        let names = self.changed.as_mut().map(core::mem::take).unwrap_or_default();
+        let Some(names) = self.changed.as_mut().filter(|names| !names.is_empty()) else {
+            return Vec::new();
+        };
+        let names = core::mem::take(names);
         let kept = |name: &Name| self.held.get(name).filter(|held| held.is_kept()).cloned();
         names.into_iter().map(|name| (name, kept(&name))).collect()
     }

@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use cloakroom_kademlia::Moment;
+use cloakroom_kademlia::{Moment, Peer};
 use cloakroom_register::{
     Body, Call, Called, Envelope, Epoch, Forwarded, Message, Operation, OperationId, Outcome, Slot,
     Start, Told, View, Work,
@@ -23,7 +23,7 @@ use cloakroom_wire::NodeId;
 use crate::changes::Purpose;
 use crate::doors::Doors;
 use crate::effects::{Answer, Effects};
-use crate::node::{Node, in_ms};
+use crate::node::{Node, in_ms, send_parts};
 use crate::roster::roster_key;
 
 /// After nobody of all that are known could run an operation.
@@ -56,8 +56,9 @@ pub(crate) struct Calls {
 pub(crate) enum Origin {
     /// A client of this node.
     Client,
-    /// A start of a peer, by its number.
-    Peer(NodeId, Start, u64),
+    /// A start of a peer, by its number. Nobody but the peer may know where it is: it is answered where it
+    /// has asked from.
+    Peer(Peer, Start, u64),
     /// This node itself.
     Own(Purpose),
 }
@@ -270,7 +271,7 @@ impl Node {
     pub(crate) fn asked(
         &mut self,
         now: Moment,
-        from: NodeId,
+        from: Peer,
         (slot, epoch): (Slot, Epoch),
         asked: &Forwarded,
         effects: &mut Effects,
@@ -279,28 +280,28 @@ impl Node {
         let own = self.host.start_of();
         let is_get = operation.call == Call::Get;
         if !is_get && *to != Some(own) {
-            self.tell(now, slot, (from, *start, *number), Told::Start(own), effects);
+            self.tell(slot, (from, *start, *number), Told::Start(own), effects);
             return;
         }
         // NODE-8: before anything else of it is looked at. A get may be run again.
-        if !is_get && !self.calls.doors.admit(from, *start, *number) {
+        if !is_get && !self.calls.doors.admit(from.id, *start, *number) {
             return;
         }
         let view = self.view_in(slot);
         if self.slot_of(&operation.key) != slot || view.seat_of(self.me()).is_none() {
             let view = self.view_in(self.slot_of(&operation.key));
-            self.tell(now, slot, (from, *start, *number), Told::Elsewhere(view), effects);
+            self.tell(slot, (from, *start, *number), Told::Elsewhere(view), effects);
             return;
         }
         // REG-14: whoever asks by an older view learns of the newer one, which nothing else would ever tell it: those
         // who have a seat in both go on to run what it asks. No call has the number zero.
         if epoch < view.epoch() {
-            self.tell(now, slot, (from, *start, 0), Told::Elsewhere(view), effects);
+            self.tell(slot, (from, *start, 0), Told::Elsewhere(view), effects);
         }
         if self.calls.under_way.len() >= MOST_FOR_PEERS {
             let bound = operation.bound;
             let told = Told::Ended(bound.map_or(Outcome::Unavailable, Outcome::Unknown));
-            self.tell(now, slot, (from, *start, *number), told, effects);
+            self.tell(slot, (from, *start, *number), told, effects);
             return;
         }
         let give_up_at = now.plus_ms((*patience_ms).min(MOST_PATIENCE_MS).into());
@@ -310,17 +311,18 @@ impl Node {
 
     fn tell(
         &mut self,
-        now: Moment,
         slot: Slot,
-        (peer, to, number): (NodeId, Start, u64),
+        (peer, to, number): (Peer, Start, u64),
         told: Told,
         effects: &mut Effects,
     ) {
         let epoch = self.view_in(slot).epoch();
         let body = Body::Called(Box::new(Called { to, number, told }));
         let message = Message { slot, epoch, body };
-        let ask = [Envelope { to: peer, message }].into();
-        self.follow(now, Work { ask, ..Work::default() }, effects);
+        let mut parts = Vec::new();
+        // What no peer would take is not sent: its keys and values are refused where they come in.
+        let _ = message.encode(&mut parts);
+        send_parts(peer, &parts, &mut effects.first);
     }
 
     /// A peer tells what became of an operation.
@@ -452,11 +454,11 @@ impl Node {
                 (Origin::Client, End::Lost) => effects.answer.push(Answer::Lost(id)),
                 (Origin::Peer(peer, start, number), End::Ended(outcome)) => {
                     let told = Told::Ended(outcome.clone());
-                    self.tell(now, call.slot, (peer, start, number), told, effects);
+                    self.tell(call.slot, (peer, start, number), told, effects);
                 }
                 (Origin::Peer(peer, start, number), End::Elsewhere(view)) => {
                     let told = Told::Elsewhere(view.clone());
-                    self.tell(now, call.slot, (peer, start, number), told, effects);
+                    self.tell(call.slot, (peer, start, number), told, effects);
                 }
                 // It asks until it gives up.
                 (Origin::Peer(..), End::Lost) => {}

@@ -22,15 +22,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use cloakroom_kademlia as kademlia;
-use cloakroom_kademlia::{
-    Busy, Held, Judge, Kademlia, Moment, Parameters, Peer, QueryId, Transmit,
-};
+use cloakroom_kademlia::{Held, Judge, Kademlia, Moment, Parameters, Peer, Transmit};
 use cloakroom_register as register;
 use cloakroom_register::{
     Disk, Envelope, Epoch, Host, Member, Operation, OperationId, Replica, ReplicaError, Slot,
     Version, View, Waits, Work,
 };
-use cloakroom_wire::{Body, Contact, Message, NodeId, Notice, OwnedRecord, RecordKey};
+use cloakroom_wire::{Body, Contact, Message, NodeId, Notice};
 
 use crate::calls::{Calls, Origin};
 use crate::changes::Changes;
@@ -52,6 +50,9 @@ pub struct Setup {
     pub genesis: Genesis,
     /// Who the node is, and where.
     pub contact: Contact,
+    /// Its routing table of an earlier life. Where nothing is left of one, it begins to join the DHT, by the
+    /// founders.
+    pub table: Vec<Contact>,
     /// The numbers of the DHT.
     pub parameters: Parameters,
     /// What the DHT cannot judge itself.
@@ -129,7 +130,8 @@ impl Node {
         disk: &Disk,
         records: Vec<Held>,
     ) -> Result<(Self, Effects), ReplicaError> {
-        let Setup { genesis, contact, parameters, judge, waits, patience, hash, seed } = setup;
+        let Setup { genesis, contact, table, parameters, judge, waits, patience, hash, seed } =
+            setup;
         if disk.me().node != contact.id {
             return Err(ReplicaError::NoMember(disk.me()));
         }
@@ -145,7 +147,9 @@ impl Node {
             .collect();
         let others: Vec<Contact> =
             contacts.values().copied().filter(|other| other.id != contact.id).collect();
-        if !others.is_empty() {
+        if !table.is_empty() {
+            kademlia.restore(now, &table);
+        } else if !others.is_empty() {
             // A new machine has room for a query.
             let _ = kademlia.join(now, &others);
         }
@@ -221,44 +225,14 @@ impl Node {
         ]
     }
 
-    /// Looks for the nodes closest to a point; ends with an [`Event`](kademlia::Event).
-    ///
-    /// # Errors
-    /// When too many queries are under way.
-    pub fn find_node(&mut self, now: Moment, point: NodeId) -> Result<(QueryId, Effects), Busy> {
-        let query = self.kademlia.find_node(now, point)?;
-        Ok((query, self.drained()))
-    }
-
-    /// Asks a node whether it lives, for a caller; ends with an [`Event`](kademlia::Event).
-    ///
-    /// # Errors
-    /// When too many callers wait for such an answer.
-    pub fn ping(&mut self, now: Moment, contact: Contact) -> Result<(QueryId, Effects), Busy> {
-        let query = self.kademlia.ping_contact(now, contact)?;
-        Ok((query, self.drained()))
-    }
-
-    /// Looks for the records under a key; ends with an [`Event`](kademlia::Event).
-    ///
-    /// # Errors
-    /// When too many queries are under way.
-    pub fn find_value(&mut self, now: Moment, key: RecordKey) -> Result<(QueryId, Effects), Busy> {
-        let query = self.kademlia.find_value(now, key)?;
-        Ok((query, self.drained()))
-    }
-
-    /// Gives a record to its holders; ends with an [`Event`](kademlia::Event).
-    ///
-    /// # Errors
-    /// When too many queries are under way.
-    pub fn publish(
-        &mut self,
-        now: Moment,
-        record: OwnedRecord,
-    ) -> Result<(QueryId, Effects), Busy> {
-        let query = self.kademlia.publish(now, record)?;
-        Ok((query, self.drained()))
+    /// Asks something of this node's part of the DHT: most questions begin a query, which ends with an
+    /// [`Event`](kademlia::Event). What follows from it. Asking is not to poll: what is to be sent and told stands in
+    /// the effects.
+    pub fn ask_dht<T>(&mut self, ask: impl FnOnce(&mut Kademlia) -> T) -> (T, Effects) {
+        let answer = ask(&mut self.kademlia);
+        let mut effects = Effects::default();
+        self.drain(&mut effects);
+        (answer, effects)
     }
 
     /// Who it is, in this life of its disk.
@@ -293,7 +267,10 @@ impl Node {
     }
 
     fn hear(&mut self, now: Moment, from: Peer, message: &Message<'_>, effects: &mut Effects) {
-        self.watch.heard(now, from.id);
+        let counts = self.counts(from.id);
+        if counts {
+            self.watch.heard(now, from.id);
+        }
         let Body::Notice(Notice::Slots { parts }) = &message.body else {
             self.kademlia.handle_message(now, from, message);
             return;
@@ -304,10 +281,13 @@ impl Node {
             match &message.body {
                 register::Body::Call(asked) => {
                     let place = (message.slot, message.epoch);
-                    self.asked(now, from.id, place, asked, effects);
+                    self.asked(now, from, place, asked, effects);
                 }
                 register::Body::Called(told) => self.told(now, from.id, told, effects),
-                register::Body::Start(start) => self.watch.lives(from.id, start.incarnation),
+                register::Body::Start(start) if counts => {
+                    self.watch.lives(from.id, start.incarnation);
+                }
+                register::Body::Start(_) => {}
                 _ => {
                     let work = self.host.handle(in_ms(now), from.id, &message);
                     self.follow(now, work, effects);
@@ -316,9 +296,17 @@ impl Node {
         }
     }
 
+    /// Whether it matters when a node was heard: not to one that has no seat, and so proposes nothing, unless
+    /// it is one that calls can be handed to.
+    fn counts(&self, node: NodeId) -> bool {
+        self.host.replicas().next().is_some() || self.contacts.contains_key(&node)
+    }
+
     /// Asks the others whether they live, and proposes the views that ought to follow.
     fn look(&mut self, now: Moment, effects: &mut Effects) {
-        self.watch.look(now);
+        let (roster, host) = (&self.changes.known.roster, &self.host);
+        let has_seat = |node| host.replicas().any(|replica| replica.view().seat_at(node).is_some());
+        self.watch.look(now, |node| roster.place(node).is_some() || has_seat(node));
         let body = register::Body::Start(self.host.start_of());
         let message = register::Message { slot: Slot(0), epoch: Epoch(0), body };
         let mut send = Vec::new();
@@ -348,10 +336,14 @@ impl Node {
     }
 
     /// Whom this node asks whether it lives: all members of the list, if they are few; else those who have
-    /// seats beside it, and those who could get them.
+    /// seats beside it, and those who could get them. Who neither stands in the list nor has a seat proposes
+    /// nothing, and asks nobody.
     fn watched(&self) -> BTreeSet<NodeId> {
         let roster = &self.changes.known.roster;
         let mut watched: BTreeSet<NodeId> = BTreeSet::new();
+        if roster.place(self.me().node).is_none() && self.host.replicas().next().is_none() {
+            return watched;
+        }
         let views = self.host.replicas().map(Replica::view);
         let views: Vec<&View> =
             views.filter(|view| self.host.newest(view.slot()) == Some(view)).collect();
@@ -395,9 +387,7 @@ impl Node {
             let Some(address) = self.contact_of(*to).map(|contact| contact.address) else {
                 continue;
             };
-            let to = Peer { id: *to, address };
-            let notices = register::pack(parts);
-            packed.extend(notices.map(|notice| Transmit { to, message: notice.to_owned() }));
+            send_parts(Peer { id: *to, address }, parts, packed);
         }
     }
 
@@ -422,21 +412,27 @@ impl Node {
         self.host.newest(slot).cloned().unwrap_or_else(|| self.genesis.view(slot))
     }
 
-    fn drained(&mut self) -> Effects {
-        let mut effects = Effects::default();
-        self.drain(&mut effects);
-        effects
-    }
-
     fn drain(&mut self, effects: &mut Effects) {
         // KAD-12: with the answers that acknowledge it.
         effects.keep.extend(self.kademlia.changed_records());
-        while let Some(transmit) = self.kademlia.poll_transmit() {
-            effects.send.push(transmit);
-        }
-        while let Some(event) = self.kademlia.poll_event() {
-            effects.events.push(event);
-        }
+        let (transmits, events) = self.kademlia.take();
+        append(&mut effects.send, transmits);
+        effects.events.extend(events);
+    }
+}
+
+/// Parts for one node, as notices.
+pub(crate) fn send_parts(to: Peer, parts: &[Vec<u8>], packed: &mut Vec<Transmit>) {
+    let notices = register::pack(parts);
+    packed.extend(notices.map(|notice| Transmit { to, message: notice.to_owned() }));
+}
+
+/// Messages are large to move: what stands alone is not.
+fn append<T>(list: &mut Vec<T>, more: Vec<T>) {
+    if list.is_empty() {
+        *list = more;
+    } else {
+        list.extend(more);
     }
 }
 

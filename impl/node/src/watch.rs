@@ -14,7 +14,8 @@
 //!   members, and then one member at a time. So a change of the list moves only the slots whose closest
 //!   candidates it changes;
 //! * NODE-7: who has not lately read the list moves nothing where all live: with an old list it would
-//!   undo for ever what others do, and where that is the list's own slot, keep itself from reading.
+//!   undo for ever what others do, and where that is the list's own slot, keep itself from reading;
+//! * WIRE-2: what peers can make it remember is bounded by the list, the views, and who spoke lately.
 //!
 //! What it does not do: judge who is faulty. Silence for a stated time is all it knows; loss of single
 //! answers does not make silence, since everybody is asked many times within it. Nor see what others see:
@@ -129,9 +130,14 @@ impl Watch {
         self.heard.get(&node).map(|heard| heard.last)
     }
 
-    /// It is time to look around again.
-    pub(crate) fn look(&mut self, now: Moment) {
+    /// It is time to look around again. WIRE-2: of those who do not matter nothing is remembered that is
+    /// older than a silence.
+    pub(crate) fn look(&mut self, now: Moment, matters: impl Fn(NodeId) -> bool) {
         self.next = now.plus_ms(self.patience.ask_ms);
+        let silent_ms = self.patience.silent_ms;
+        self.heard.retain(|node, heard| now.since_ms(heard.last) < silent_ms || matters(*node));
+        let heard = &self.heard;
+        self.lives.retain(|node, _| heard.contains_key(node) || matters(*node));
     }
 
     /// How often over a node has been silent for as long as it may.

@@ -160,6 +160,7 @@ impl Server {
         let setup = Setup {
             genesis,
             contact,
+            table: Vec::new(),
             parameters,
             judge: Judge { contact: |contact| id_of(contact.key) == contact.id, record: |_| true },
             waits: config.waits,
@@ -399,7 +400,7 @@ fn take(node: &mut Node, now: Moment, next: Next, waiting: &Waiters) -> Effects 
 }
 
 fn take_up(node: &mut Node, now: Moment, job: Job, waiting: &Waiters) -> Effects {
-    let (begun, asker) = match job {
+    let ((begun, effects), asker) = match job {
         Job::Call { operation, patience_ms, reply } => {
             lock(waiting).calls.entry(operation.id).or_default().push(reply);
             return node.step(now, Input::Call(operation, now.plus_ms(patience_ms)));
@@ -414,22 +415,21 @@ fn take_up(node: &mut Node, now: Moment, job: Job, waiting: &Waiters) -> Effects
             return Effects::default();
         }
         Job::Stop => return Effects::default(),
-        Job::Publish(record, asker) => (node.publish(now, record), asker),
-        Job::FindValue(key, asker) => (node.find_value(now, key), asker),
-        Job::FindNode(point, asker) => (node.find_node(now, point), asker),
-        Job::Ping(contact, asker) => (node.ping(now, contact), asker),
+        Job::Publish(record, asker) => (node.ask_dht(|dht| dht.publish(now, record)), asker),
+        Job::FindValue(key, asker) => (node.ask_dht(|dht| dht.find_value(now, key)), asker),
+        Job::FindNode(point, asker) => (node.ask_dht(|dht| dht.find_node(now, point)), asker),
+        Job::Ping(contact, asker) => (node.ask_dht(|dht| dht.ping_contact(now, contact)), asker),
     };
     match begun {
-        Ok((query, effects)) => {
+        Ok(query) => {
             lock(waiting).queries.insert(query, asker);
-            effects
         }
         Err(busy) => {
             // Who has asked may have gone.
             let _ = asker.send(Err(busy));
-            Effects::default()
         }
     }
+    effects
 }
 
 fn hear(node: &mut Node, now: Moment, arrival: &Arrival) -> Effects {

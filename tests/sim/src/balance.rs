@@ -22,7 +22,7 @@ use crate::args::BalanceArgs;
 use crate::engine::{Director, End, Node, Regions, Time, World};
 use crate::kad::census::Census;
 use crate::kad::identity;
-use crate::kad::resident::{Resident, moment};
+use crate::kad::resident::{Disk, Honest, Made, Resident, genesis, moment};
 use crate::random::{Random, to_f64};
 use crate::scenario::NetworkKnobs;
 use crate::stats::{Samples, share};
@@ -179,12 +179,12 @@ fn settle(seed: u64, random: &mut Random, world: &mut World<Resident>) -> Vec<Co
     for number in 0..HOLDERS + CLIENTS {
         let own = contacts[number as usize];
         let seed = Random::stream(seed, "kademlia", number.into()).next();
-        let start = moment(Time(0));
-        let mut kademlia =
-            Kademlia::new(start, own, Parameters::default(), identity::judge(), seed);
-        kademlia.set_reachable(number < HOLDERS);
-        kademlia.restore(start, &contacts[..HOLDERS as usize]);
-        world.start(Node(number), Resident::honest(kademlia));
+        let holders = &contacts[..HOLDERS as usize];
+        let (parameters, judge) = (Parameters::default(), identity::judge());
+        let made = Made { contact: own, parameters, judge, reachable: number < HOLDERS, seed };
+        let disk = Disk { contacts: holders.to_vec(), ..Disk::empty(own.id, 0) };
+        let cluster = genesis(holders.iter().copied());
+        world.start(Node(number), Resident::honest(Honest::start(Time(0), made, cluster, disk)));
     }
     contacts
 }
@@ -201,7 +201,8 @@ impl Wishes {
         let (key, holders) = (self.keys[record], &self.holders[record]);
         let balance = &mut self.balances[client.index() - HOLDERS as usize];
         let query = world.command(client, 5, |resident, now| {
-            resident.kademlia_mut()?.fetch(moment(now), key, holders, balance).ok()
+            let fetch = |dht: &mut Kademlia| dht.fetch(moment(now), key, holders, balance);
+            resident.ask(now, fetch)?.ok()
         });
         if let Some(Some(QueryId(query))) = query {
             self.open.insert((client, query));
@@ -217,9 +218,10 @@ impl Director<Resident> for Wishes {
         }
         let (key, publisher) = (self.keys[number as usize], Node(0));
         world.command(publisher, 3, |resident, now| {
-            let kademlia = resident.kademlia_mut()?;
-            let record = identity::record(key, kademlia.own().id, 1, 100);
-            kademlia.publish(moment(now), record).ok()
+            let publish = |dht: &mut Kademlia| {
+                dht.publish(moment(now), identity::record(key, dht.own().id, 1, 100))
+            };
+            resident.ask(now, publish)?.ok()
         });
     }
 

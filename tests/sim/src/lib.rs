@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `engine/` | virtual time, the network, [`World`](engine::World): generic over the machine |
-//! | `kad/` | Kademlia in it, over encoded bytes; liars; who is up |
+//! | `kad/` | whole nodes in it for their part of the DHT, over encoded bytes; liars; who is up |
 //! | `run/` | the main experiment: lookups and reads under churn |
 //! | `hostile.rs`, `records.rs`, `balance.rs` | the other experiments |
 //! | `registers/` | the registers: clusters of hosts, predicates, histories, healing |

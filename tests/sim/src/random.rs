@@ -167,6 +167,19 @@ pub fn power(base: f64, power: f64) -> f64 {
     exp(ln(base) * power)
 }
 
+/// Not SHA-256, but as even for this.
+pub(crate) fn hash(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let mut state = 0xcbf2_9ce4_8422_2325_u64;
+    for (at, part) in hash.chunks_mut(8).enumerate() {
+        for byte in bytes.iter().copied().chain((at as u64).to_be_bytes()) {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        part.copy_from_slice(&Random::new(state).next().to_be_bytes());
+    }
+    hash
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

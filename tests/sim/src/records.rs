@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloakroom_kademlia::{Event, QueryId};
+use cloakroom_kademlia::{Event, Kademlia, QueryId};
 use cloakroom_wire::{NodeId, RecordKey};
 use serde::Serialize;
 
@@ -168,13 +168,14 @@ impl Crashes {
         let key = self.keys[record as usize];
         let origin = self.people.all[node.index()].contact.id;
         let query = world.command(node, 3, |resident, now| {
-            let kademlia = resident.kademlia_mut()?;
-            let query = if read {
-                kademlia.find_value(moment(now), key)
-            } else {
-                kademlia.publish(moment(now), identity::record(key, origin, 1, 16))
+            let begin = |dht: &mut Kademlia| {
+                if read {
+                    dht.find_value(moment(now), key)
+                } else {
+                    dht.publish(moment(now), identity::record(key, origin, 1, 16))
+                }
             };
-            query.ok()
+            resident.ask(now, begin)?.ok()
         });
         if let Some(Some(QueryId(query))) = query {
             self.open.insert((node, query), (record, read));

@@ -98,9 +98,12 @@ fn a_network_that_joins_node_by_node_is_as_good_as_a_filled_one() {
 
 #[test]
 fn with_a_fifth_of_the_nodes_lying_lookups_still_find_the_closest() {
-    let run = figures("hostile --nodes 1000 --lookups 3000 --records 300 --reads 300 --minutes 10");
+    const RUN: &str = "hostile --nodes 1000 --lookups 3000 --records 300 --reads 300 --minutes 10";
+    let run = figures(RUN);
     assert!(number(&run, "success_rate") >= 0.99, "{run}");
-    assert!(number(&run, "success_rate") >= number(&run, "success_rate_one_path"), "{run}");
+    // What three paths gain is not seen in so few lookups; what five do, is.
+    let run = figures(&format!("{RUN} --paths 5"));
+    assert!(number(&run, "success_rate") > number(&run, "success_rate_one_path"), "{run}");
 }
 
 #[test]

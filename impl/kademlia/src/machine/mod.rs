@@ -204,6 +204,12 @@ impl Kademlia {
         self.events.pop_front()
     }
 
+    /// All that [`Kademlia::poll_transmit`] and [`Kademlia::poll_event`] would give, with the memory that it stands
+    /// in.
+    pub fn take(&mut self) -> (Vec<Transmit>, Vec<Event>) {
+        (core::mem::take(&mut self.transmits).into(), core::mem::take(&mut self.events).into())
+    }
+
     /// When to call [`Kademlia::handle_timeout`], at the latest.
     pub fn poll_timeout(&self) -> Moment {
         self.requests.next_due().min(self.upkeep.next_due())

@@ -1,6 +1,7 @@
 //! Whole clusters of nodes in virtual time, over encoded bytes.
 
 mod members;
+mod strangers;
 mod world;
 
 use std::collections::BTreeSet;

@@ -250,7 +250,9 @@ impl Host {
         let running = self.running.values().map(Running::due).min();
         let proposals = self.proposals.values().map(|proposal| proposal.retry_at).min();
         let first = running.unwrap_or(Moment::NEVER).min(proposals.unwrap_or(Moment::NEVER));
-        first.min(self.upkeep_at).min(self.collect_at)
+        // Who has no replica has nothing to collect.
+        let collect_at = if self.replicas.is_empty() { Moment::NEVER } else { self.collect_at };
+        first.min(self.upkeep_at).min(collect_at)
     }
 
     /// Time has come to what [`Host::due`] said, or further.

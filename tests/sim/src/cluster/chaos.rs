@@ -18,9 +18,9 @@ use cloakroom_register::{
 use cloakroom_wire::Contact;
 
 use super::records::Records;
-use super::resident::{Event, Resident, Wrote, contact_of, hash};
+use super::resident::{Event, Resident, Wrote, contact_of};
 use crate::engine::{Director, End, Node, Time, World};
-use crate::random::Random;
+use crate::random::{Random, hash};
 use crate::registers::audit::{self, plain_operation};
 use crate::registers::client::{Client, Want};
 use crate::registers::plan::Plan;
@@ -169,6 +169,7 @@ impl Chaos {
         let setup = Setup {
             genesis: self.genesis.clone(),
             contact: contact_of(number(node)),
+            table: Vec::new(),
             parameters: Parameters { subnets: None, ..Parameters::default() },
             judge: Judge { contact: |_| true, record: |_| true },
             waits: self.plan.waits,

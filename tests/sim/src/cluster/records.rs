@@ -11,14 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloakroom_kademlia::{Event, Held, Moment, Name, QueryId};
-use cloakroom_node::{Effects, Node as Whole};
+use cloakroom_kademlia::{Busy, Event, Held, Kademlia, Moment, Name, QueryId};
 use cloakroom_wire::{NodeId, OwnedContent, OwnedFields, OwnedRecord, RecordKey};
 
 use super::chaos::{Chaos, Nodes, number};
-use super::resident::hash;
 use crate::engine::{Node, Time};
-use crate::random::Random;
+use crate::random::{Random, hash};
 use crate::registers::ran::Fault;
 
 /// Far longer than a run.
@@ -181,13 +179,13 @@ impl Chaos {
         };
         let what = || format!("n{node} is to publish record {record} as {sequence}");
         self.ran.say(world.now(), what);
-        let begin = |whole: &mut Whole, now: Moment| whole.publish(now, published).ok();
+        let begin = |dht: &mut Kademlia, now: Moment| dht.publish(now, published);
         let under = Under::Publish { record, sequence, losses };
         self.begin_query(world, node, under, begin);
     }
 
     fn read(&mut self, world: &mut Nodes, node: usize, record: usize) {
-        let begin = |whole: &mut Whole, now: Moment| whole.find_value(now, key_of(record)).ok();
+        let begin = |dht: &mut Kademlia, now: Moment| dht.find_value(now, key_of(record));
         self.begin_query(world, node, Under::Read { record }, begin);
     }
 
@@ -196,7 +194,7 @@ impl Chaos {
         world: &mut Nodes,
         node: usize,
         under: Under,
-        begin: impl FnOnce(&mut Whole, Moment) -> Option<(QueryId, Effects)>,
+        begin: impl FnOnce(&mut Kademlia, Moment) -> Result<QueryId, Busy>,
     ) {
         let at = Node(number(node));
         let query =

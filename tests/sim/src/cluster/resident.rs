@@ -10,14 +10,14 @@
 use std::collections::VecDeque;
 
 use cloakroom_kademlia as kademlia;
-use cloakroom_kademlia::{Held, Moment, Name, Peer, QueryId, Transmit};
+use cloakroom_kademlia::{Busy, Held, Kademlia, Moment, Name, Peer, QueryId, Transmit};
 use cloakroom_node::{Answer, Effects, Input, Node, Setup};
 use cloakroom_register as register;
 use cloakroom_register::{Ballot, Disk, Epoch, Key, NodeId, Save, Slot, unpack};
 use cloakroom_wire::{Address, Body, Contact, Message, NodeKey, Notice, OwnedBody, OwnedMessage};
 
 use crate::engine::{Machine, Time};
-use crate::random::Random;
+use crate::random::{Random, hash};
 use crate::registers::resident::promises;
 use crate::sync::{Synced, Syncs};
 
@@ -70,19 +70,6 @@ const fn inverse(odd: u32) -> u32 {
         step += 1;
     }
     inverse
-}
-
-/// Not SHA-256, but as even for this.
-pub(super) fn hash(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for (at, part) in hash.chunks_mut(8).enumerate() {
-        for byte in bytes.iter().copied().chain((at as u64).to_be_bytes()) {
-            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        part.copy_from_slice(&Random::new(state).next().to_be_bytes());
-    }
-    hash
 }
 
 /// The contact of the node with this number.
@@ -149,11 +136,11 @@ impl Resident {
     pub(super) fn begin_query(
         &mut self,
         now: Time,
-        begin: impl FnOnce(&mut Node, Moment) -> Option<(QueryId, Effects)>,
+        begin: impl FnOnce(&mut Kademlia, Moment) -> Result<QueryId, Busy>,
     ) -> Option<QueryId> {
-        let (query, effects) = begin(&mut self.node, moment(now))?;
+        let (query, effects) = self.node.ask_dht(|dht| begin(dht, moment(now)));
         self.take(now, effects);
-        Some(query)
+        query.ok()
     }
 
     fn take(&mut self, now: Time, mut effects: Effects) {

@@ -1,4 +1,4 @@
-//! Kademlia in the engine: its machine behind the [`Machine`](crate::engine::Machine) trait, nodes
+//! Nodes of a DHT in the engine: the whole node behind the [`Machine`](crate::engine::Machine) trait, nodes
 //! that lie, and what everybody would know if somebody knew everything.
 //!
 //! Invariants:

@@ -1,16 +1,37 @@
-//! What lives at a place of the world: an honest Kademlia machine, or a liar, behind bytes.
+//! What lives at a place of the world: an honest node, or a liar, behind bytes.
+//!
+//! The honest node is the whole one, [`Node`], as the server has it: here for its part of the DHT. The first few
+//! are the founders of its cluster; all others are guests, who have no seat and read the list of members now
+//! and then.
 //!
 //! Invariants:
 //! * WIRE-3: a message that is not understood is answered as `specs/wire.md` says;
 //! * what is watched is copied, never changed.
+//!
+//! What it does not do: a disk that takes its time. What a step persists is durable at once; `cluster` has the
+//! slow ones.
 
-use cloakroom_kademlia::{Event, Held, Kademlia, Moment, Peer, Transmit};
+use std::collections::VecDeque;
+
+use cloakroom_kademlia::{Event, Held, Judge, Kademlia, Moment, Parameters, Peer, Transmit};
+use cloakroom_node::{Effects, Founder, Genesis, Input, Node, Patience, Setup, Zone};
+use cloakroom_register as register;
+use cloakroom_register::{Incarnation, Member, Waits};
 use cloakroom_wire::{
     Answer, Body, Contact, Message, NodeId, OwnedBody, OwnedMessage, OwnedRequest, RequestId,
 };
 
 use super::liar::Liar;
 use crate::engine::{Machine, Time};
+use crate::random::hash;
+
+/// Thousands are here for the DHT, and how much of its load each has is a figure: the members of their cluster
+/// ask each other every hour only, and all read the list of members twice a day. `sim cluster` has the
+/// default.
+const PATIENCE: Patience = Patience { ask_ms: 3_600_000, silent_ms: 86_400_000 };
+
+/// Members of the cluster.
+const FOUNDERS: usize = 3;
 
 /// A machine of either kind.
 #[derive(Debug)]
@@ -21,15 +42,31 @@ pub enum Resident {
     Liar(Box<Liar>),
 }
 
-/// The real machine, and what is watched of it.
+/// The real node, what it wants done, and what is watched of it.
 #[derive(Debug)]
 pub struct Honest {
-    /// The machine.
-    pub kademlia: Kademlia,
+    node: Node,
+    disk: register::Disk,
+    outbox: VecDeque<Transmit>,
+    events: VecDeque<Event>,
     watch: Option<Watch>,
     /// Messages that were not understood, or could not be encoded: none, or a bug.
-    pub garbled: u32,
-    refusals: Vec<Transmit>,
+    garbled: u32,
+}
+
+/// What an honest node is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// Who, and where.
+    pub contact: Contact,
+    /// The numbers of the DHT.
+    pub parameters: Parameters,
+    /// What it cannot judge itself.
+    pub judge: Judge,
+    /// Whether others can call it.
+    pub reachable: bool,
+    /// Its own.
+    pub seed: u64,
 }
 
 /// A lookup that is watched: its requests and what became of them.
@@ -56,14 +93,35 @@ pub struct Ask {
     pub named: Vec<NodeId>,
 }
 
-/// What a crash leaves: the contacts of the routing table, and what must be kept of the records. The
+/// What a crash leaves: what must be kept of registers and records, and the contacts of the routing table. The
 /// disk has everything that was ever acknowledged: no write is on its way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// Of the table.
     pub contacts: Vec<Contact>,
     /// Replicas, and numbers that must not fall.
     pub records: Vec<Held>,
+    /// Of the registers: whose it is, in which life.
+    pub registers: register::Disk,
+}
+
+impl Disk {
+    /// Of a node in a life of which nothing is known; the first is zero.
+    pub fn empty(node: NodeId, life: u64) -> Self {
+        let me = Member { node, incarnation: Incarnation(life) };
+        let registers = register::Disk::new(me);
+        Self { contacts: Vec::new(), records: Vec::new(), registers }
+    }
+}
+
+/// The cluster of these nodes: the first few are its founders.
+///
+/// # Panics
+/// When there is nobody.
+pub fn genesis(nodes: impl IntoIterator<Item = Contact>) -> Genesis {
+    let founder = |contact: Contact| Founder { contact, zone: Zone("one".into()) };
+    let founders: Vec<Founder> = nodes.into_iter().take(FOUNDERS).map(founder).collect();
+    Genesis::new(&founders, 1, 3).expect("different nodes, one at least")
 }
 
 /// The engine's time, as the machine has it.
@@ -72,24 +130,23 @@ pub const fn moment(time: Time) -> Moment {
 }
 
 impl Resident {
-    /// The real machine.
-    pub fn honest(kademlia: Kademlia) -> Self {
-        let honest = Honest { kademlia, watch: None, garbled: 0, refusals: Vec::new() };
+    /// The real node.
+    pub fn honest(honest: Honest) -> Self {
         Self::Honest(Box::new(honest))
     }
 
-    /// The real machine, if it is one.
+    /// The real machine of the DHT, if it is an honest node.
     pub fn kademlia(&self) -> Option<&Kademlia> {
         match self {
-            Self::Honest(honest) => Some(&honest.kademlia),
+            Self::Honest(honest) => Some(honest.node.dht()),
             Self::Liar(_) => None,
         }
     }
 
-    /// The real machine, to ask something of it.
-    pub fn kademlia_mut(&mut self) -> Option<&mut Kademlia> {
+    /// Asks the real node something of the DHT, if it is one.
+    pub fn ask<T>(&mut self, now: Time, ask: impl FnOnce(&mut Kademlia) -> T) -> Option<T> {
         match self {
-            Self::Honest(honest) => Some(&mut honest.kademlia),
+            Self::Honest(honest) => Some(honest.ask(now, ask)),
             Self::Liar(_) => None,
         }
     }
@@ -119,6 +176,52 @@ impl Resident {
 }
 
 impl Honest {
+    /// Starts a node of a cluster with what its disk has.
+    ///
+    /// # Panics
+    /// When the disk is another node's.
+    pub fn start(now: Time, made: Made, genesis: Genesis, disk: Disk) -> Self {
+        let Made { contact, parameters, judge, reachable, seed } = made;
+        let waits = Waits::default();
+        let patience = PATIENCE;
+        let Disk { contacts: table, records, registers } = disk;
+        let setup =
+            Setup { genesis, contact, table, parameters, judge, waits, patience, hash, seed };
+        let (node, first) =
+            Node::start(moment(now), setup, &registers, records).expect("its own disk");
+        let (outbox, events) = (VecDeque::new(), VecDeque::new());
+        let mut honest = Self { node, disk: registers, outbox, events, watch: None, garbled: 0 };
+        honest.take(now, first);
+        honest.ask(now, |kademlia| kademlia.set_reachable(reachable));
+        honest
+    }
+
+    /// Asks something of the DHT.
+    fn ask<T>(&mut self, now: Time, ask: impl FnOnce(&mut Kademlia) -> T) -> T {
+        let (answer, effects) = self.node.ask_dht(ask);
+        self.take(now, effects);
+        answer
+    }
+
+    fn step(&mut self, now: Time, input: Input<'_>) {
+        let effects = self.node.step(moment(now), input);
+        self.take(now, effects);
+    }
+
+    /// What follows from a step. Nobody here calls registers: there is no answer to give.
+    fn take(&mut self, now: Time, effects: Effects) {
+        let Effects { first, answer: _, persist, keep: _, send, events, votes } = effects;
+        append(&mut self.outbox, first);
+        for save in &persist {
+            self.disk.apply(save);
+        }
+        append(&mut self.outbox, send);
+        append(&mut self.events, events);
+        if !votes.is_empty() {
+            self.step(now, Input::Votes(votes));
+        }
+    }
+
     fn hear(&mut self, now: Time, from: Peer, bytes: &[u8]) {
         // Looked at where it stands: a message is large to move.
         match &Message::receive(bytes) {
@@ -126,31 +229,46 @@ impl Honest {
                 if let (Some(watch), Body::Answer(answer)) = (&mut self.watch, &message.body) {
                     watch.hear(now, message.request_id, answer);
                 }
-                self.kademlia.handle_message(moment(now), from, message);
+                self.step(now, Input::Message { from, message });
             }
             Err(error) => {
                 self.garbled += 1;
                 let refusal = error.answer(bytes);
-                self.refusals.extend(refusal.map(|message| Transmit { to: from, message }));
+                self.outbox.extend(refusal.map(|message| Transmit { to: from, message }));
             }
         }
     }
 
     fn say(&mut self, now: Time, bytes: &mut Vec<u8>) -> Option<Peer> {
         loop {
-            let refusal = self.refusals.pop();
-            let sent = if refusal.is_some() { refusal } else { self.kademlia.poll_transmit() };
-            let Transmit { to, message } = sent.as_ref()?;
+            let Transmit { to, message } = next(&mut self.outbox)?;
             if let Some(watch) = &mut self.watch {
-                watch.say(now, *to, message);
+                watch.say(now, to, &message);
             }
             if message.borrow().encode(bytes).is_ok() {
-                return Some(*to);
+                return Some(to);
             }
             self.garbled += 1;
             bytes.clear();
         }
     }
+}
+
+/// Messages are large to move: what stands alone is not.
+fn append<T>(queue: &mut VecDeque<T>, more: Vec<T>) {
+    if queue.is_empty() {
+        *queue = more.into();
+    } else {
+        queue.extend(more);
+    }
+}
+
+/// The memory of a burst is given back: a node at rest is small.
+fn next<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    if queue.is_empty() && queue.capacity() > 0 {
+        *queue = VecDeque::new();
+    }
+    queue.pop_front()
 }
 
 impl Watch {
@@ -190,7 +308,8 @@ impl Watch {
 impl Machine for Resident {
     type Address = Peer;
     type Event = Event;
-    type Disk = Disk;
+    /// None of a liar.
+    type Disk = Option<Disk>;
 
     fn handle_message(&mut self, now: Time, from: Peer, bytes: &[u8]) {
         match self {
@@ -204,8 +323,12 @@ impl Machine for Resident {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        if let Some(kademlia) = self.kademlia_mut() {
-            kademlia.handle_timeout(moment(now));
+        if let Self::Honest(honest) = self {
+            for (timer, at) in honest.node.timers() {
+                if at <= moment(now) {
+                    honest.step(now, Input::Timer(timer));
+                }
+            }
         }
     }
 
@@ -220,27 +343,37 @@ impl Machine for Resident {
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        self.kademlia_mut().and_then(Kademlia::poll_event)
+        match self {
+            Self::Honest(honest) => next(&mut honest.events),
+            Self::Liar(_) => None,
+        }
     }
 
     fn poll_timeout(&self) -> Time {
-        self.kademlia().map_or(Time::NEVER, |kademlia| Time(kademlia.poll_timeout().0))
+        match self {
+            Self::Honest(honest) => {
+                let due = honest.node.timers().map(|(_, at)| at);
+                due.into_iter().min().map_or(Time::NEVER, |at| Time(at.0))
+            }
+            Self::Liar(_) => Time::NEVER,
+        }
     }
 
-    fn crash(self) -> Disk {
-        let buckets = self.kademlia().map_or(&[][..], |kademlia| kademlia.table().buckets());
+    fn crash(self) -> Option<Disk> {
+        let Self::Honest(honest) = self else { return None };
+        let Honest { node, disk, .. } = *honest;
+        let buckets = node.dht().table().buckets();
         let entries = buckets.iter().flat_map(cloakroom_kademlia::Bucket::entries);
-        let kept = self.kademlia().into_iter().flat_map(|kademlia| kademlia.records().kept());
-        Disk {
+        Some(Disk {
             contacts: entries.map(|entry| entry.contact).collect(),
-            records: kept.cloned().collect(),
-        }
+            records: node.dht().records().kept().cloned().collect(),
+            registers: disk,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cloakroom_kademlia::{Judge, Parameters};
     use cloakroom_wire::{Address, NodeKey, OwnedAnswer};
 
     use super::*;
@@ -253,8 +386,12 @@ mod tests {
             key: NodeKey([number; 32]),
         };
         let judge = Judge { contact: |_| true, record: |_| true };
-        let kademlia = Kademlia::new(Moment(0), contact(1), Parameters::default(), judge, 1);
-        let mut resident = Resident::honest(kademlia);
+        let parameters = Parameters::default();
+        let made = Made { contact: contact(1), parameters, judge, reachable: true, seed: 1 };
+        let disk = Disk::empty(contact(1).id, 0);
+        let honest = Honest::start(Time(0), made, genesis([contact(1)]), disk);
+        let mut resident = Resident::honest(honest);
+        while resident.poll_transmit(Time(0), &mut Vec::new()).is_some() {}
         let from = Peer { id: contact(2).id, address: contact(2).address };
         let mut answered = |version: u8, kind: u8, rest: &[u8]| {
             let bytes = [&[version, kind, 0, 0, 0, 0, 0, 0, 0, 9], rest].concat();

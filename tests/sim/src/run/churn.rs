@@ -43,9 +43,7 @@ impl Run<'_> {
         if self.churn.happens(Chance::of(churn.graceful)) {
             self.people.hide(node);
             world.command(node, 2, |resident, now| {
-                if let Some(kademlia) = resident.kademlia_mut() {
-                    kademlia.leave(moment(now));
-                }
+                resident.ask(now, |kademlia| kademlia.leave(moment(now)));
             });
             return;
         }

@@ -25,7 +25,7 @@ mod wake;
 
 use std::collections::BTreeMap;
 
-use cloakroom_kademlia::{Cost, Event, QueryId};
+use cloakroom_kademlia::{Cost, Event, Kademlia, QueryId};
 use cloakroom_wire::{NodeId, RecordKey};
 
 use self::people::People;
@@ -236,17 +236,15 @@ impl<'a> Run<'a> {
             if watched {
                 resident.watch(target);
             }
-            let kademlia = resident.kademlia_mut()?;
-            let now = moment(now);
-            let query = match what {
-                What::Point(point) => kademlia.find_node(now, point),
-                What::Record(_) => kademlia.find_value(now, RecordKey(target.0)),
+            let begin = |dht: &mut Kademlia| match what {
+                What::Point(point) => dht.find_node(moment(now), point),
+                What::Record(_) => dht.find_value(moment(now), RecordKey(target.0)),
                 What::Publish(_) => {
                     let record = identity::record(RecordKey(target.0), origin, 1, bytes);
-                    kademlia.publish(now, record)
+                    dht.publish(moment(now), record)
                 }
             };
-            query.ok()
+            resident.ask(now, begin)?.ok()
         });
         let Some(Some(QueryId(query))) = asked else { return };
         if let What::Publish(record) = what {

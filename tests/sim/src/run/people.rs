@@ -9,14 +9,15 @@
 
 use std::rc::Rc;
 
-use cloakroom_kademlia::{Judge, Kademlia, Parameters, Peer};
+use cloakroom_kademlia::{Judge, Parameters, Peer};
+use cloakroom_node::Genesis;
 use cloakroom_wire::{Contact, NodeId, RecordKey};
 
 use crate::engine::{End, Node, Time, World};
 use crate::kad::census::Census;
 use crate::kad::identity;
 use crate::kad::liar::{Behaviour, Conspiracy, Liar};
-use crate::kad::resident::{Disk, Resident, moment};
+use crate::kad::resident::{Disk, Honest, Made, Resident, genesis, moment};
 use crate::random::{Chance, Random, to_f64, to_u64};
 use crate::scenario::{Scenario, Start, ms_to_us};
 
@@ -190,9 +191,8 @@ impl People {
             });
             // In no order: what is seen first is not what is closest.
             random.shuffle(&mut contacts);
-            let mut kademlia = self.machine(Node(number), Time(0));
-            kademlia.restore(moment(Time(0)), &contacts);
-            world.start(Node(number), Resident::honest(kademlia));
+            let disk = Disk { contacts: contacts.clone(), ..Disk::empty(own, 0) };
+            world.start(Node(number), self.machine(Node(number), disk, Time(0)));
             self.joined(Node(number), Time(0));
             self.all[number as usize].stays.push((Time(0), Time::NEVER));
         }
@@ -201,25 +201,37 @@ impl People {
         self.census = Census::of(found.map(|(person, at)| (person.contact.id, Node(at))));
     }
 
-    fn machine(&self, node: Node, now: Time) -> Kademlia {
+    fn machine(&self, node: Node, disk: Disk, now: Time) -> Resident {
         let person = &self.all[node.index()];
         let life = person.stays.len() as u64;
-        let seed = Random::stream(self.seed ^ life << 32, "kademlia", node.0.into()).next();
-        let mut kademlia =
-            Kademlia::new(moment(now), person.contact, self.parameters, self.judge, seed);
-        kademlia.set_reachable(person.reachable);
-        kademlia
+        let made = Made {
+            contact: person.contact,
+            parameters: self.parameters,
+            judge: self.judge,
+            reachable: person.reachable,
+            seed: Random::stream(self.seed ^ life << 32, "node", node.0.into()).next(),
+        };
+        Resident::honest(Honest::start(now, made, self.cluster(), disk))
+    }
+
+    /// Founded by those of the beginning who can be called, if there are any.
+    fn cluster(&self) -> Genesis {
+        let honest = || self.all.iter().filter(|person| !person.liar);
+        let mut reachable = honest().filter(|person| person.reachable).peekable();
+        if reachable.peek().is_some() {
+            genesis(reachable.map(|person| person.contact))
+        } else {
+            genesis(honest().take(1).map(|person| person.contact))
+        }
     }
 
     /// Starts a node, which begins to join: by its old contacts, or by those who are up.
     pub fn come(&mut self, node: Node, disk: Option<Disk>, world: &mut World<Resident>) {
         let now = world.now();
-        let mut kademlia = self.machine(node, now);
         let mut bootstrap: Vec<Contact> = Vec::new();
-        if let Some(disk) = disk {
-            kademlia.restore(moment(now), &disk.contacts);
-            kademlia.restore_records(moment(now), disk.records);
-        }
+        let person = &self.all[node.index()];
+        let new = || Disk::empty(person.contact.id, person.stays.len() as u64);
+        let mut disk = disk.unwrap_or_else(new);
         for _ in 0..BOOTSTRAP * 2 {
             if let Some(known) = self.census.any(&mut self.random)
                 && bootstrap.len() < BOOTSTRAP
@@ -227,14 +239,15 @@ impl People {
                 bootstrap.push(self.all[known.index()].contact);
             }
         }
+        // It joins by these, and not by the founders, who may be gone.
+        disk.contacts.extend(&bootstrap);
+        let machine = self.machine(node, disk, now);
         self.all[node.index()].stays.push((now, Time::NEVER));
-        world.start(node, Resident::honest(kademlia));
+        world.start(node, machine);
         let first = bootstrap.is_empty();
         world.command(node, 1, |resident, now| {
-            if let Some(kademlia) = resident.kademlia_mut() {
-                // A machine that has just begun has room for a query.
-                let _ = kademlia.join(moment(now), &bootstrap);
-            }
+            // A machine that has just begun has room for a query.
+            resident.ask(now, |kademlia| kademlia.join(moment(now), &bootstrap).ok());
         });
         if first {
             self.found(node, now);
@@ -266,7 +279,7 @@ impl People {
         if let Some(stay) = self.all[node.index()].stays.last_mut() {
             stay.1 = world.now();
         }
-        Some(disk)
+        disk
     }
 
     /// A node is not to be found any more: it stops, or is about to.
