@@ -1,4 +1,4 @@
-//! Runs the targets under cargo-fuzz, one after the other, for a time each.
+//! Runs the targets under cargo-fuzz, as many at once as there are processors, for a time each.
 //!
 //! ```text
 //! cargo run --release --manifest-path fuzz/Cargo.toml                        # all, 20 s each
@@ -17,6 +17,8 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cloakroom_fuzz::{TARGETS, Target};
 
@@ -59,17 +61,45 @@ fn campaign(arguments: &[String]) -> Result<bool, String> {
     if targets.is_empty() {
         targets.extend(TARGETS);
     }
-    for target in targets {
-        println!("-- {}, {seconds} s", target.name);
-        if !run(target, seconds, fresh)? {
-            println!("-- {}: the oracle objects", target.name);
-            return Ok(false);
+    println!("-- {seconds} s for each of {} targets", targets.len());
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let waiting = Mutex::new(targets.into_iter());
+    let next = || lock(&waiting).next();
+    // Whoever finds something ends the campaign, when those beside it have had their time.
+    let objections = AtomicBool::new(false);
+    let work = || {
+        while !objections.load(Relaxed)
+            && let Some(target) = next()
+        {
+            let Run { is_good, said } = run(target, seconds, fresh)?;
+            print!("-- {}\n{said}", target.name);
+            if !is_good {
+                println!("-- {}: the oracle objects", target.name);
+                objections.store(true, Relaxed);
+            }
         }
-    }
-    Ok(true)
+        Ok(())
+    };
+    let ended: Vec<Result<(), String>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic in it")).collect()
+    });
+    ended.into_iter().collect::<Result<(), String>>()?;
+    Ok(!objections.into_inner())
 }
 
-fn run(target: &Target, seconds: u32, fresh: bool) -> Result<bool, String> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What has come of a target.
+struct Run {
+    is_good: bool,
+    /// By libFuzzer, and by cargo if it had to build.
+    said: String,
+}
+
+fn run(target: &Target, seconds: u32, fresh: bool) -> Result<Run, String> {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = |name: &str| fuzz.join(name).join(target.name);
     let corpus = folder(if fresh { "target/fresh" } else { "corpus" });
@@ -98,6 +128,8 @@ fn run(target: &Target, seconds: u32, fresh: bool) -> Result<bool, String> {
     command.env("RUST_BACKTRACE", "0");
     // The address sanitizer is a nightly flag; the compiler is the one that builds what ships.
     command.env("RUSTC_BOOTSTRAP", "1");
-    let status = command.status().map_err(|cause| format!("cargo fuzz: {cause}"))?;
-    Ok(status.success())
+    let output = command.output().map_err(|cause| format!("cargo fuzz: {cause}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    Ok(Run { is_good: output.status.success(), said })
 }
