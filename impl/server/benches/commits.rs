@@ -2,14 +2,16 @@
 //!
 //! * 1, 8 or 64 callers in the node's own process, each of which writes a key of its own again and again; no
 //!   HTTP and no pool is between (for those see `benches -- redb`);
-//! * then redb alone commits batches of as many entries and bytes, of as many keys, one after the other, on the
-//!   same file system. Both wait for a sync in each commit;
+//! * then redb alone goes on in the file that the node has left, which has the same pages: it commits as many of
+//!   the callers' entries at a time as the node did, as they are but for a byte, one commit after the other. Both
+//!   wait for a sync in each commit;
 //! * medians of the rounds, in turn; the ratios are of commits in a second, and in a second that the node spends in
 //!   them.
 
 #![allow(missing_docs)] // A program.
 
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,8 +19,12 @@ use cloakroom_kademlia::Parameters;
 use cloakroom_node::Patience;
 use cloakroom_register::{Call, Expected, Outcome, Value, Waits};
 use cloakroom_server::{Attempt, Limits, NodeFolder, Server, ServerConfig, Synced};
-use redb::{Database, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 use tokio::time::sleep;
+
+/// As `serve` has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -27,7 +33,8 @@ const ROUNDS: usize = 5;
 const WARM: Duration = Duration::from_secs(1);
 const SPAN: Duration = Duration::from_secs(3);
 
-const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
+/// The name of a caller's key begins so, and stands in that of its entry.
+const CALLER: &str = "caller ";
 
 /// What a disk did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,8 +62,9 @@ fn main() -> Result<(), Failure> {
     for callers in [1, 8, 64] {
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            let node = node(callers)?;
-            rounds.push((node, redb_alone(callers, node)?));
+            let folder = tempfile::tempdir()?;
+            let node = node(callers, folder.path())?;
+            rounds.push((node, redb_alone(&data(folder.path()), callers, node)?));
         }
         let ratio = |(node, alone): &(Commits, f64)| node.per_second / alone;
         rounds.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
@@ -71,23 +79,27 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn node(callers: usize) -> Result<Commits, Failure> {
+/// Where a node in this folder has what it must not forget.
+fn data(folder: &Path) -> PathBuf {
+    folder.join("node").join("node.redb")
+}
+
+fn node(callers: usize, folder: &Path) -> Result<Commits, Failure> {
     // As `serve` has on two processors.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(called(callers))
+    runtime.block_on(called(callers, folder))
 }
 
-async fn called(callers: usize) -> Result<Commits, Failure> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("node");
-    let NodeFolder { credentials, genesis, .. } = NodeFolder::found_alone(&path, 64)?;
+async fn called(callers: usize, folder: &Path) -> Result<Commits, Failure> {
+    let of_node = folder.join("node");
+    let NodeFolder { credentials, genesis, .. } = NodeFolder::found_alone(&of_node, 64)?;
     let server = Arc::new(Server::start(ServerConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         advertise: None,
         credentials,
         genesis,
-        data: path.join("node.redb"),
+        data: data(folder),
         parameters: Parameters { subnets: None, ..Parameters::default() },
         waits: Waits::default(),
         patience: Patience::default(),
@@ -134,7 +146,7 @@ fn number(count: usize) -> Result<f64, Failure> {
 
 /// Ends only when a write is not answered with success.
 async fn write(server: Arc<Server>, caller: usize) {
-    let key = format!("caller {caller}");
+    let key = format!("{CALLER}{caller}");
     let mut expected = Expected::Absent;
     loop {
         let new = Some(Value::from(&[7; 64][..]));
@@ -148,21 +160,28 @@ async fn write(server: Arc<Server>, caller: usize) {
 }
 
 /// Commits a second of redb alone.
-fn redb_alone(keys: usize, like: Commits) -> Result<f64, Failure> {
-    let folder = tempfile::tempdir()?;
-    let database = Database::create(folder.path().join("alone.redb"))?;
+fn redb_alone(file: &Path, callers: usize, like: Commits) -> Result<f64, Failure> {
+    let database = Database::open(file)?;
+    let (name, entries) = entries(&database)?;
+    if entries.len() != callers {
+        return Err(format!("expected an entry for each caller, got {}", entries.len()).into());
+    }
+    let table = TableDefinition::<&[u8], &[u8]>::new(&name);
     // Small.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let (batch, bytes) = (like.entries.round().max(1.0) as usize, like.bytes as usize);
-    let (mut next, mut commits) = (0, 0);
+    let batch = like.entries.round().max(1.0) as usize;
+    let (mut next, mut commits) = (0, 0_u32);
     let began = Instant::now();
     while began.elapsed() < SPAN {
         let writing = database.begin_write()?;
         {
-            let mut table = writing.open_table(ENTRIES)?;
+            let mut table = writing.open_table(table)?;
             for _ in 0..batch {
-                let key = (next % keys).to_be_bytes();
-                let value = vec![next.to_le_bytes()[0]; bytes.saturating_sub(key.len())];
+                let (key, value) = &entries[next % callers];
+                let mut value = value.clone();
+                if let Some(last) = value.last_mut() {
+                    *last = next.to_le_bytes()[0];
+                }
                 table.insert(&key[..], &value[..])?;
                 next += 1;
             }
@@ -171,4 +190,30 @@ fn redb_alone(keys: usize, like: Commits) -> Result<f64, Failure> {
         commits += 1;
     }
     Ok(f64::from(commits) / began.elapsed().as_secs_f64())
+}
+
+type Entry = (Vec<u8>, Vec<u8>);
+
+/// The table's name, and of its entries those of the callers.
+fn entries(database: &Database) -> Result<(String, Vec<Entry>), Failure> {
+    let reading = database.begin_read()?;
+    let mut found = Err("expected a table with the callers' entries, got none".into());
+    for table in reading.list_tables()? {
+        let name = table.name().to_string();
+        let Ok(table) = reading.open_table(TableDefinition::<&[u8], &[u8]>::new(&name)) else {
+            continue;
+        };
+        let mut entries = Vec::new();
+        for entry in table.iter()? {
+            let (key, value) = entry?;
+            let is_callers = |part: &[u8]| part == CALLER.as_bytes();
+            if key.value().windows(CALLER.len()).any(is_callers) {
+                entries.push((key.value().to_vec(), value.value().to_vec()));
+            }
+        }
+        if !entries.is_empty() {
+            found = Ok((name, entries));
+        }
+    }
+    found
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use cloakroom_kademlia::{Busy, Event, QueryId, Transmit};
 use cloakroom_node::{Answer, ChangeFault, Effects};
 use cloakroom_register::{Message, OperationId, Version};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tracing::{debug, error};
@@ -85,12 +86,13 @@ pub(crate) fn carry_out(
     transport: &Transport,
     waiting: &Waiters,
     watcher: &Watcher,
-    mut to_do: Receiver<Effects>,
+    to_do: Receiver<Effects>,
     back: &UnboundedSender<Vec<Message>>,
 ) {
-    while let Some(first) = to_do.blocking_recv() {
+    let mut queue = Queue { to_do, came_soon: false };
+    while let Some(first) = queue.next() {
         let mut batch = vec![first];
-        while let Ok(next) = to_do.try_recv() {
+        while let Ok(next) = queue.to_do.try_recv() {
             batch.push(next);
         }
         let began = Instant::now();
@@ -112,8 +114,37 @@ pub(crate) fn carry_out(
             break;
         }
     }
-    to_do.close();
+    queue.to_do.close();
     lock(waiting).clear();
+}
+
+/// How long the disk's thread looks for more to write before it sleeps: to wake it takes longer than half of this.
+const SOON: Duration = Duration::from_micros(100);
+
+/// What waits for the disk.
+struct Queue {
+    to_do: Receiver<Effects>,
+    /// The last time more came before it was given up to look for it, or not long after.
+    came_soon: bool,
+}
+
+impl Queue {
+    /// The next thing, or none when nobody is left who could bring one. A lone writer brings the next as soon as it is
+    /// told of the last, and waits for the wake-up as well: where more came soon it is looked for, not slept for. Where
+    /// it did not, no time is spent on that.
+    fn next(&mut self) -> Option<Effects> {
+        let began = Instant::now();
+        while self.came_soon && began.elapsed() < SOON {
+            match self.to_do.try_recv() {
+                Ok(next) => return Some(next),
+                Err(TryRecvError::Empty) => std::hint::spin_loop(),
+                Err(TryRecvError::Disconnected) => return None,
+            }
+        }
+        let next = self.to_do.blocking_recv();
+        self.came_soon = began.elapsed() < SOON * 2;
+        next
+    }
 }
 
 pub(crate) fn transmit(transport: &Transport, send: Vec<Transmit>) {
