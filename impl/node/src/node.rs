@@ -267,14 +267,15 @@ impl Node {
     }
 
     fn hear(&mut self, now: Moment, from: Peer, message: &Message<'_>, effects: &mut Effects) {
-        let counts = self.counts(from.id);
-        if counts {
-            self.watch.heard(now, from.id);
-        }
         let Body::Notice(Notice::Slots { parts }) = &message.body else {
+            // Who has no seat proposes nothing. To it only those matter who have run its calls.
+            if self.host.replicas().next().is_some() {
+                self.watch.heard(now, from.id);
+            }
             self.kademlia.handle_message(now, from, message);
             return;
         };
+        self.watch.heard(now, from.id);
         // A notice of which a part is not to be read counts for nothing: whoever sent it asks again, and
         // a notice gets no answer.
         for message in register::unpack(*parts).unwrap_or_default() {
@@ -284,22 +285,13 @@ impl Node {
                     self.asked(now, from, place, asked, effects);
                 }
                 register::Body::Called(told) => self.told(now, from.id, told, effects),
-                register::Body::Start(start) if counts => {
-                    self.watch.lives(from.id, start.incarnation);
-                }
-                register::Body::Start(_) => {}
+                register::Body::Start(start) => self.watch.lives(from.id, start.incarnation),
                 _ => {
                     let work = self.host.handle(in_ms(now), from.id, &message);
                     self.follow(now, work, effects);
                 }
             }
         }
-    }
-
-    /// Whether it matters when a node was heard: not to one that has no seat, and so proposes nothing, unless
-    /// it is one that calls can be handed to.
-    fn counts(&self, node: NodeId) -> bool {
-        self.host.replicas().next().is_some() || self.contacts.contains_key(&node)
     }
 
     /// Asks the others whether they live, and proposes the views that ought to follow.
