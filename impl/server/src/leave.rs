@@ -89,7 +89,9 @@ pub(crate) fn carry_out(
     to_do: Receiver<Effects>,
     back: &UnboundedSender<Vec<Message>>,
 ) {
-    let mut queue = Queue { to_do, came_soon: false };
+    let may_look =
+        std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+    let mut queue = Queue { to_do, may_look, came_soon: false };
     while let Some(first) = queue.next() {
         let mut batch = vec![first];
         while let Ok(next) = queue.to_do.try_recv() {
@@ -124,7 +126,9 @@ const SOON: Duration = Duration::from_micros(100);
 /// What waits for the disk.
 struct Queue {
     to_do: Receiver<Effects>,
-    /// The last time more came before it was given up to look for it, or not long after.
+    /// Whoever brings more does not need this thread's processor for it.
+    may_look: bool,
+    /// The last time more came soon.
     came_soon: bool,
 }
 
@@ -134,15 +138,16 @@ impl Queue {
     /// it did not, no time is spent on that.
     fn next(&mut self) -> Option<Effects> {
         let began = Instant::now();
-        while self.came_soon && began.elapsed() < SOON {
+        while self.may_look && self.came_soon && began.elapsed() < SOON {
             match self.to_do.try_recv() {
                 Ok(next) => return Some(next),
                 Err(TryRecvError::Empty) => std::hint::spin_loop(),
                 Err(TryRecvError::Disconnected) => return None,
             }
         }
+        let slept = Instant::now();
         let next = self.to_do.blocking_recv();
-        self.came_soon = began.elapsed() < SOON * 2;
+        self.came_soon = slept.elapsed() < SOON;
         next
     }
 }
