@@ -403,7 +403,8 @@ impl Client {
         self.read("/v1/cluster".to_string()).await
     }
 
-    /// All slots and their members, as one of the cluster's nodes knows them.
+    /// All slots and their members, as one of the cluster's nodes knows them. To be asked of one endpoint only: each
+    /// page may come from another node.
     ///
     /// # Errors
     /// [`ClientError`]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cloakroom_client::{Client, ClientError, Options, Policy};
+use cloakroom_client::{Client, ClientError, Life, Options, Policy};
 use node::Node;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -103,6 +103,19 @@ async fn every_call_does_what_its_path_does() {
     assert_eq!(client.records("cap").await, Ok(Vec::new()));
     client.publish("cap", b"green").await.unwrap();
     assert_eq!(client.records("cap").await.unwrap()[0].value.as_deref(), Some("green"));
+}
+
+#[tokio::test]
+async fn a_node_tells_of_all_slots_and_that_it_votes_in_each() {
+    let node = Node::start();
+    let address = serve(&node).await;
+    let client = client(&[&address], "round-robin", 5000);
+    let (cluster, slots) = (client.cluster().await.unwrap(), client.slots().await.unwrap());
+    assert_eq!(slots.len() as u64, cluster.slots);
+    for (number, slot) in (0..).zip(slots) {
+        assert_eq!((slot.slot, slot.life), (number, Some(Life::Active)));
+        assert_eq!(slot.members, [cluster.node.as_str()]);
+    }
 }
 
 #[tokio::test]
