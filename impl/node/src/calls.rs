@@ -197,8 +197,8 @@ impl Node {
         }
     }
 
-    /// Members of the view in some order, then those who ought to be members, then anybody; who is silent
-    /// comes last.
+    /// Members of the view in some order, those before the others that stand in the list; then anybody who stands
+    /// there, the closest first, and whoever else was named. Who is silent comes last.
     fn whom_to_ask(
         &self,
         now: Moment,
@@ -215,17 +215,18 @@ impl Node {
         let first = if is_list { 0 } else { usize::from(id.0[15]) % length };
         let members = (0..length).map(|at| view.members()[(first + at) % length].node);
         let members: Vec<NodeId> = members.filter(can_be_asked).collect();
-        // Who has no place in the list has left, or soon will, or is so new that the others know it.
+        let is_silent = |node: &&NodeId| self.watch.is_gone(now, **node);
+        // Who has no place in the list has left, unless the list is an old one.
         let roster = &self.changes.known.roster;
-        let comes_last =
-            |node: &NodeId| self.watch.is_gone(now, *node) || roster.place(*node).is_none();
-        if let Some(member) = members.iter().find(|node| !comes_last(node)) {
+        let is_listed = |node: &&NodeId| roster.place(**node).is_some();
+        let mut living = members.iter().filter(|node| !is_silent(node));
+        if let Some(member) = living.clone().find(is_listed).or(living.next()) {
             return Some(*member);
         }
         let point = self.genesis.point_of(view.slot());
-        let mut others: Vec<NodeId> = self.contacts.keys().copied().filter(can_be_asked).collect();
-        others.sort_by_key(|node| (comes_last(node), node.distance(point)));
-        let living = others.iter().find(|node| !comes_last(node));
+        let mut others: Vec<NodeId> = self.known.nodes().filter(can_be_asked).collect();
+        others.sort_by_key(|node| (!is_listed(&node), node.distance(point)));
+        let living = others.iter().find(|node| !is_silent(node));
         living.or(members.first()).or(others.first()).copied()
     }
 

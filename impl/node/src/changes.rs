@@ -273,7 +273,7 @@ impl Node {
     fn adopt(&mut self, version: Version, roster: Roster) {
         if self.changes.known.adopt(version, roster) {
             let places = self.changes.known.roster.places();
-            self.contacts.extend(places.map(|place| (place.member.node, place.contact)));
+            self.known.extend(places.map(|place| place.contact));
         }
     }
 

@@ -13,6 +13,7 @@
 //! | `calls.rs` | operations under way: here, or handed to a node that can run them |
 //! | `doors.rs` | what other nodes hand here is run once |
 //! | `effects.rs` | [`Effects`]: what follows from a step |
+//! | `known.rs` | whom it knows by name |
 //! | `node.rs` | [`Node`]: what happens, and what follows |
 //! | `watch.rs` | who is silent for how long, and the views that follow from it |
 //!
@@ -29,6 +30,7 @@ mod changes;
 mod doors;
 mod effects;
 mod genesis;
+mod known;
 mod node;
 mod placement;
 mod roster;

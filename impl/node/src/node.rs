@@ -34,6 +34,7 @@ use crate::calls::{Calls, Origin};
 use crate::changes::Changes;
 use crate::effects::Effects;
 use crate::genesis::Genesis;
+use crate::known::Known;
 use crate::roster::{Change, Roster};
 use crate::watch::{MOST_WATCHED, Patience, Watch};
 
@@ -50,6 +51,8 @@ pub struct Setup {
     pub genesis: Genesis,
     /// Who the node is, and where.
     pub contact: Contact,
+    /// Whether others can call it.
+    pub reachable: bool,
     /// Its routing table of an earlier life. Where nothing is left of one, it begins to join the DHT, by the
     /// founders.
     pub table: Vec<Contact>,
@@ -71,8 +74,7 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Node {
     pub(crate) genesis: Genesis,
-    /// Founders, members, and who was named; also those who were members.
-    pub(crate) contacts: BTreeMap<NodeId, Contact>,
+    pub(crate) known: Known,
     pub(crate) hash: Hash,
     kademlia: Kademlia,
     pub(crate) host: Host,
@@ -130,23 +132,21 @@ impl Node {
         disk: &Disk,
         records: Vec<Held>,
     ) -> Result<(Self, Effects), ReplicaError> {
-        let Setup { genesis, contact, table, parameters, judge, waits, patience, hash, seed } =
-            setup;
+        let Setup { genesis, contact, reachable, table, parameters, .. } = setup;
+        let Setup { judge, waits, patience, hash, seed, .. } = setup;
         if disk.me().node != contact.id {
             return Err(ReplicaError::NoMember(disk.me()));
         }
         let mut kademlia = Kademlia::new(now, contact, parameters, judge, seed);
+        kademlia.set_reachable(reachable);
         kademlia.keep_records();
         // KAD-12: before anything is answered.
         kademlia.restore_records(now, records);
         let (host, work) = Host::start(disk, waits, seed, in_ms(now))?;
-        let contacts: BTreeMap<NodeId, Contact> = genesis
-            .founders()
-            .iter()
-            .map(|founder| (founder.contact.id, founder.contact))
-            .collect();
-        let others: Vec<Contact> =
-            contacts.values().copied().filter(|other| other.id != contact.id).collect();
+        let founders = || genesis.founders().iter().map(|founder| founder.contact);
+        let mut known = Known::default();
+        known.extend(founders());
+        let others: Vec<Contact> = founders().filter(|other| other.id != contact.id).collect();
         if !table.is_empty() {
             kademlia.restore(now, &table);
         } else if !others.is_empty() {
@@ -159,7 +159,7 @@ impl Node {
         let changes = Changes::new(now, Roster::of(&genesis), patience.silent_ms / 2, seed);
         let round_trips = 0;
         let mut node =
-            Self { genesis, contacts, hash, kademlia, host, calls, changes, watch, round_trips };
+            Self { genesis, known, hash, kademlia, host, calls, changes, watch, round_trips };
         let mut effects = Effects::default();
         node.follow(now, work, &mut effects);
         let slots: Vec<Slot> = node.genesis.slots().collect();
@@ -200,7 +200,7 @@ impl Node {
                 }
             }
             Input::Meet(contacts) => {
-                self.contacts.extend(contacts.iter().map(|contact| (contact.id, *contact)));
+                self.known.extend(contacts.iter().copied());
                 // Who has no room for a query has begun others.
                 let _ = self.kademlia.join(now, &contacts);
             }
@@ -250,7 +250,8 @@ impl Node {
         &self.kademlia
     }
 
-    /// When another node was last heard; `None` if it never was since the start.
+    /// When another node was last heard; `None` if it never was since the start, or is no member and was silent
+    /// for long.
     pub fn heard_at(&self, node: NodeId) -> Option<Moment> {
         self.watch.heard_at(node)
     }
@@ -267,15 +268,18 @@ impl Node {
     }
 
     fn hear(&mut self, now: Moment, from: Peer, message: &Message<'_>, effects: &mut Effects) {
+        // Who has no seat proposes nothing, and asks nobody but those whom it knows to run its calls.
+        let counts = self.host.replicas().next().is_some() || self.known.has(from.id);
         let Body::Notice(Notice::Slots { parts }) = &message.body else {
-            // Who has no seat proposes nothing. To it only those matter who have run its calls.
-            if self.host.replicas().next().is_some() {
+            if counts {
                 self.watch.heard(now, from.id);
             }
             self.kademlia.handle_message(now, from, message);
             return;
         };
-        self.watch.heard(now, from.id);
+        if counts {
+            self.watch.heard(now, from.id);
+        }
         // A notice of which a part is not to be read counts for nothing: whoever sent it asks again, and
         // a notice gets no answer.
         for message in register::unpack(*parts).unwrap_or_default() {
@@ -285,7 +289,10 @@ impl Node {
                     self.asked(now, from, place, asked, effects);
                 }
                 register::Body::Called(told) => self.told(now, from.id, told, effects),
-                register::Body::Start(start) => self.watch.lives(from.id, start.incarnation),
+                register::Body::Start(start) if counts => {
+                    self.watch.lives(from.id, start.incarnation);
+                }
+                register::Body::Start(_) => {}
                 _ => {
                     let work = self.host.handle(in_ms(now), from.id, &message);
                     self.follow(now, work, effects);
@@ -328,14 +335,10 @@ impl Node {
     }
 
     /// Whom this node asks whether it lives: all members of the list, if they are few; else those who have
-    /// seats beside it, and those who could get them. Who neither stands in the list nor has a seat proposes
-    /// nothing, and asks nobody.
+    /// seats beside it, and those who could get them.
     fn watched(&self) -> BTreeSet<NodeId> {
         let roster = &self.changes.known.roster;
         let mut watched: BTreeSet<NodeId> = BTreeSet::new();
-        if roster.place(self.me().node).is_none() && self.host.replicas().next().is_none() {
-            return watched;
-        }
         let views = self.host.replicas().map(Replica::view);
         let views: Vec<&View> =
             views.filter(|view| self.host.newest(view.slot()) == Some(view)).collect();
@@ -391,8 +394,9 @@ impl Node {
 
     /// Where a node is, as far as is known here.
     pub fn contact_of(&self, node: NodeId) -> Option<Contact> {
-        let known = self.contacts.get(&node).copied();
-        known.or_else(|| self.kademlia.table().entry(node).map(|entry| entry.contact))
+        self.known
+            .get(node)
+            .or_else(|| self.kademlia.table().entry(node).map(|entry| entry.contact))
     }
 
     pub(crate) fn slot_of(&self, key: &register::Key) -> Slot {

@@ -160,6 +160,7 @@ impl Server {
         let setup = Setup {
             genesis,
             contact,
+            reachable: true,
             table: Vec::new(),
             parameters,
             judge: Judge { contact: |contact| id_of(contact.key) == contact.id, record: |_| true },

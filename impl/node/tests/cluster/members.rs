@@ -177,7 +177,8 @@ fn whoever_has_called_forgets_those_who_have_left() {
             let is_in = |key: &String| world.setup.genesis.slot_of(&hash(key.as_bytes())) == slot;
             let key = keys.by_ref().map(|key| format!("key {key}")).find(is_in).unwrap();
             let put = world.put_at(at, &key, "coat");
-            assert!(matches!(put, Ok(Outcome::Set(_))), "slot {slot} at node {at}: {put:?}");
+            let is_set = matches!(put, Ok(Outcome::Set(_)));
+            assert!(is_set, "REG-14: asked who has left: {slot} at node {at}: {put:?}");
         }
     };
     rest(&mut world);

@@ -3,8 +3,8 @@
 use cloakroom_kademlia::{Moment, Peer};
 use cloakroom_node::{Input, Timer};
 use cloakroom_register::{
-    Body, Boot, Call, Epoch, Forwarded, Incarnation, Key, Message, Operation, OperationId, Slot,
-    Start, Told, pack, unpack,
+    Body, Boot, Call, Epoch, Forwarded, Incarnation, Key, Message, Operation, OperationId, Outcome,
+    Slot, Start, Told, pack, unpack,
 };
 use cloakroom_wire as wire;
 use cloakroom_wire::{Address, NodeId, OwnedBody, RequestId};
@@ -75,4 +75,53 @@ fn when_strangers_were_heard_is_forgotten_after_a_silence() {
     assert_eq!(heard(node), (1000, Some(Moment(0))));
     let _ = node.step(Moment(10_000_000), Input::Timer(Timer::Watch));
     assert_eq!(heard(node), (1, Some(Moment(0))), "all but the one that was heard since");
+}
+
+#[test]
+fn who_has_a_table_of_an_earlier_life_does_not_join_again_and_a_guest_has_no_registers_to_keep() {
+    let mut world = World::new(&["a", "b"], 1, 2);
+    let asks = |world: &World, node: u8| {
+        let of_it = world.on_the_way.values().filter(|(from, ..)| *from == node);
+        let asks = of_it.filter(|(_, _, bytes)| {
+            let message = wire::Message::decode(bytes).unwrap();
+            matches!(
+                message.body,
+                wire::Body::Request { request: wire::Request::FindNode { .. }, .. }
+            )
+        });
+        asks.count()
+    };
+    world.add(9, "c", 0);
+    assert!(asks(&world, 9) > 0, "with none it joins");
+    let registers =
+        world.nodes[&9].timers().into_iter().find(|(timer, _)| *timer == Timer::Registers);
+    assert_eq!(registers, Some((Timer::Registers, Moment::NEVER)));
+    world.setup.table = vec![contact(0)];
+    world.add(8, "c", 0);
+    assert_eq!(asks(&world, 8), 0, "with one it does not");
+    assert!(world.nodes[&8].dht().table().entry(contact(0).id).is_some());
+}
+
+#[test]
+fn a_guest_knows_which_members_are_silent_and_calls_the_others() {
+    let mut world = World::new(&["a", "b", "c"], 1, 3);
+    world.add(9, "d", 0);
+    for member in 0..3 {
+        world.meet(9, member);
+    }
+    world.pass_ms(15_000);
+    for member in 0..3 {
+        let heard = world.nodes[&9].heard_at(contact(member).id);
+        let is_lately = heard.is_some_and(|heard| world.now.since_ms(heard) < 2_000);
+        assert!(is_lately, "of node {member} it has not heard lately: {heard:?}");
+    }
+    world.crash(1);
+    world.pass_ms(15_000);
+    for key in 0..9 {
+        let begun = world.now;
+        let put = world.put_at(9, &format!("key {key}"), "coat");
+        assert!(matches!(put, Ok(Outcome::Set(_))), "{put:?}");
+        let took_ms = world.now.since_ms(begun);
+        assert!(took_ms < 1_000, "it asked the dead: {took_ms} ms");
+    }
 }

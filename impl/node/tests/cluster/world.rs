@@ -67,6 +67,7 @@ impl World {
         let setup = Setup {
             genesis: Genesis::new(&founders, slots, replicas).unwrap(),
             contact: contact(0),
+            reachable: true,
             table: Vec::new(),
             parameters: Parameters { subnets: None, ..Parameters::default() },
             judge: Judge { contact: |_| true, record: |_| true },

@@ -19,6 +19,7 @@ fn node() -> Node {
     let setup = Setup {
         genesis: Genesis::new(&[founder], 8, 1).unwrap(),
         contact,
+        reachable: true,
         table: Vec::new(),
         parameters: Parameters::default(),
         judge: Judge { contact: |_| true, record: |_| true },

@@ -169,6 +169,7 @@ impl Chaos {
         let setup = Setup {
             genesis: self.genesis.clone(),
             contact: contact_of(number(node)),
+            reachable: true,
             table: Vec::new(),
             parameters: Parameters { subnets: None, ..Parameters::default() },
             judge: Judge { contact: |_| true, record: |_| true },

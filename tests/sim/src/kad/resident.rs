@@ -25,10 +25,10 @@ use super::liar::Liar;
 use crate::engine::{Machine, Time};
 use crate::random::hash;
 
-/// Thousands are here for the DHT, and how much of its load each has is a figure: the members of their cluster
-/// ask each other every hour only, and all read the list of members twice a day. `sim cluster` has the
-/// default.
-const PATIENCE: Patience = Patience { ask_ms: 3_600_000, silent_ms: 86_400_000 };
+/// Thousands are here for the DHT, and how much of its load each has is a figure: whether the members of their
+/// cluster live is asked when a node starts and twice a day, and as often all read the list of members.
+/// `sim cluster` has the default.
+const PATIENCE: Patience = Patience { ask_ms: 43_200_000, silent_ms: 86_400_000 };
 
 /// Members of the cluster.
 const FOUNDERS: usize = 3;
@@ -185,14 +185,23 @@ impl Honest {
         let waits = Waits::default();
         let patience = PATIENCE;
         let Disk { contacts: table, records, registers } = disk;
-        let setup =
-            Setup { genesis, contact, table, parameters, judge, waits, patience, hash, seed };
+        let setup = Setup {
+            genesis,
+            contact,
+            reachable,
+            table,
+            parameters,
+            judge,
+            waits,
+            patience,
+            hash,
+            seed,
+        };
         let (node, first) =
             Node::start(moment(now), setup, &registers, records).expect("its own disk");
         let (outbox, events) = (VecDeque::new(), VecDeque::new());
         let mut honest = Self { node, disk: registers, outbox, events, watch: None, garbled: 0 };
         honest.take(now, first);
-        honest.ask(now, |kademlia| kademlia.set_reachable(reachable));
         honest
     }
 

@@ -46,6 +46,8 @@ pub struct People {
     pub census: Census,
     /// Honest nodes that are up and have joined.
     pub callers: Vec<Node>,
+    /// How many there were at the beginning.
+    first: usize,
     parameters: Parameters,
     judge: Judge,
     seed: u64,
@@ -71,6 +73,7 @@ impl People {
             all: Vec::new(),
             census: Census::default(),
             callers: Vec::new(),
+            first: scenario.nodes as usize,
             parameters: scenario.parameters(),
             judge: if lenient { identity::lenient_judge() } else { identity::judge() },
             seed: scenario.seed,
@@ -216,7 +219,7 @@ impl People {
 
     /// Founded by those of the beginning who can be called, if there are any.
     fn cluster(&self) -> Genesis {
-        let honest = || self.all.iter().filter(|person| !person.liar);
+        let honest = || self.all.iter().take(self.first).filter(|person| !person.liar);
         let mut reachable = honest().filter(|person| person.reachable).peekable();
         if reachable.peek().is_some() {
             genesis(reachable.map(|person| person.contact))
