@@ -270,16 +270,13 @@ impl Node {
     fn hear(&mut self, now: Moment, from: Peer, message: &Message<'_>, effects: &mut Effects) {
         // Who has no seat proposes nothing, and asks nobody but those whom it knows to run its calls.
         let counts = self.host.replicas().next().is_some() || self.known.has(from.id);
-        let Body::Notice(Notice::Slots { parts }) = &message.body else {
-            if counts {
-                self.watch.heard(now, from.id);
-            }
-            self.kademlia.handle_message(now, from, message);
-            return;
-        };
         if counts {
             self.watch.heard(now, from.id);
         }
+        let Body::Notice(Notice::Slots { parts }) = &message.body else {
+            self.kademlia.handle_message(now, from, message);
+            return;
+        };
         // A notice of which a part is not to be read counts for nothing: whoever sent it asks again, and
         // a notice gets no answer.
         for message in register::unpack(*parts).unwrap_or_default() {
