@@ -32,7 +32,7 @@ use std::time::Duration;
 use cloakroom_pool::{FreeOutcome, Id, Memory, Tree, Want};
 use cloakroom_server::Server;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::serving::{Host, Serving};
 use crate::directory::{self, Definition};
@@ -45,6 +45,9 @@ const MOST_TOGETHER: usize = 256;
 const MOST_DESKS: usize = 64;
 /// Blocks and nodes that a desk remembers.
 const MOST_REMEMBERED: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+/// Counts of calls that have been answered wait so long for the next call, to be written beside its block: who calls again
+/// as soon as he is answered would wait for them.
+const LINGER: Duration = Duration::from_millis(2);
 /// After its time a call waits so long for the word that it was not begun.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -143,6 +146,13 @@ impl Desk {
         in_time(taken)
     }
 
+    async fn somebody_waits(&self) {
+        // It may be told of somebody who has been served.
+        while lock(&self.state).waiting.is_empty() {
+            self.came.notified().await;
+        }
+    }
+
     /// They have not been served, and wait as before.
     fn give_back(&self, waiting: Vec<Waiting>) {
         lock(&self.state).waiting.splice(..0, waiting);
@@ -229,7 +239,15 @@ async fn serve(
         is_gone: Arc::clone(is_gone),
     };
     let mut serving = Serving::new(host, memory, turn);
-    while !serving.turn.is_settling() && serving.ask() {
+    while !serving.turn.is_settling() {
+        if serving.owes_nobody() {
+            // Nobody may come.
+            let _ = timeout(LINGER, desk.somebody_waits()).await;
+            serving.let_join();
+        }
+        if !serving.ask() {
+            break;
+        }
         tokio::select! {
             ended = serving.under_way.join_next_with_id() => serving.take(ended),
             () = desk.came.notified(), if serving.can_join() => {}

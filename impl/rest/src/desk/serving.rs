@@ -104,6 +104,11 @@ impl Serving {
         !self.is_closed && self.waiting.len() < MOST_IN_TURN && self.turn.is_open()
     }
 
+    /// Whether nothing is under way, and what is left to be written is for nobody who waits.
+    pub(super) fn owes_nobody(&self) -> bool {
+        self.asked.is_empty() && self.can_join() && self.waiting.iter().all(Option::is_none)
+    }
+
     /// Those who wait at the desk join, if they can.
     pub(super) fn let_join(&mut self) {
         if !self.can_join() {
