@@ -139,6 +139,23 @@ fn who_joins_gets_the_seats_that_it_is_closest_to_and_no_other_slot_moves() {
 }
 
 #[test]
+fn a_cluster_of_one_that_others_join_has_each_key_on_as_many_as_were_asked_for() {
+    let mut world = World::new(&["a"], 16, 3);
+    fill(&mut world);
+    for number in 1..4 {
+        world.add(number, "b", u64::from(number));
+        world.meet(number, 0);
+        assert!(world.change(number, world.join(number, "b")).is_ok());
+        rest(&mut world);
+        let members: BTreeSet<usize> = seats(&world).values().map(BTreeSet::len).collect();
+        assert_eq!(members, BTreeSet::from([usize::from(number + 1).min(3)]));
+    }
+    world.crash(0);
+    world.pass_ms(60_000);
+    is_all_there(&mut world);
+}
+
+#[test]
 fn who_drains_gives_up_its_seats_and_may_go() {
     let mut world = World::new(&APART, 16, 3);
     fill(&mut world);
