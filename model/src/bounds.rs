@@ -245,7 +245,7 @@ const POOLS: &[Check] = &[
         "pool-deep-tree",
         "N=4 (2,1), depth 2, 2 callers x 3 calls, 1 death, 1 unknown",
         pool::Bounds { size: 4, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
-        (14_129_052, 141, 27),
+        (13_978_872, 115, 19),
         &[Full, Freed, AlreadyFree, Help, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
@@ -317,7 +317,7 @@ const POOLS: &[Check] = &[
         "pool-spread-deep",
         "N=4 (2,1), depth 2, policy spread, 2 callers x 3 calls, 1 death, 1 unknown",
         pool::Bounds { size: 4, policy: Spread, calls: &[3, 3], deaths: 1, unknowns: 1, ..POOL },
-        (11_915_666, 141, 27),
+        (12_035_851, 115, 19),
         &[Freed, AlreadyFree, Mismatch, LateApplied, LateRefused, Died],
     ),
     pool(
