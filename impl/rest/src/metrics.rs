@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::http::{Method, StatusCode};
-use cloakroom_server::{Server, ServerError};
+use cloakroom_server::Server;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     contacts: Gauge,
     records: Gauge,
     replicas: Gauge,
+    disk_failed: Gauge,
     round_trips: Counter,
     syncs: Histogram,
     entries: Counter,
@@ -100,6 +101,7 @@ impl Metrics {
             contacts: Gauge::default(),
             records: Gauge::default(),
             replicas: Gauge::default(),
+            disk_failed: Gauge::default(),
             round_trips: Counter::default(),
             syncs: latency(),
             entries: Counter::default(),
@@ -173,6 +175,8 @@ impl Metrics {
         gauge(registry, "dht_contacts", "Contacts in the routing table", &self.contacts);
         gauge(registry, "dht_records", "Records of the DHT held here", &self.records);
         gauge(registry, "replicas", "Replicas of slots here, in any view", &self.replicas);
+        let help = "1 if the disk has failed: the node takes part no more, and nothing is known of it here";
+        gauge(registry, "disk_failed", help, &self.disk_failed);
         let trips = "Rounds of questions about keys to replicas at other nodes";
         registry.register("register_round_trips", trips, self.round_trips.clone());
         let help = "Time that a write of the disk took, with its sync";
@@ -210,7 +214,7 @@ impl Metrics {
     }
 
     /// All of it, as OpenMetrics text.
-    pub(crate) async fn text(&self, server: &Server, gate: &Gate) -> Result<String, ServerError> {
+    pub(crate) async fn text(&self, server: &Server, gate: &Gate) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let trips = self.round_trips.clone();
         let look = move |_, node: &cloakroom_node::Node| {
@@ -220,7 +224,9 @@ impl Metrics {
             trips.inc_by(node.round_trips().saturating_sub(trips.get()));
             [count(dht.table().len()), count(dht.records().len()), count(replicas)]
         };
-        let [contacts, records, replicas] = server.look(look).await?;
+        let seen = server.look(look).await;
+        self.disk_failed.set(seen.is_err().into());
+        let [contacts, records, replicas] = seen.unwrap_or_default();
         self.contacts.set(contacts);
         self.records.set(records);
         self.replicas.set(replicas);
@@ -236,7 +242,7 @@ impl Metrics {
         self.uptime.set(i64::try_from(self.began.elapsed().as_secs()).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a String takes everything");
-        Ok(text)
+        text
     }
 }
 

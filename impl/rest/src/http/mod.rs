@@ -139,8 +139,8 @@ impl App {
             .layer(DefaultBodyLimit::max(self.0.gate.limits().body_bytes as usize))
             .layer(CatchPanicLayer::custom(broken))
             .route_layer(from_fn_with_state(bare, refuse_query))
-            .route_layer(from_fn_with_state(self.clone(), measure))
             .layer(from_fn_with_state(self.clone(), admit))
+            .layer(from_fn_with_state(self.clone(), measure))
             .layer(TraceLayer::new_for_http().on_failure(failed))
             .with_state(self)
     }
@@ -201,6 +201,11 @@ async fn admit(State(app): State<App>, request: Request, next: Next) -> Response
         return Problem::new(Kind::HOST, "expected localhost or an address of loopback")
             .into_response();
     }
+    // REST-4: paths that take no document as well.
+    if !request::is_of_our_page(request.method(), request.headers()) {
+        return Problem::new(Kind::ORIGIN, "expected the node's own page, or no browser's")
+            .into_response();
+    }
     // Who asks whether it lives must not take it for dead because it has much to do.
     if request.uri().path() == "/livez" {
         return next.run(request).await;
@@ -238,27 +243,21 @@ async fn refuse_query(
     next.run(request).await
 }
 
-async fn measure(
-    State(app): State<App>,
-    path: MatchedPath,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    // Whoever asks chooses a path that there is not.
+    let path = path.as_ref().map_or("OTHER", MatchedPath::as_str);
     let (method, begun) = (request.method().clone(), Instant::now());
     let _under_way = app.0.metrics.begin();
     let response = next.run(request).await;
-    app.0.metrics.answered(&method, path.as_str(), response.status(), begun.elapsed());
+    app.0.metrics.answered(&method, path, response.status(), begun.elapsed());
     response
 }
 
 async fn metrics(State(app): State<App>) -> Response {
-    match app.0.metrics.text(&app.0.server, &app.0.gate).await {
-        Ok(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([("content-type", kind)], text).into_response()
-        }
-        Err(error) => Problem::new(Kind::UNAVAILABLE, error).into_response(),
-    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let text = app.0.metrics.text(&app.0.server, &app.0.gate).await;
+    ([("content-type", kind)], text).into_response()
 }
 
 /// What a client was told of in so many words, and the metrics count, is no news: many get it while a node is away.

@@ -21,7 +21,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use cloakroom_register::{OperationId, Version};
 use serde::de::DeserializeOwned;
@@ -421,6 +421,22 @@ pub(super) fn is_for_us(headers: &HeaderMap) -> bool {
         let is_loopback = |address: IpAddr| address.is_loopback();
         name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
     })
+}
+
+/// REST-4: whether no page of another site has made a browser send it. Browsers say for whose page they send what may
+/// change something; whoever is none does not.
+pub(super) fn is_of_our_page(method: &Method, headers: &HeaderMap) -> bool {
+    if method.is_safe() {
+        return true;
+    }
+    let sites = headers.get_all("sec-fetch-site");
+    let is_ours = |origin: &HeaderValue| {
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let host = headers.get("host").and_then(|host| host.to_str().ok());
+        origin.is_some_and(|(_, authority)| Some(authority) == host)
+    };
+    sites.iter().all(|site| site == "same-origin" || site == "none")
+        && headers.get_all("origin").iter().all(is_ours)
 }
 
 /// What a write to a key expects to find there.

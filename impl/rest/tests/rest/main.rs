@@ -246,6 +246,24 @@ async fn what_a_page_of_another_site_can_make_a_browser_send_is_refused() {
         let hosts = hosts.map(|host| ("host", host));
         assert_eq!(node.ask("GET", "/v1/pools", &hosts, "").await.problem(), "wrong-host");
     }
+    // Of a path that takes no document a browser would send the request unasked.
+    let own = node.get("/v1/cluster").await.json()["node"].as_str().unwrap().to_owned();
+    let drain = format!("/v1/cluster/members/{own}/drain");
+    let host = ("host", "localhost:8420");
+    for foreign in [
+        ("origin", "http://evil.example"),
+        ("origin", "http://localhost:9000"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let sent = node.ask("POST", &drain, &[host, foreign], "").await;
+        assert_eq!(sent.problem(), "foreign-page", "{foreign:?}");
+        assert_eq!(node.ask("GET", "/v1/pools", &[host, foreign], "").await.status, 200);
+    }
+    let ours = [host, ("origin", "http://localhost:8420"), ("sec-fetch-site", "same-origin")];
+    let ping = format!("/v1/dht/nodes/{own}/ping");
+    assert_ne!(node.ask("POST", &ping, &ours, "").await.status, 403);
     assert_eq!(node.get("/v1/pools").await.json()["pools"], json!([]));
 }
 

@@ -47,8 +47,11 @@ async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() 
     for method in ["WORTHLESS-1", "WORTHLESS-2"] {
         assert_eq!(node.ask(method, "/livez", &[], "").await.problem(), "method-not-allowed");
     }
+    assert_eq!(node.get("/worthless").await.problem(), "no-such-path");
+    let elsewhere = [("host", "worthless.example")];
+    assert_eq!(node.ask("GET", "/v1/pools", &elsewhere, "").await.problem(), "wrong-host");
     let text = String::from_utf8(node.get("/metrics").await.body.to_vec()).unwrap();
-    assert!(!text.contains("secret") && !text.contains("WORTHLESS"), "{text}");
+    assert!(!text.contains("secret") && !text.to_lowercase().contains("worthless"), "{text}");
     assert!(
         text.contains(
             r#"cloakroom_http_requests_total{method="OTHER",path="/livez",status="405"} 2"#
@@ -58,6 +61,9 @@ async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() 
     assert!(text.contains(
         r#"cloakroom_http_requests_total{method="POST",path="/v1/pools/{pool}/allocations",status="201"} 1"#
     ), "{text}");
+    for refused in [r#"path="/v1/pools",status="421"} 1"#, r#"path="OTHER",status="404"} 1"#] {
+        assert!(text.contains(refused), "{text}");
+    }
     // An id was written down before it was handed out.
     let figure = |name| figure(&text, name);
     let syncs = figure(SYNCS);
@@ -81,6 +87,10 @@ async fn a_node_that_is_not_ready_says_why_and_when_to_ask_again() {
     let mut node = Node::start();
     let router = node.router();
     node.stop().await;
+    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    let got = router.clone().oneshot(request).await.unwrap();
+    let body = got.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("\ncloakroom_disk_failed 1\n"), "{body:?}");
     let request = Request::get("/readyz?verbose").body(Body::empty()).unwrap();
     let got = router.oneshot(request).await.unwrap();
     assert_eq!(
