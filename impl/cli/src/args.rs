@@ -27,6 +27,7 @@ pub(crate) use bench::{BenchArgs, WorkloadArg};
 pub(crate) use cert::{CertCommand, HolderArgs, IssueArgs, RenewArgs, RequestArgs, RevokeArgs};
 pub(crate) use cluster::{
     ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs, JoinArgs, MemberArgs,
+    RemoveArgs,
 };
 pub(crate) use pools::{CreateArgs, PoolCommand, PoolListArgs};
 pub(crate) use remote::{

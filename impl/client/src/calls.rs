@@ -444,12 +444,14 @@ impl Client {
         Ok(json_of::<Written>(&got)?.version)
     }
 
-    /// Takes a member off the list, for ever in this life of its disk. The list's version.
+    /// Takes a member off the list, for ever in this life of its disk. The list's version. One that answers and has not
+    /// been told to drain is refused as `member-active`, unless by `force`.
     ///
     /// # Errors
     /// [`ClientError`]
-    pub async fn remove_member(&self, node: &str) -> Result<u64, ClientError> {
-        let path = format!("/v1/cluster/members/{}", escaped(node));
+    pub async fn remove_member(&self, node: &str, force: bool) -> Result<u64, ClientError> {
+        let force = if force { "?force=true" } else { "" };
+        let path = format!("/v1/cluster/members/{}{force}", escaped(node));
         let got = self.call(ask(Method::DELETE, path, Effect::Harmless)).await?;
         Ok(json_of::<Written>(&got)?.version)
     }

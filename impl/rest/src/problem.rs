@@ -89,6 +89,7 @@ kinds! {
     NOT_OWNER "not-owner" "The id is held under another tag" CONFLICT,
     TOO_MANY_POOLS "too-many-pools" "There is no room for another pool of this name's page" CONFLICT,
     NOT_LISTED "not-listed" "The list of members cannot be changed so" CONFLICT,
+    MEMBER_ACTIVE "member-active" "The member answers, and has not been told to drain" CONFLICT,
     OPERATION_REUSED "operation-reused" "The operation id came with another request before" CONFLICT,
     MISMATCH "mismatch" "The key does not hold what was expected" PRECONDITION_FAILED,
     TOO_LARGE "too-large" "The request is too large" PAYLOAD_TOO_LARGE,

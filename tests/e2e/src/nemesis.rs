@@ -249,7 +249,7 @@ async fn try_to_leave(newcomer: &Client, members: &Client) -> Result<(), String>
     if !newcomer.cluster().await.map_err(text)?.drained {
         return Err("it has seats".to_string());
     }
-    members.remove_member(&own.node).await.map_err(text)?;
+    members.remove_member(&own.node, false).await.map_err(text)?;
     Ok(())
 }
 
@@ -275,7 +275,7 @@ async fn revoke(harm: &Harm, cluster: &mut Cluster) -> Result<(), String> {
     if joined {
         // By the others, as soon as a majority of them hear each other.
         let patient = clients::client(&founders, "round-robin", Duration::from_mins(1));
-        let removed = patient.remove_member(&id).await;
+        let removed = patient.remove_member(&id, true).await;
         removed.map_err(|cause| format!("a revoked member cannot be removed: {cause}"))?;
     }
     Ok(())

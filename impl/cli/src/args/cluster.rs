@@ -36,7 +36,7 @@ pub enum ClusterCommand {
     #[command(after_help = DRAINED)]
     Drain(MemberArgs),
     /// Take a member off the list, for ever: it is lost, or has drained
-    Remove(MemberArgs),
+    Remove(RemoveArgs),
 }
 
 /// The commands for trying things out.
@@ -141,6 +141,17 @@ pub struct MemberArgs {
     /// Where.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// `cluster remove`.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// Whom.
+    #[command(flatten)]
+    pub member: MemberArgs,
+    /// Also a member that answers and has not been told to drain
+    #[arg(long, env = "CLOAKROOM_FORCE", hide_env_values = true)]
+    pub force: bool,
 }
 
 /// `dev cluster`.

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::Done;
 use super::place::Remote;
-use crate::args::{Format, JoinArgs, MemberArgs, ServerArgs};
+use crate::args::{Format, JoinArgs, MemberArgs, RemoveArgs, ServerArgs};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
 
@@ -169,10 +169,10 @@ pub(super) fn drain(args: &MemberArgs) -> Result<Done, Error> {
     told(&args.server, &node, version, advice)
 }
 
-pub(super) fn remove(args: &MemberArgs) -> Result<Done, Error> {
+pub(super) fn remove(RemoveArgs { member: args, force }: &RemoveArgs) -> Result<Done, Error> {
     let remote = servers(&args.server)?;
     let node = member(&remote, &args.node)?;
-    let version = remote.wait(async |client| client.remove_member(&node).await)?;
+    let version = remote.wait(async |client| client.remove_member(&node, *force).await)?;
     told(&args.server, &node, version, "is no member any more, and its disk never will be")
 }
 

@@ -2,29 +2,34 @@
 //!
 //! Invariants: made twice, a change changes nothing more: a request may be sent again.
 //!
-//! What it does not do: decide. The list is in a register, and the node changes it.
+//! What it does not do: decide. The list is in a register, and the node changes it. It only asks back where a change
+//! looks like a mistake, by what this node knows.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use cloakroom_node::{Change, ChangeFault, Zone};
+use cloakroom_kademlia::Moment;
+use cloakroom_node::{Change, ChangeFault, Node, Standing, Zone};
 use cloakroom_register::Version;
 use cloakroom_server::ServerError;
 use cloakroom_wire::{Address, Contact, NodeId, NodeKey};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
-use super::request::{Asked, Document, Path, json};
+use super::cluster::stopped;
+use super::request::{Asked, Document, Path, Query, json};
 use crate::problem::{Answer, Kind, Problem};
 
 /// Members that a newcomer may be told.
 const MOST_OTHERS: usize = 64;
 /// Bytes of a zone's name.
 const MOST_ZONE: usize = 255;
+/// Whoever was not heard for so long may be lost.
+const SILENT_MS: u64 = 10_000;
 
 /// A newcomer's wish.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -57,6 +62,17 @@ pub(super) struct Other {
     address: String,
 }
 
+/// How a member is taken off the list.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Removing {
+    /// Also one that answers and has not been told to drain.
+    #[serde(default)]
+    #[param(required = false)]
+    force: bool,
+}
+
 /// The list has the change.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Listed {
@@ -66,7 +82,8 @@ pub(super) struct Listed {
 
 /// Make the node that answers a member
 ///
-/// On the disk that it has, where it listens. Harmless to send again; from then on it may be given seats.
+/// On the disk that it has, where it listens. Harmless to send again; from then on it may be given seats. A member that
+/// drains is refused: that cannot be undone.
 #[utoipa::path(
     post, path = "/v1/cluster/members", tag = "cluster", request_body = Joining,
     params(("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$")),
@@ -95,6 +112,12 @@ pub(super) async fn join(
         return Err(Problem::new(Kind::MALFORMED, detail));
     }
     let others = others.iter().map(contact).collect::<Result<Vec<_>, _>>()?;
+    let known = app.0.server.members().await.map_err(stopped)?;
+    if known.roster.standing(known.me) == Some(Standing::Draining) {
+        let detail = "this node drains, which cannot be undone: when it has drained, remove it, and join with a new \
+                      data folder";
+        return Err(Problem::new(Kind::NOT_LISTED, detail));
+    }
     let (server, until) = (Arc::clone(&app.0.server), asked.until);
     let work = async move { told(server.join(Zone(zone.into()), others, left_ms(until)).await) };
     Ok(asked.harmless(&app, &body, work).await)
@@ -131,12 +154,14 @@ pub(super) async fn drain(
 /// Take a member off the list, for ever
 ///
 /// The disk that it has is never let in again: others take its seats at once. For a machine that is lost, or
-/// has drained. Harmless to send again.
+/// has drained: one that this node has heard lately, and that does not drain, is refused without `force`. Harmless to
+/// send again.
 #[utoipa::path(
     delete, path = "/v1/cluster/members/{node}", tag = "cluster",
     params(
         ("node" = String, Path, pattern = "^[0-9a-f]{64}$"),
         ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
+        Removing,
     ),
     responses(
         (status = 200, body = Listed),
@@ -152,8 +177,21 @@ pub(super) async fn remove(
     State(app): State<App>,
     asked: Asked,
     Path(node): Path<String>,
+    Query(Removing { force }): Query<Removing>,
 ) -> Result<Response, Problem> {
-    change(app, asked, Change::Remove(NodeId(point("node", &node)?))).await
+    let node = NodeId(point("node", &node)?);
+    let is_active = move |now: Moment, here: &Node| {
+        let place = here.roster().0.place(node);
+        let is_heard = here.me().node == node
+            || here.heard_at(node).is_some_and(|at| now.since_ms(at) < SILENT_MS);
+        is_heard && place.is_some_and(|place| place.standing == Standing::Active)
+    };
+    if !force && app.0.server.look(is_active).await.map_err(stopped)? {
+        let detail =
+            "have it drain first; force=true removes it at once, with what only its disk has";
+        return Err(Problem::new(Kind::MEMBER_ACTIVE, detail));
+    }
+    change(app, asked, Change::Remove(node)).await
 }
 
 async fn change(app: App, asked: Asked, change: Change) -> Result<Response, Problem> {

@@ -209,7 +209,9 @@ async fn the_list_of_members_changes_by_the_rules_alone() {
     };
     for (method, path, body, expected) in [
         ("POST", format!("{mine}/drain"), String::new(), "not-listed"),
-        ("DELETE", mine, String::new(), "not-listed"),
+        ("DELETE", mine.clone(), String::new(), "member-active"),
+        ("DELETE", format!("{mine}?force=true"), String::new(), "not-listed"),
+        ("DELETE", format!("{mine}?force=perhaps"), String::new(), "malformed"),
         ("POST", format!("{theirs}/drain"), String::new(), "no-such-member"),
         ("DELETE", theirs, String::new(), "no-such-member"),
         ("DELETE", "/v1/cluster/members/n12".to_owned(), String::new(), "malformed"),
