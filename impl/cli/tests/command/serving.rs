@@ -277,7 +277,10 @@ fn a_node_joins_and_members_drain_and_are_removed_for_ever() {
     let told = desk.json(&format!("cluster members {own}"));
     let told = told.as_array().unwrap().iter().find(|member| member["own"] == true).unwrap();
     assert_eq!((&told["drained"], &told["seats"]), (&true.into(), &0.into()));
-    assert_eq!(desk.ok(&format!("cluster remove {newcomer_id} {member}")), "3\n");
+    desk.fails(&format!("cluster join --zone node-1 {own}"), 1, "drains, which cannot be undone");
+    // It answers, and nobody has told it to drain.
+    desk.fails(&format!("cluster remove {newcomer_id} {member}"), 1, "have it drain first");
+    assert_eq!(desk.ok(&format!("cluster remove --force {newcomer_id} {member}")), "3\n");
     until("d", &|it| it.is_none());
     // Its disk is banned.
     desk.fails(&format!("cluster join --zone d {at}"), 1, "banned");
