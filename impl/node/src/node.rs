@@ -287,7 +287,7 @@ impl Node {
                 }
                 register::Body::Called(told) => self.told(now, from.id, told, effects),
                 register::Body::Start(start) if counts => {
-                    self.watch.lives(from.id, start.incarnation);
+                    self.watch.lives(now, from.id, start.incarnation);
                 }
                 register::Body::Start(_) => {}
                 _ => {

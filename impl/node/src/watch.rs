@@ -7,7 +7,8 @@
 //! * NODE-2: nor does one propose that has begun so lately that it cannot tell who is silent: it might
 //!   seat the dead;
 //! * a node that says that it has another disk is not there in the life that the list has, also before
-//!   the list says so;
+//!   the list says so. What it said of a life that the list has replaced since counts for as long as it may be silent:
+//!   with a new disk it has no seat, and who has none tells nobody in a large cluster;
 //! * one member proposes at a time, as long as the others are not much slower: each further seat waits
 //!   as long again;
 //! * NODE-7: a slot whose members all live moves only if its closest candidates are others than its
@@ -75,6 +76,7 @@ struct Heard {
 #[derive(Clone, Copy, Debug)]
 struct Told {
     life: Incarnation,
+    at: Moment,
     /// It has been silent for too long since: it may have another disk now.
     is_old: bool,
 }
@@ -110,8 +112,8 @@ impl Watch {
     }
 
     /// A node says in which life of its disk it is.
-    pub(crate) fn lives(&mut self, node: NodeId, incarnation: Incarnation) {
-        self.lives.insert(node, Told { life: incarnation, is_old: false });
+    pub(crate) fn lives(&mut self, now: Moment, node: NodeId, incarnation: Incarnation) {
+        self.lives.insert(node, Told { life: incarnation, at: now, is_old: false });
     }
 
     /// Whether a node is heard again, and has not said yet in which life of its disk. It soon will.
@@ -120,8 +122,13 @@ impl Watch {
     }
 
     /// Whether a node is heard, and not in another life of its disk.
-    fn is_up(&self, now: Moment, member: Member) -> bool {
-        let told = self.lives.get(&member.node);
+    fn is_up(&self, now: Moment, roster: &Roster, member: Member) -> bool {
+        let is_over = |told: &Told| {
+            let said = Member { incarnation: told.life, ..member };
+            let is_banned = || roster.banned().any(|banned| banned == said);
+            now.since_ms(told.at) >= self.patience.silent_ms && is_banned()
+        };
+        let told = self.lives.get(&member.node).filter(|told| !is_over(told));
         !self.is_gone(now, member.node) && told.is_none_or(|told| told.life == member.incarnation)
     }
 
@@ -194,8 +201,9 @@ impl Watch {
             None if seen.stay.is_empty() => view.seat_of(me)?.0.into(),
             None => return None,
         };
-        let lives =
-            |candidate: &Candidate| candidate.member == me || self.is_up(now, candidate.member);
+        let lives = |candidate: &Candidate| {
+            candidate.member == me || self.is_up(now, roster, candidate.member)
+        };
         let candidates: Vec<Candidate> = roster.candidates().filter(lives).collect();
         let point = genesis.point_of(view.slot());
         let members = if seen.is_whole && view.members().len() >= genesis.replicas() {
@@ -229,7 +237,7 @@ impl Watch {
         roster: &Roster,
         is_fresh: bool,
     ) -> Seen {
-        let is_heard = |member: &Member| *member == me || self.is_up(now, *member);
+        let is_heard = |member: &Member| *member == me || self.is_up(now, roster, *member);
         let members = view.members().iter().copied();
         // NODE-7: an old list may not have whoever came since.
         let has_place = |member: &Member| roster.standing(*member).is_some() || !is_fresh;
@@ -309,7 +317,7 @@ mod tests {
         let mut watch = Watch::new(Moment(0), PATIENCE);
         watch.heard(Moment(9_000_000), there.node);
         let lost = view.members()[2];
-        watch.lives(lost.node, Incarnation(7));
+        watch.lives(Moment(9_000_000), lost.node, Incarnation(7));
         let replica = Replica::genesis(*me, view.clone()).unwrap();
         let roster = Roster::of(&genesis);
         let proposed = |watch: &Watch, now_ms: u64| {
@@ -336,7 +344,7 @@ mod tests {
         let mut watch = Watch::new(Moment(0), PATIENCE);
         for node in view.members().iter().map(|member| member.node).chain(outside.clone()) {
             watch.heard(Moment(1_000_000), node);
-            watch.lives(node, Incarnation(0));
+            watch.lives(Moment(1_000_000), node, Incarnation(0));
         }
         for node in view.members().iter().map(|member| member.node).chain(outside.clone()) {
             watch.heard(Moment(19_000_000), node);
@@ -347,13 +355,42 @@ mod tests {
         let proposed = |watch: &Watch| watch.successor(now, &genesis, &replica, &roster, true);
         assert_eq!(proposed(&watch), None, "any of them may have another disk");
         for member in replica.view().members() {
-            watch.lives(member.node, Incarnation(0));
+            watch.lives(now, member.node, Incarnation(0));
         }
-        watch.lives(outside[0], Incarnation(7));
+        watch.lives(now, outside[0], Incarnation(7));
         assert_eq!(proposed(&watch), None, "one has not said it yet");
-        watch.lives(outside[1], Incarnation(0));
+        watch.lives(now, outside[1], Incarnation(0));
         let next = proposed(&watch).expect("the one that drains is replaced");
         assert!(next.seat_at(outside[1]).is_some() && next.seat_at(drains.node).is_none());
+    }
+
+    #[test]
+    fn who_tells_nobody_of_its_new_disk_gets_seats_when_the_list_has_it() {
+        let genesis = genesis();
+        let view = genesis.slots().map(|slot| genesis.view(slot)).next().unwrap();
+        let (me, drains) = (view.members()[0], view.members()[2]);
+        let outside = (1..=5).map(|id| NodeId([id; 32])).filter(|id| view.seat_at(*id).is_none());
+        let mut roster = Roster::of(&genesis).after(&Change::Drain(drains.node)).unwrap().unwrap();
+        for node in outside.clone() {
+            let Place { contact, zone, .. } = roster.place(node).unwrap().clone();
+            let member = Member { node, incarnation: Incarnation(7) };
+            roster = roster.after(&Change::Join { member, contact, zone }).unwrap().unwrap();
+        }
+        let replica = Replica::genesis(me, view.clone()).unwrap();
+        let proposed = |said_at_ms: u64, life: u64| {
+            let mut watch = Watch::new(Moment(0), PATIENCE);
+            for at_ms in [5_000, 12_000, 19_000] {
+                (1..=5).for_each(|id| watch.heard(Moment(at_ms * 1000), NodeId([id; 32])));
+            }
+            for node in outside.clone() {
+                watch.lives(Moment(said_at_ms * 1000), node, Incarnation(life));
+            }
+            watch.successor(Moment(20_000_000), &genesis, &replica, &roster, true)
+        };
+        assert_eq!(proposed(12_000, 0), None, "they are on the disks that were replaced");
+        assert_eq!(proposed(5_000, 9), None, "they are on newer disks than the list has");
+        let next = proposed(5_000, 0).expect("they are on the disks that the list has");
+        assert_eq!(next.seat_at(drains.node), None);
     }
 
     #[test]

@@ -73,3 +73,9 @@ fn writes_of_one_key_wait_for_each_other() {
         passes(seed);
     }
 }
+
+/// That a node had lost its disk was forgotten while only late messages of it came, and before the list had it.
+#[test]
+fn a_new_disk_is_remembered_until_the_list_has_it() {
+    passes(2229);
+}
