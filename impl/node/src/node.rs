@@ -101,6 +101,9 @@ pub enum Input<'a> {
     Call(Operation, Moment),
     /// The list of members is to be changed, to be given up at a moment. The id is new.
     Change(OperationId, Change, Moment),
+    /// This view is to be proposed, for whatever reason: that nodes propose views by silence and the list is only a
+    /// wish, and any other is as harmless. The simulator tries them; one that does not follow changes nothing.
+    Propose(View),
     /// Nodes beside the founders and members that may know more: for one that comes new.
     Meet(Vec<Contact>),
     /// What [`Effects::votes`] were, when that is right.
@@ -198,6 +201,10 @@ impl Node {
                     let work = self.host.handle(in_ms(now), me, &message);
                     self.follow(now, work, &mut effects);
                 }
+            }
+            Input::Propose(view) => {
+                let work = self.host.propose(in_ms(now), &view);
+                self.follow(now, work, &mut effects);
             }
             Input::Meet(contacts) => {
                 self.known.extend(contacts.iter().copied());

@@ -58,9 +58,9 @@ pub enum Experiment {
     Hostile(RunArgs),
     /// Crash nodes that hold records, and count what is lost
     Records(RecordsArgs),
-    /// Run clusters of registers, a seed each: crashes, cuts, changes of view, lost disks; then judge
+    /// Run clusters for their registers, a seed each: crashes, cuts, lost disks, views proposed for no reason; then judge
     Registers(crate::registers::command::RegistersArgs),
-    /// Run clusters of whole nodes, a seed each: the same, and joins, drains, removals; calls at any node
+    /// The same, where nodes alone propose views, and always have others that could take seats
     Cluster(crate::registers::command::RegistersArgs),
     /// Compare eight ways to choose among a record's holders, under skewed load with a slow node
     Balance(BalanceArgs),

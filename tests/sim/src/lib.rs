@@ -6,12 +6,11 @@
 //! | `kad/` | whole nodes in it for their part of the DHT, over encoded bytes; liars; who is up |
 //! | `run/` | the main experiment: lookups and reads under churn |
 //! | `hostile.rs`, `records.rs`, `balance.rs` | the other experiments |
-//! | `registers/` | the registers: clusters of hosts, predicates, histories, healing |
+//! | `registers/` | the registers: what a seed means, callers, predicates, histories |
 //! | `scenario.rs`, `churn.rs` | every knob, from TOML |
 //! | `random.rs`, `stats.rs` | chance from one seed, exact percentiles |
 //! | `html/` | the page |
-//! | `cluster/` | whole nodes: the list of members, calls at any node, views that follow from both |
-//! | `sync.rs` | a disk that takes its time |
+//! | `cluster/` | whole nodes under faults, for their registers: calls at any node, the list of members, views; healing |
 //! | `args.rs`, `command.rs` | the command line |
 //! | `whole_file.rs` | the file of the page |
 //!
@@ -38,7 +37,6 @@ pub mod registers;
 pub mod run;
 pub mod scenario;
 pub mod stats;
-mod sync;
 mod whole_file;
 
 pub use args::SimArgs;

@@ -3,8 +3,8 @@
 //! * SIM-1: a seed has one trace;
 //! * the first seeds see what they are there for: choices, changes of view, tombstones that go,
 //!   crashes; and no history is left undecided;
-//! * what once failed passes. A seed means what the plan makes of it: when that changes, these seeds
-//!   are seeds like others, and the unit tests in `impl/register` still have what they found.
+//! * what once failed passes. What failed while this drove registers alone, without the rest of a node, stands in the
+//!   unit tests of `impl/register`: a seed means something else now.
 
 use sim::registers::{Outcome, Plan, run};
 
@@ -27,7 +27,7 @@ fn a_seed_has_one_trace() {
 
 #[test]
 fn the_first_seeds_pass_and_see_what_they_are_for() {
-    let outcomes: Vec<Outcome> = (1..=300).map(passes).collect();
+    let outcomes: Vec<Outcome> = (1..=150).map(passes).collect();
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     assert!(sum(|it| it.choices) > 5_000, "{}", sum(|it| it.choices));
     assert!(sum(|it| it.retired) > 1_000, "{}", sum(|it| it.retired));
@@ -46,100 +46,15 @@ fn plans_are_small_and_large() {
     assert!(some(|it| it.pool_clients > 0) && some(|it| it.waits.collect_ms > 0));
 }
 
-/// A promise that a learner never gave was taken for forgotten: the auditor's fault.
+/// A member that had lost its disk got no seat again: with none it told nobody of its new disk, and those who had
+/// heard of the old one took it for gone.
 #[test]
-fn what_a_learner_merges_is_no_promise() {
-    for seed in [16, 19] {
-        passes(seed);
-    }
+fn a_new_disk_gets_seats_in_a_large_cluster() {
+    passes(109);
 }
 
-/// Members that were away when the view changed were never told once the others had retired.
+/// A node that had drained went while it looked for a record, which the simulator still demanded of it: its own fault.
 #[test]
-fn who_was_away_is_told() {
-    for seed in [3, 4, 6, 13, 15, 20, 26, 29] {
-        passes(seed);
-    }
-}
-
-/// Nor when there was a view after that, though their snapshot was needed for it.
-#[test]
-fn who_is_late_may_be_needed_for_the_view_after() {
-    for seed in [1913, 4178, 4296] {
-        passes(seed);
-    }
-}
-
-/// The only one to know that a view was decided lost its disk; those who had voted for it waited.
-#[test]
-fn a_vote_that_hears_no_more_is_taken_up() {
-    passes(10_321);
-}
-
-/// Members that proposed in step refused each other for ever.
-#[test]
-fn proposals_wait_at_random() {
-    for seed in [34, 39, 43, 45] {
-        passes(seed);
-    }
-}
-
-/// A member that missed a removal kept its tombstone from going; then members that all wrote it once
-/// more kept each other from collecting it, and so did a pause shorter than the answers took.
-#[test]
-fn tombstones_go_although_a_member_missed_them() {
-    for seed in [16, 44, 50, 1240, 3235, 14_186] {
-        passes(seed);
-    }
-}
-
-/// The register map held it for impossible that a bound operation is unavailable. It is possible: what
-/// it had begun was buried, and it had begun nothing anew.
-#[test]
-fn a_bound_operation_may_be_buried_and_then_unavailable() {
-    for seed in [2, 148, 232] {
-        passes(seed);
-    }
-}
-
-/// A host named its own operations by node and boot, both of which begin anew when the disk is lost.
-#[test]
-fn a_lost_disk_does_not_bring_back_ids_of_operations() {
-    passes(2853);
-}
-
-/// The simulator took the disks of a majority of a first view before any of them knew that view: its own
-/// fault, after which nothing could be demanded.
-#[test]
-fn a_first_view_counts_before_a_disk_knows_it() {
-    for seed in [149_921_920_803_213, 149_921_920_815_737, 149_921_920_823_318, 240_842_618_250_918]
-    {
-        passes(seed);
-    }
-}
-
-/// A member with nothing agreed to a collection: a version came twice (REG-7, REG-10).
-#[test]
-fn who_has_nothing_does_not_agree_to_a_collection() {
-    for seed in [1_079_391, 1_082_787] {
-        passes(seed);
-    }
-}
-
-/// Chance kept the only member with a tombstone from removing its key once more.
-#[test]
-fn a_tombstone_that_one_member_has_goes() {
-    passes(1_055_751);
-}
-
-/// Members that had voted for a view and then heard of it waited for being told that it was decided.
-#[test]
-fn a_hint_ends_no_proposal() {
-    passes(1_029_528);
-}
-
-/// A client of the simulator made two attempts of one call at once.
-#[test]
-fn a_call_has_one_attempt_at_a_time() {
-    passes(836);
+fn who_has_drained_need_not_find_records_any_more() {
+    passes(2856);
 }

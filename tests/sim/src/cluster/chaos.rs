@@ -1,16 +1,18 @@
-//! What happens in a run: callers at whatever node, what goes wrong (`faults.rs`), and an operator.
+//! What happens in a run: callers at whatever node, what goes wrong (`faults.rs`), views that are proposed for no reason
+//! (`views.rs`), and an operator.
 //!
 //! Invariants:
 //! * all chance comes from the plan's seed.
 //!
-//! What it does not do: judge, or propose views.
+//! What it does not do: judge.
 
 mod faults;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom_kademlia::{Judge, Moment, Parameters};
-use cloakroom_node::{Answer, Change, Founder, Genesis, Input, Patience, Setup, Standing, Zone};
+use cloakroom_node::{Answer, Change, Founder, Genesis, Input, Setup, Standing, Zone};
 use cloakroom_pool::{PoolId, Shape, Tree};
 use cloakroom_register::{
     Disk, Incarnation, Key, Member, OperationId, Outcome, Save, Slot, View, Write,
@@ -26,14 +28,8 @@ use crate::registers::client::{Client, Want};
 use crate::registers::plan::Plan;
 use crate::registers::ran::{Deeds, Fault, Ran};
 
-/// How long nodes are patient here.
-pub(super) const PATIENCE: Patience = Patience { ask_ms: 500, silent_ms: 4_000 };
-
 /// Between two publications or reads of records.
 const RECORD_MS: u64 = 700;
-
-/// Between two disks that go: what was proposed with the one is over when the other goes.
-const BETWEEN_LOSSES_US: u64 = 8_000_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -41,6 +37,7 @@ enum Deed {
     Crash,
     Restart(usize, u64),
     Cut,
+    View,
     Lose,
     Move,
     Tend,
@@ -124,10 +121,6 @@ impl Chaos {
             plan,
         };
         let mut world = world;
-        for slot in chaos.genesis.slots() {
-            let found = chaos.ran.auditor.found(&chaos.genesis.view(slot));
-            found.expect("as many members as the auditor expects");
-        }
         for _ in 0..chaos.plan.nodes {
             chaos.settle(&mut world, Incarnation(0));
         }
@@ -135,6 +128,7 @@ impl Chaos {
         for (mean, deed) in [
             (plan.crash_ms, Deed::Crash),
             (plan.cut_ms, Deed::Cut),
+            (plan.view_ms, Deed::View),
             (plan.lose_ms, Deed::Lose),
             (plan.move_ms, Deed::Move),
         ] {
@@ -174,7 +168,7 @@ impl Chaos {
             parameters: Parameters { subnets: None, ..Parameters::default() },
             judge: Judge { contact: |_| true, record: |_| true },
             waits: self.plan.waits,
-            patience: PATIENCE,
+            patience: self.plan.patience,
             hash,
             seed: random.next(),
         };
@@ -261,7 +255,8 @@ impl Chaos {
         let slot = self.genesis.slot_of(&hash(&operation.key.0));
         let pick = self.clients[client].below(up.len() as u64);
         let node = Node(number(up[usize::try_from(pick).unwrap_or(0)]));
-        let patience = 3_000 + self.clients[client].below(8_000);
+        let silent_ms = self.plan.patience.silent_ms;
+        let patience = silent_ms * 3 / 4 + self.clients[client].below(2 * silent_ms);
         self.under.insert(operation.id, Under { client, node, slot });
         self.ran.say(world.now(), || format!("c{client} asks n{}: {operation:?}", node.0));
         world.command(node, u64::from(node.0), |resident, now| {
@@ -379,6 +374,7 @@ impl Director<Resident> for Chaos {
         let again = match deed {
             Deed::Crash => self.plan.crash_ms,
             Deed::Cut => self.plan.cut_ms,
+            Deed::View => self.plan.view_ms,
             Deed::Lose => self.plan.lose_ms,
             Deed::Move => self.plan.move_ms,
             Deed::Record => RECORD_MS,
@@ -391,7 +387,11 @@ impl Director<Resident> for Chaos {
             Deed::Think(client) => self.act(world, client),
             Deed::Crash => self.crash_somebody(world),
             Deed::Restart(node, starts) => self.restart(world, node, starts),
-            Deed::Cut => self.ran.cut(world, &mut self.random, self.plan.regions, 9_000),
+            Deed::Cut => {
+                let longer_ms = 2 * self.plan.patience.silent_ms + 1_000;
+                self.ran.cut(world, &mut self.random, self.plan.regions, longer_ms);
+            }
+            Deed::View => self.propose_something(world),
             Deed::Lose => self.lose(world),
             Deed::Move => self.shift(world),
             Deed::Record => self.publish_or_read(world),

@@ -2,15 +2,15 @@
 //!
 //! What is demanded, within a stated time: everybody has one list (NODE-5), with everybody in it who is
 //! there, and nobody who has left; each slot has the members that are closest by the list (NODE-7), and
-//! all of them vote; calls end, and new ones are answered at whatever node (NODE-3); and each node finds each
-//! record that a disk has (`records.rs`).
+//! all of them vote; tombstones are gone where they are collected; calls end, and new ones are answered at whatever
+//! node (NODE-3); and each node finds each record that a disk has (`records.rs`).
 //!
 //! What it does not do: repair by hand, but for the operator's changes of the list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom_node::{Roster, place};
-use cloakroom_register::{Call, Expected, Member, Value, Version};
+use cloakroom_register::{Accepted, Call, Expected, Key, Member, Value, Version};
 
 use super::chaos::{Chaos, Nodes};
 use super::resident::contact_of;
@@ -96,7 +96,10 @@ impl Chaos {
                 ));
             }
         }
-        self.misplaced(roster)
+        self.misplaced(roster).or_else(|| {
+            let tombstones = self.tombstones();
+            (tombstones > 0).then(|| format!("REG-11: there are {tombstones} tombstones"))
+        })
     }
 
     fn misplaced(&self, roster: &Roster) -> Option<String> {
@@ -109,6 +112,29 @@ impl Chaos {
             let members: BTreeSet<Member> = view.members().iter().copied().collect();
             (closest != members).then(|| format!("NODE-7: not the closest members: {view}"))
         })
+    }
+
+    /// Keys that are removed, by the highest ballot among the members of their newest view, and still
+    /// have their tombstone; none counts without collection.
+    fn tombstones(&self) -> usize {
+        if self.plan.waits.collect_ms == 0 {
+            return 0;
+        }
+        let views = self.genesis.slots().filter_map(|slot| self.ran.auditor.newest(slot));
+        let removed = views.map(|view| {
+            let mut highest: BTreeMap<&Key, &Accepted> = BTreeMap::new();
+            let replicas =
+                self.disks.iter().filter_map(|disk| disk.replica(view.slot(), view.epoch()));
+            for (key, record) in replicas.flat_map(|replica| &replica.records) {
+                let Some(accepted) = &record.accepted else { continue };
+                let high = highest.entry(key).or_insert(accepted);
+                if high.ballot < accepted.ballot {
+                    *high = accepted;
+                }
+            }
+            highest.values().filter(|accepted| accepted.is_tombstone()).count()
+        });
+        removed.sum()
     }
 
     /// Every client calls once more, on the keys in turn, at whatever node: each must be answered.

@@ -3,14 +3,17 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `resident.rs` | a node as a machine of the engine, with a disk that takes its time |
+//! | `resident.rs` | a node as a machine of the engine |
+//! | `sync.rs` | its disk, which takes its time |
 //! | `chaos.rs` | who calls; the operator |
 //! | `chaos/faults.rs` | who crashes, is cut off, loses its disk, comes and goes |
+//! | `chaos/views.rs` | who proposes views without a reason |
 //! | `records.rs` | records of the DHT, published and read meanwhile |
 //! | `healing.rs` | what must be well again after that |
 //!
-//! Callers, plan, auditor and the judge of histories are those of `registers/`. Nobody proposes views
-//! here but nodes.
+//! Callers, plan, auditor and the judge of histories are those of `registers/`. Two commands run this: `sim registers`
+//! by its own plan, `sim cluster` by one in which nobody proposes views but nodes, and there are always some that could
+//! take the seats of others.
 //!
 //! Invariants: SIM-1, as everywhere here. A seed that fails fails again.
 //!
@@ -21,6 +24,9 @@ mod chaos;
 mod healing;
 mod records;
 mod resident;
+mod sync;
+
+use cloakroom_node::Patience;
 
 use crate::registers::command::{Failed, Figures, RegistersArgs, Scenario, carry_out_of};
 use crate::registers::{Outcome, Plan, judged};
@@ -37,14 +43,21 @@ pub fn plan(seed: u64) -> Plan {
         // Silence takes its time.
         chaos_ms: plan.chaos_ms * 2,
         lose_ms: plan.lose_ms * 3,
+        // Nobody proposes views here but nodes.
+        view_ms: 0,
+        patience: Patience { ask_ms: 500, silent_ms: 4_000 },
         ..plan
     }
 }
 
 /// Runs one seed.
 pub fn run(seed: u64, log: bool) -> Outcome {
-    let plan = plan(seed);
-    let (nodes, ids) = (plan.nodes, plan.ids);
+    run_plan(plan(seed), log)
+}
+
+/// Runs a plan.
+pub(crate) fn run_plan(plan: Plan, log: bool) -> Outcome {
+    let (seed, nodes, ids) = (plan.seed, plan.nodes, plan.ids);
     let (mut chaos, mut world) = Chaos::begin(plan, log);
     chaos.run(&mut world);
     judged(seed, nodes, ids, chaos.ran, &world)

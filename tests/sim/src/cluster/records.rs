@@ -104,12 +104,16 @@ impl Records {
         self.disks[node].clear();
         self.losses += 1;
         for record in 0..self.all.len() {
-            self.all[record].floor = self.all[record].floor.min(self.best(record));
+            let best = self.best(record);
+            self.all[record].floor = self.all[record].floor.min(best);
+            self.unfound.retain(|(_, of)| *of != record || best > 0);
         }
     }
 
     pub(super) fn crash(&mut self, node: usize) {
         self.under.retain(|(at, _), _| *at != node);
+        // Who has drained goes, also while all others look for records.
+        self.unfound.retain(|(at, _)| *at != node);
     }
 
     /// The highest sequence number that a disk has.

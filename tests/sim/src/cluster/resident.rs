@@ -13,13 +13,12 @@ use cloakroom_kademlia as kademlia;
 use cloakroom_kademlia::{Busy, Held, Kademlia, Moment, Name, Peer, QueryId, Transmit};
 use cloakroom_node::{Answer, Effects, Input, Node, Setup};
 use cloakroom_register as register;
-use cloakroom_register::{Ballot, Disk, Epoch, Key, NodeId, Save, Slot, unpack};
+use cloakroom_register::{Ballot, Disk, Epoch, Key, NodeId, Reply, Save, Slot, unpack};
 use cloakroom_wire::{Address, Body, Contact, Message, NodeKey, Notice, OwnedBody, OwnedMessage};
 
+use super::sync::{Syncs, persists};
 use crate::engine::{Machine, Time};
 use crate::random::{Random, hash};
-use crate::registers::resident::promises;
-use crate::sync::{Synced, Syncs};
 
 /// What a resident tells the world.
 #[derive(Clone, Debug)]
@@ -52,7 +51,7 @@ fn wrote(persist: Vec<Save>, keep: Vec<(Name, Option<Held>)>) -> Vec<Wrote> {
 pub(super) struct Resident {
     /// Itself.
     pub(super) node: Node,
-    syncs: Syncs<Effects>,
+    syncs: Syncs,
     outbox: VecDeque<(u32, Vec<u8>)>,
     events: VecDeque<Event>,
 }
@@ -88,16 +87,6 @@ pub(super) fn number_of(id: NodeId) -> u32 {
 
 fn moment(now: Time) -> Moment {
     Moment(now.0)
-}
-
-impl Synced for Effects {
-    fn persists(&self) -> bool {
-        !self.persist.is_empty() || !self.keep.is_empty()
-    }
-
-    fn is_idle(&self) -> bool {
-        self.send.is_empty() && self.votes.is_empty() && self.events.is_empty()
-    }
 }
 
 impl Resident {
@@ -154,7 +143,7 @@ impl Resident {
 
     /// What a step persists is durable.
     fn leave(&mut self, now: Time, effects: Effects) {
-        if effects.persists() {
+        if persists(&effects) {
             self.events.push_back(Event::Saved(wrote(effects.persist, effects.keep)));
         }
         self.send(effects.send);
@@ -191,6 +180,20 @@ impl Resident {
         let told = told.map(|(slot, epoch, key, promise)| Event::Told(slot, epoch, key, promise));
         self.events.extend(told);
     }
+}
+
+/// The promises that a message tells, of keys.
+fn promises(message: &register::Message) -> Vec<(Slot, Epoch, Key, Ballot)> {
+    let register::Body::Reply(replies) = &message.body else { return Vec::new() };
+    let promise = |reply: &Reply| {
+        let (key, promise) = match reply {
+            Reply::Promised { key, ballot, .. } => (key, *ballot),
+            Reply::Accepted { key, ballot, next } => (key, next.unwrap_or(*ballot)),
+            Reply::Held { .. } | Reply::Refused { .. } => return None,
+        };
+        Some((message.slot, message.epoch, key.clone(), promise))
+    };
+    replies.iter().filter_map(promise).collect()
 }
 
 impl Machine for Resident {

@@ -99,14 +99,6 @@ impl Auditor {
         Self { members, ..Self::default() }
     }
 
-    /// REG-1: a first view, which the cluster's genesis decides: it counts before any disk knows it.
-    ///
-    /// # Errors
-    /// The predicate that does not hold.
-    pub(crate) fn found(&mut self, view: &View) -> Judged {
-        self.decided(view)
-    }
-
     /// The newest view of a slot that was decided.
     pub(crate) fn newest(&self, slot: Slot) -> Option<&View> {
         let epoch = self.newest.get(&slot)?;

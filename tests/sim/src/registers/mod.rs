@@ -1,13 +1,11 @@
-//! The registers in the simulator: whole clusters of real hosts over real bytes, from one seed each;
-//! every durable state past the predicates, every history past the judge, then a healing that
-//! demands progress.
+//! The registers in the simulator: clusters of whole nodes over real bytes, from one seed each; every durable state
+//! past the predicates, every history past the judge, then a healing that demands progress. The nodes and what befalls
+//! them are in [`crate::cluster`].
 //!
 //! | file | what |
 //! |---|---|
 //! | `plan.rs` | what a seed means |
-//! | `resident.rs` | a host as a machine of the engine, with a disk that takes its time |
 //! | `client.rs` | callers of registers and of a pool on registers |
-//! | `chaos/` | who calls, crashes, cuts, proposes; the healing |
 //! | `ran.rs` | the book of a run, and what is to happen when |
 //! | `audit.rs` | REG-1 to REG-13 on what is durable and what was told |
 //! | `verdict.rs` | the judge of histories |
@@ -20,19 +18,17 @@
 //! it by its crash. Lost majorities, forced genesis. Members that lie.
 
 pub(crate) mod audit;
-mod chaos;
 pub(crate) mod client;
 pub mod command;
 mod lanes;
 pub(crate) mod plan;
 pub(crate) mod ran;
-pub(crate) mod resident;
 pub(crate) mod verdict;
 
-use chaos::Chaos;
 pub use plan::Plan;
 use ran::{Fault, Ran};
 
+use crate::cluster::run_plan;
 use crate::engine::{Machine, World};
 
 /// What became of one seed.
@@ -66,7 +62,7 @@ pub struct Outcome {
     pub retired: u64,
     /// Crashes, lost disks, proposals, cuts, joins and leaves.
     pub faults: u64,
-    /// Records of the DHT published, and found; of whole nodes.
+    /// Records of the DHT published, and found.
     pub records: u64,
     /// Of the judged histories, those that were undecided.
     pub undecided: u64,
@@ -75,14 +71,6 @@ pub struct Outcome {
 /// Runs one seed.
 pub fn run(seed: u64, log: bool) -> Outcome {
     run_plan(Plan::of(seed), log)
-}
-
-/// Runs a plan.
-pub fn run_plan(plan: Plan, log: bool) -> Outcome {
-    let (seed, nodes, ids) = (plan.seed, plan.nodes, plan.ids);
-    let (mut chaos, mut world) = Chaos::begin(plan, log);
-    chaos.run(&mut world);
-    judged(seed, nodes, ids, chaos.ran, &world)
 }
 
 /// Judges the histories of a run, and adds up.

@@ -3,10 +3,11 @@
 //! Most runs are small and dense, since most faults need three members, one key and bad luck; some
 //! are large.
 //!
-//! What it does not do: decide when; those are draws of [`super::chaos`].
+//! What it does not do: decide when; those are draws of `cluster/chaos.rs`.
 
 use std::fmt;
 
+use cloakroom_node::Patience;
 use cloakroom_register::Waits;
 
 use crate::engine::{Network, Regions};
@@ -57,12 +58,11 @@ pub struct Plan {
     pub chaos_ms: u64,
     /// Mean pause of a client between two calls.
     pub think_ms: u64,
-    /// Of every host.
+    /// How long registers wait for what.
     pub waits: Waits,
+    /// How long nodes wait for each other.
+    pub patience: Patience,
 }
-
-/// After the faults it must be well again within so long.
-pub(crate) const HEALING_MS: u64 = 120_000;
 
 impl Plan {
     /// Of a seed.
@@ -110,6 +110,10 @@ impl Plan {
                 upkeep_ms: 300 + random.below(700),
                 collect_ms: [0, 500, 2000][random.index(3)],
             },
+            patience: {
+                let silent_ms = if many || random.below(2) == 0 { 4_000 } else { 2_000 };
+                Patience { ask_ms: silent_ms / if many { 4 } else { 8 }, silent_ms }
+            },
         }
     }
 
@@ -134,7 +138,8 @@ impl fmt::Display for Plan {
         write!(
             f,
             "{} nodes, RF {}, {} slots, {} keys, {}+{} clients, loss {}, copies {}, held back {} \
-             up to {} ms, sync {} ms, crash {} cut {} view {} disk {} move {} ms, collection {} ms",
+             up to {} ms, sync {} ms, crash {} cut {} view {} disk {} move {} ms, collection {} ms, \
+             silence {} ms",
             self.nodes,
             self.members,
             self.slots,
@@ -151,7 +156,8 @@ impl fmt::Display for Plan {
             self.view_ms,
             self.lose_ms,
             self.move_ms,
-            self.waits.collect_ms
+            self.waits.collect_ms,
+            self.patience.silent_ms
         )
     }
 }

@@ -1,4 +1,4 @@
-//! What both directors of chaos keep: the book of a run, and what is to happen when.
+//! What a director of chaos keeps: the book of a run, and what is to happen when.
 
 use cloakroom_register::{Disk, Save};
 use cloakroom_specs::register::Objection;

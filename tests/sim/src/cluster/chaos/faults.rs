@@ -1,7 +1,7 @@
 //! What goes wrong: crashes, cuts, lost disks, nodes that come and go.
 //!
 //! Invariants:
-//! * no view that may still count, as far as disks and proposals show, loses the disks of a majority:
+//! * SIM-2: no view that may still count, as far as disks and proposals show, loses the disks of a majority:
 //!   such a slot is lost by the rules, and nothing could be demanded of it;
 //! * who has drained goes, disk and all, under the same rule: its own word does not cover views that were
 //!   proposed before, are not decided, and name it;
@@ -11,7 +11,7 @@
 
 use cloakroom_register::{Disk, Epoch, Incarnation, Member, OperationId, View};
 
-use super::{BETWEEN_LOSSES_US, Chaos, Deed, Nodes, number};
+use super::{Chaos, Deed, Nodes, number};
 use crate::cluster::resident::contact_of;
 use crate::engine::Node;
 
@@ -40,7 +40,7 @@ impl Chaos {
         let Some(node) = self.somebody(world) else { return };
         self.crash(world, node);
         // Some come back before they are replaced, some after.
-        let down = self.random.below(8_000);
+        let down = self.random.below(2 * self.plan.patience.silent_ms);
         let starts = self.starts[node];
         self.deeds.at(world, world.now().plus_us(down * 1000), Deed::Restart(node, starts));
     }
@@ -74,7 +74,9 @@ impl Chaos {
         let last =
             |slot| self.ran.auditor.living(slot).last().map_or(Epoch(0), |view| view.epoch());
         let may_count = |view: &&View| view.epoch() > last(view.slot());
-        let quiet = world.now().since_us(self.lost_at) > BETWEEN_LOSSES_US;
+        // What was proposed with the disk that went last is over when the next one goes.
+        let between_us = 2 * self.plan.patience.silent_ms * 1000;
+        let quiet = world.now().since_us(self.lost_at) > between_us;
         quiet
             && self
                 .genesis
