@@ -6,7 +6,8 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use cloakroom_register::Outcome;
+use cloakroom_node::Input;
+use cloakroom_register::{Epoch, Member, Outcome, View};
 
 use world::{File, World, contact, read};
 
@@ -79,6 +80,31 @@ fn a_node_that_comes_back_in_time_keeps_its_seats() {
     world.start(2);
     world.pass_ms(60_000);
     assert_eq!(world.views(), before);
+}
+
+#[test]
+fn a_view_that_is_proposed_for_no_reason_is_taken_and_undone() {
+    let mut world = World::new(&APART, 1, 3);
+    assert!(matches!(world.put(0, "key", "coat"), Outcome::Set(_)));
+    world.pass_ms(5_000);
+    let (before, _) = world.views()[&0].clone();
+    let seats: BTreeSet<Member> = before.members().iter().copied().collect();
+    let is_outside = |number: &u8| before.seat_at(contact(*number).id).is_none();
+    let others = (0..5).filter(is_outside).map(|number| world.nodes[&number].me());
+    let members: Vec<Member> = others.chain([before.members()[0]]).collect();
+    let next = View::new(before.slot(), Epoch(1), &members).unwrap();
+    let proposer = (0..5).find(|number| !is_outside(number)).unwrap();
+    let input = Input::Propose(next.clone());
+    let effects = world.nodes.get_mut(&proposer).unwrap().step(world.now, input);
+    world.follow(proposer, effects);
+    world.pass_ms(5_000);
+    assert_eq!(world.views()[&0], (next, 3));
+    assert_eq!(world.get(0, "key").as_deref(), Some("coat"));
+    world.pass_ms(120_000);
+    let (after, active) = world.views()[&0].clone();
+    assert_eq!(after.members().iter().copied().collect::<BTreeSet<_>>(), seats, "the closest");
+    assert_eq!((after.epoch(), active), (Epoch(3), 3), "one member at a time");
+    assert_eq!(world.get(0, "key").as_deref(), Some("coat"));
 }
 
 #[test]
