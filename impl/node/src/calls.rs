@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 
 use cloakroom_kademlia::{Moment, Peer};
 use cloakroom_register::{
-    Body, Call, Called, Envelope, Epoch, Forwarded, Message, Operation, OperationId, Outcome, Slot,
-    Start, Told, View, Work,
+    Body, Call, Called, Envelope, Epoch, Forwarded, Incarnation, Message, Operation, OperationId,
+    Outcome, Slot, Start, Told, View, Work,
 };
 use cloakroom_wire::NodeId;
 
@@ -310,6 +310,15 @@ impl Node {
         self.call(now, operation.clone(), give_up_at, origin, effects);
     }
 
+    /// NODE-2: who answers whoever asks whether it lives, and does not ask him, is else taken for what it was on an earlier
+    /// disk. The first disk of a founder is what everybody takes it for.
+    pub(crate) fn say_which_life(&mut self, from: Peer, start: Start, effects: &mut Effects) {
+        if self.me().incarnation != Incarnation(0) && !self.watched().contains(&from.id) {
+            let own = self.host.start_of();
+            self.tell(Slot(0), (from, start, 0), Told::Start(own), effects);
+        }
+    }
+
     fn tell(
         &mut self,
         slot: Slot,
@@ -341,6 +350,7 @@ impl Node {
         });
         if let Told::Start(start) = &told.told {
             self.calls.starts.insert(from, *start);
+            self.watch.lives(now, from, start.incarnation);
         }
         let Some((id, call)) = found else { return };
         let id = *id;

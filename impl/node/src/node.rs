@@ -293,10 +293,12 @@ impl Node {
                     self.asked(now, from, place, asked, effects);
                 }
                 register::Body::Called(told) => self.told(now, from.id, told, effects),
-                register::Body::Start(start) if counts => {
-                    self.watch.lives(now, from.id, start.incarnation);
+                register::Body::Start(start) => {
+                    if counts {
+                        self.watch.lives(now, from.id, start.incarnation);
+                    }
+                    self.say_which_life(from, *start, effects);
                 }
-                register::Body::Start(_) => {}
                 _ => {
                     let work = self.host.handle(in_ms(now), from.id, &message);
                     self.follow(now, work, effects);
@@ -340,7 +342,7 @@ impl Node {
 
     /// Whom this node asks whether it lives: all members of the list, if they are few; else those who have
     /// seats beside it, and those who could get them.
-    fn watched(&self) -> BTreeSet<NodeId> {
+    pub(crate) fn watched(&self) -> BTreeSet<NodeId> {
         let roster = &self.changes.known.roster;
         let mut watched: BTreeSet<NodeId> = BTreeSet::new();
         let views = self.host.replicas().map(Replica::view);

@@ -74,6 +74,13 @@ fn writes_of_one_key_wait_for_each_other() {
     }
 }
 
+/// A node without a seat, that had lost its disk, did not say so to one that had begun anew and asked it: that one seated
+/// the old disk.
+#[test]
+fn a_new_disk_is_told_to_whoever_asks() {
+    passes(9668);
+}
+
 /// That a node had lost its disk was forgotten while only late messages of it came, and before the list had it.
 #[test]
 fn a_new_disk_is_remembered_until_the_list_has_it() {

@@ -1,10 +1,10 @@
 //! Nodes of which the list says nothing.
 
 use cloakroom_kademlia::{Moment, Peer};
-use cloakroom_node::{Input, Timer};
+use cloakroom_node::{Effects, Input, Timer};
 use cloakroom_register::{
-    Body, Boot, Call, Epoch, Forwarded, Incarnation, Key, Message, Operation, OperationId, Outcome,
-    Slot, Start, Told, pack, unpack,
+    Body, Boot, Call, Called, Epoch, Forwarded, Incarnation, Key, Message, Operation, OperationId,
+    Outcome, Slot, Start, Told, pack, unpack,
 };
 use cloakroom_wire as wire;
 use cloakroom_wire::{Address, NodeId, OwnedBody, RequestId};
@@ -38,16 +38,44 @@ fn who_is_in_nobodys_table_is_answered_where_it_has_asked_from() {
     while !effects.votes.is_empty() {
         effects = node.step(world.now, Input::Votes(effects.votes));
     }
+    let told = only_answer(&effects, from);
+    assert_eq!((told.to, told.number), (start, 3));
+    assert!(matches!(told.told, Told::Ended(_)), "{told:?}");
+}
+
+/// The one message is an answer, to this peer.
+fn only_answer(effects: &Effects, to: Peer) -> Called {
     let [sent] = &effects.first[..] else { panic!("expected one message, got {effects:?}") };
-    assert_eq!(sent.to, from);
+    assert_eq!(sent.to, to);
     let OwnedBody::Notice(_) = &sent.message.body else { panic!("{sent:?}") };
     let wire::Body::Notice(wire::Notice::Slots { parts }) = sent.message.borrow().body else {
         panic!("{sent:?}")
     };
     let [told] = &unpack(parts).unwrap()[..] else { panic!("expected one answer") };
     let Body::Called(told) = &told.body else { panic!("{told:?}") };
-    assert_eq!((told.to, told.number), (start, 3));
-    assert!(matches!(told.told, Told::Ended(_)), "{told:?}");
+    (**told).clone()
+}
+
+#[test]
+fn who_has_a_new_disk_says_so_to_whoever_it_does_not_ask() {
+    let mut world = World::new(&["a", "b", "c"], 1, 3);
+    world.add(3, "d", 7);
+    let start = Start { incarnation: Incarnation(0), boot: Boot(2) };
+    let mut parts = Vec::new();
+    let message = Message { slot: Slot(0), epoch: Epoch(0), body: Body::Start(start) };
+    message.encode(&mut parts).unwrap();
+    let notice = pack(&parts).next().unwrap();
+    let mut hear = |number: u8, from: Peer| {
+        let node = world.nodes.get_mut(&number).unwrap();
+        node.step(world.now, Input::Message { from, message: &notice })
+    };
+    let told = only_answer(&hear(3, stranger(1)), stranger(1));
+    assert_eq!((told.to, told.number), (start, 0), "it answers no call");
+    assert!(matches!(told.told, Told::Start(own) if own.incarnation == Incarnation(7)), "{told:?}");
+    // Whom it asks itself it tells so, and a founder on its first disk is what everybody takes it for.
+    let member = Peer { id: contact(0).id, address: contact(0).address };
+    assert!(hear(3, member).first.is_empty());
+    assert!(hear(0, stranger(1)).first.is_empty());
 }
 
 #[test]
