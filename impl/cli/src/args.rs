@@ -18,6 +18,7 @@ mod backup;
 mod bench;
 mod cert;
 mod cluster;
+mod data;
 mod pools;
 mod remote;
 mod serving;
@@ -29,6 +30,7 @@ pub(crate) use cluster::{
     ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs, JoinArgs, MemberArgs,
     RemoveArgs,
 };
+pub(crate) use data::DataArgs;
 pub(crate) use pools::{CreateArgs, PoolCommand, PoolListArgs};
 pub(crate) use remote::{
     ChoiceArgs, DhtCommand, FindNodeArgs, KvCommand, PingArgs, PutArgs, RemoteArgs, ServerArgs,
@@ -148,24 +150,6 @@ pub struct OutputArgs {
     #[arg(long, env = "CLOAKROOM_OUTPUT", hide_env_values = true)]
     #[arg(value_enum, default_value_t = Format::Table)]
     pub output: Format,
-}
-
-/// Where the pools are.
-#[derive(Clone, Debug, Args)]
-pub struct DataArgs {
-    /// The file in which the pools live; only `pool create` makes it
-    #[arg(long, env = "CLOAKROOM_DATA", hide_env_values = true, value_name = "PATH")]
-    #[arg(default_value = "./cloakroom.redb", value_hint = ValueHint::FilePath)]
-    pub data: PathBuf,
-
-    /// How long to wait while another process has the data file open
-    #[arg(long, env = "CLOAKROOM_WAIT", hide_env_values = true, value_name = "SECONDS")]
-    #[arg(default_value_t = 10)]
-    pub wait: u16,
-
-    /// Or which servers have them.
-    #[command(flatten)]
-    pub remote: RemoteArgs,
 }
 
 /// A pool's tree and policy.

@@ -31,7 +31,7 @@ Which of several servers to ask first:
 /// Which servers to ask, if any.
 #[derive(Clone, Debug, Args)]
 pub struct RemoteArgs {
-    /// Ask these servers instead of a data file, such as http://127.0.0.1:8420 or https://HOST:8443; several with commas
+    /// Ask these servers instead of a data file, such as http://127.0.0.1:8420 or https://HOST:8443; several with commas. Outweighs CLOAKROOM_DATA
     #[arg(long, env = "CLOAKROOM_ENDPOINT", hide_env_values = true, value_name = "URL")]
     #[arg(value_delimiter = ',')]
     pub endpoint: Vec<String>,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::binary::Desk;
+use crate::binary::{Desk, Ran};
 use crate::serving::Serving;
 
 #[test]
@@ -28,6 +28,39 @@ fn a_pool_is_deleted_when_no_id_is_held_and_its_name_is_free_again() {
         assert_eq!(desk.json(&format!("usage p {at}"))["held"], 0);
         assert_eq!(desk.json(&format!("find other --tag b {at}"))["ids"], json!([0]));
     }
+}
+
+#[test]
+fn a_flag_that_says_where_the_pools_are_outweighs_the_environment() {
+    let desk = Desk::new();
+    let serving = Serving::start(&desk);
+    let url = format!("http://{}", serving.address);
+    let with = |line: &str| {
+        let mut command = desk.command(line);
+        command.env("CLOAKROOM_ENDPOINT", &url).env("CLOAKROOM_DATA", "l.redb");
+        Ran::of(command.output().unwrap())
+    };
+    desk.ok("pool create local --size 9 --data l.redb");
+    // Both by the environment: the servers.
+    assert_eq!(with("pool create srv --size 9").code, 0);
+    let pools = |ran: Ran| {
+        let pools: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        pools[0]["pool"].as_str().unwrap().to_owned()
+    };
+    for (line, pool) in [
+        ("", "srv"),
+        ("--data l.redb", "local"),
+        ("--data=l.redb", "local"),
+        (&*format!("--endpoint {url}"), "srv"),
+    ] {
+        assert_eq!(pools(with(&format!("pool list --output json {line}"))), pool, "{line}");
+    }
+    let refused = with("pool delete srv --data l.redb");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("expected one of local, got \"srv\""), "{refused:?}");
+    let both = format!("pool delete srv --data l.redb --endpoint {url}");
+    desk.fails(&both, 2, "--data and --endpoint: expected at most one of them, got both");
+    assert_eq!(pools(with("pool list --output json")), "srv");
 }
 
 #[test]
