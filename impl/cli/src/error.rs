@@ -254,6 +254,12 @@ pub enum Error {
         "log: expected a level such as info, or directives such as cloakroom_server=debug: {0}"
     )]
     Log(String),
+    /// The user's: a level that is none, or a crate that is not ours.
+    #[error(
+        "log: expected a level (error, warn, info, debug, trace or off), a crate such as cloakroom_server, or \
+         directives such as cloakroom_server=debug, got {0:?}"
+    )]
+    LogLevel(String),
     /// The operating system's, about the replay's temporary file or stdout.
     #[error("{what}: {cause}")]
     System {
@@ -319,6 +325,7 @@ impl Error {
             | Self::Backup(_)
             | Self::Listen(ListenError::NotLoopback(_))
             | Self::Log(_)
+            | Self::LogLevel(_)
             | Self::Open(OpenError::Foreign { .. })
             | Self::Free(FreeError::OutOfRange { .. }) => 2,
             Self::PoolExists { .. }

@@ -23,6 +23,7 @@ use cloakroom_server::{DEFAULT_SLOTS, NodeFolder, Server, ServerConfig, ServerEr
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tracing::error;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -35,6 +36,22 @@ use crate::args::{HttpArg, LogFormat, ServeArgs};
 use crate::error::Error;
 use crate::output::{print, say};
 use crate::settings::{Setting, shown};
+
+/// Whose lines a directive may ask for by the name alone.
+const CRATES: [&str; 12] = [
+    "cloakroom",
+    "cloakroom_cli",
+    "cloakroom_client",
+    "cloakroom_kademlia",
+    "cloakroom_node",
+    "cloakroom_pool",
+    "cloakroom_register",
+    "cloakroom_rest",
+    "cloakroom_server",
+    "cloakroom_shards",
+    "cloakroom_stores",
+    "cloakroom_wire",
+];
 
 /// Half of the processors: a node is one task, its disk has a thread of its own, and what is woken on another worker
 /// costs more than it brings.
@@ -69,7 +86,18 @@ fn check(args: &ServeArgs) -> Result<(), Error> {
 }
 
 fn filter(args: &ServeArgs) -> Result<EnvFilter, Error> {
+    if let Some(got) = args.log.split(',').find(|directive| is_mistyped(directive)) {
+        return Err(Error::LogLevel(got.to_owned()));
+    }
     EnvFilter::try_new(&args.log).map_err(|cause| Error::Log(cause.to_string()))
+}
+
+/// Whether a directive without `=` is neither a level nor a crate of ours. It would be taken as the name of one that
+/// logs nothing.
+fn is_mistyped(directive: &str) -> bool {
+    let target = directive.split("::").next().unwrap_or_default();
+    let is_plain = !directive.is_empty() && !directive.contains(['=', '[']);
+    is_plain && directive.parse::<LevelFilter>().is_err() && !CRATES.contains(&target)
 }
 
 /// Where lines and traces go.

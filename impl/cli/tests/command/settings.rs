@@ -89,3 +89,36 @@ fn unknown_keys_and_bad_values_are_refused_with_file_line_expected_and_got() {
     desk.fails(&format!("{CHECK} --config none.toml"), 2, "none.toml: expected a readable file");
     assert!(!desk.path("other").exists(), "nothing is begun");
 }
+
+/// It would be a target's name, and silence the log.
+#[test]
+fn a_mistyped_level_of_the_log_is_refused() {
+    let desk = Desk::new();
+    for wrong in ["wran", "info,wran", "wran,cloakroom_server=debug", "cloakroom_sever"] {
+        let got =
+            wrong.split(',').find(|directive| ["wran", "cloakroom_sever"].contains(directive));
+        let message = format!(
+            "expected a level (error, warn, info, debug, trace or off), a crate \
+            such as cloakroom_server, or directives such as cloakroom_server=debug, got {:?}",
+            got.unwrap()
+        );
+        desk.fails(&format!("{CHECK} --log {wrong}"), 2, &message);
+        desk.fails(&format!("serve --http 127.0.0.1:0 --log {wrong}"), 2, &message);
+    }
+    for right in [
+        "off",
+        "WARN",
+        "info,cloakroom_server=debug",
+        "cloakroom_server",
+        "cloakroom_server::disk,quinn=info",
+        "[request]=debug",
+    ] {
+        desk.ok(&format!("{CHECK} --log {right}"));
+    }
+    for folder in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).unwrap() {
+        let folder = folder.unwrap();
+        if folder.path().join("Cargo.toml").is_file() {
+            desk.ok(&format!("{CHECK} --log cloakroom_{}", folder.file_name().display()));
+        }
+    }
+}
