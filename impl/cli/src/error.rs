@@ -84,7 +84,7 @@ pub enum Error {
     },
     /// The user's: no such data file.
     #[error(
-        "{}: expected a data file, got {got}; `cloakroom pool create` makes one",
+        "{}: expected a data file, got {got}; `cloakroom pool create` makes one, and --endpoint asks a server instead",
         path.display()
     )]
     NoData {

@@ -83,7 +83,7 @@ fn full_is_refused_with_exit_code_1() {
 #[test]
 fn wrong_usage_and_input_exit_with_2_and_change_nothing() {
     let desk = Desk::new();
-    let missing = "expected a data file, got none; `cloakroom pool create` makes one";
+    let missing = "expected a data file, got none; `cloakroom pool create` makes one, and --endpoint asks a server";
     desk.fails("pool list", 2, missing);
     desk.fails("allocate p --tag a", 2, missing);
     desk.fails("pool create p --size 0", 2, "size: expected 1 to 281474976710656 ids, got 0");
