@@ -31,7 +31,7 @@ pub(crate) use cluster::{
     RemoveArgs,
 };
 pub(crate) use data::DataArgs;
-pub(crate) use pools::{CreateArgs, PoolCommand, PoolListArgs};
+pub(crate) use pools::{CreateArgs, ListArgs, PoolCommand, PoolListArgs};
 pub(crate) use remote::{
     ChoiceArgs, DhtCommand, FindNodeArgs, KvCommand, PingArgs, PutArgs, RemoteArgs, ServerArgs,
     TrustArgs, ValueArgs,
@@ -117,7 +117,7 @@ pub enum Command {
     /// Tell which ids a tag holds
     Find(FindArgs),
     /// List every held id with its tag
-    List(NamedArgs),
+    List(ListArgs),
     /// Tell how many ids are held
     Usage(NamedArgs),
     /// Free what dead callers left behind

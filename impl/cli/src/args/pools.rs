@@ -54,3 +54,18 @@ pub struct PoolListArgs {
     #[command(flatten)]
     pub output: OutputArgs,
 }
+
+/// `list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cloakroom list vlans --prefix web-")]
+pub struct ListArgs {
+    /// The pool and how to print its ids.
+    #[command(flatten)]
+    pub named: NamedArgs,
+    /// Only ids whose tag begins so
+    #[arg(long, env = "CLOAKROOM_PREFIX", hide_env_values = true, value_name = "TAG")]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub prefix: String,
+}

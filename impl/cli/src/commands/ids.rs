@@ -6,7 +6,7 @@ use cloakroom_pool::{FreeOutcome, Id};
 use serde::Serialize;
 
 use super::{Done, open_pool, tag};
-use crate::args::{AllocateArgs, FindArgs, Format, FreeArgs, NamedArgs};
+use crate::args::{AllocateArgs, FindArgs, Format, FreeArgs, ListArgs, NamedArgs};
 use crate::error::Error;
 use crate::output::{Listing, Pair, deliver, json, pairs_table, print, print_json, printable, say};
 
@@ -85,8 +85,9 @@ pub(super) fn find(args: &FindArgs) -> Result<Done, Error> {
     Ok(Done::Yes)
 }
 
-pub(super) fn list(args: &NamedArgs) -> Result<Done, Error> {
-    let pairs = open_pool(&args.name, &args.data)?.list()?;
+pub(super) fn list(args: &ListArgs) -> Result<Done, Error> {
+    let ListArgs { named: args, prefix } = args;
+    let pairs = open_pool(&args.name, &args.data)?.list(prefix)?;
     match args.output.output {
         Format::Json => {
             let held = pairs.iter().map(Pair::of).collect();

@@ -121,11 +121,16 @@ impl Place {
         }
     }
 
-    pub(super) fn list(&self) -> Result<Vec<(Id, Tag)>, Error> {
+    /// What is held under tags that begin so.
+    pub(super) fn list(&self, prefix: &str) -> Result<Vec<(Id, Tag)>, Error> {
         match self {
-            Self::File(pool) => Ok(pool.list()?),
+            Self::File(pool) => {
+                let mut all = pool.list()?;
+                all.retain(|(_, tag)| tag.as_bytes().starts_with(prefix.as_bytes()));
+                Ok(all)
+            }
             Self::Servers(remote, name) => {
-                pairs(remote.wait(async |client| client.list(name, "").await)?)
+                pairs(remote.wait(async |client| client.list(name, prefix).await)?)
             }
         }
     }
@@ -145,7 +150,7 @@ impl Place {
         match self {
             Self::File(pool) => Ok(pool.recover(is_live)?),
             Self::Servers(remote, name) => {
-                let all = self.list()?;
+                let all = self.list("")?;
                 let dead = all.iter().map(|(_, tag)| tag).filter(|tag| !is_live(tag));
                 let dead: Vec<String> = dead.map(ToString::to_string).collect();
                 recovered(remote, name, &dead)

@@ -69,7 +69,7 @@ pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
         return Err(LiveError::BothStdin.into());
     }
     // This order is the whole safety of it: list, then read.
-    let before = open_pool(&args.name, &args.data)?.list()?;
+    let before = open_pool(&args.name, &args.data)?.list("")?;
     let listed = judgeable(args, &before)?;
     let judgement = Judgement { listed, live: read_live(args, before.len())? };
     let left = before.iter().filter(|(_, tag)| judgement.is_unnameable(tag)).count();
@@ -81,7 +81,7 @@ pub(super) fn recover(args: &RecoverArgs) -> Result<Done, Error> {
     }
     let pool = open_pool(&args.name, &args.data)?;
     if args.dry_run {
-        let all = pool.list()?;
+        let all = pool.list("")?;
         let held = all.len() as u64;
         let dead: Vec<_> = all.into_iter().filter(|(_, tag)| !judgement.is_live(tag)).collect();
         let (pairs, count) = (dead.iter().map(Pair::of).collect(), dead.len());

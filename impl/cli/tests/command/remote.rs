@@ -64,6 +64,29 @@ fn a_flag_that_says_where_the_pools_are_outweighs_the_environment() {
 }
 
 #[test]
+fn a_list_is_of_the_tags_that_begin_as_asked() {
+    let desk = Desk::new();
+    let serving = Serving::start(&desk);
+    let remote = format!("--endpoint http://{}", serving.address);
+    for at in [remote.as_str(), ""] {
+        desk.ok(&format!("pool create p --size 9 {at}"));
+        for tag in ["web-1", "db-1", "web-2", "a&b=c"] {
+            desk.ok(&format!("allocate p --tag {tag} {at}"));
+        }
+        let list = |prefix: &str| desk.ok(&format!("list p --prefix={prefix} {at}"));
+        assert_eq!(list("web-"), "ID  TAG\n0   web-1\n2   web-2\n");
+        assert_eq!(list("a&b"), "ID  TAG\n3   a&b=c\n");
+        assert_eq!(list("eb"), "ID  TAG\n");
+        assert_eq!(list(""), desk.ok(&format!("list p {at}")));
+        let json = desk.json(&format!("list p --prefix db {at}"));
+        assert_eq!(json["held"][0]["tag"], "db-1");
+        assert_eq!(json["held"].as_array().map(Vec::len), Some(1));
+    }
+    let help = desk.ok("list --help");
+    assert!(help.contains("--prefix <TAG>") && help.contains("CLOAKROOM_PREFIX"), "{help}");
+}
+
+#[test]
 fn a_value_comes_from_a_file_or_stdin_byte_for_byte() {
     let desk = Desk::new();
     let serving = Serving::start(&desk);
