@@ -53,6 +53,28 @@ pub enum Error {
         /// What came twice.
         got: String,
     },
+    /// The user's: a cluster has the nodes that it has.
+    #[error("--nodes: expected {there}, as many as {} has, got {got}; without it all of them run", folder.display())]
+    Nodes {
+        /// How many there are.
+        there: usize,
+        /// Where.
+        folder: PathBuf,
+        /// How many were asked for.
+        got: u16,
+    },
+    /// The user's: there are not so many ports.
+    #[error(
+        "--first-port: expected at most {most}, since {count} servers have a port each, got {got}"
+    )]
+    FirstPort {
+        /// With which the last server has the last port.
+        most: u16,
+        /// How many servers.
+        count: u16,
+        /// What came.
+        got: u16,
+    },
     /// The user's: no cluster can begin like this.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
@@ -302,6 +324,8 @@ impl Error {
             | Self::OneEndpoint { .. }
             | Self::WhichMember { .. }
             | Self::FounderTwice { .. }
+            | Self::Nodes { .. }
+            | Self::FirstPort { .. }
             | Self::Genesis(_)
             | Self::Alone { .. }
             | Self::WhichNode { .. }

@@ -164,10 +164,10 @@ killed.
 Example:
   cloakroom dev cluster --nodes 5")]
 pub struct DevClusterArgs {
-    /// How many servers, if the cluster is new
+    /// How many servers [default: as many as the cluster has, or 3 if it is new]
     #[arg(long, env = "CLOAKROOM_NODES", hide_env_values = true, value_name = "N")]
-    #[arg(default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=32))]
-    pub nodes: u16,
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub nodes: Option<u16>,
     /// The cluster's folder; made if there is nothing
     #[arg(long, env = "CLOAKROOM_FOLDER", hide_env_values = true, value_name = "PATH")]
     #[arg(default_value = "./cloakroom-dev", value_hint = ValueHint::DirPath)]

@@ -138,9 +138,12 @@ fn make(
 
 pub(super) fn dev_cluster(args: &DevClusterArgs) -> Result<Done, Error> {
     let system = |cause| Error::System { what: "the cluster's processes", cause };
-    if !args.folder.exists() {
-        let nodes = loopback(args.nodes).map_err(system)?;
-        let replicas = u8::try_from(args.nodes.min(3)).unwrap_or(3);
+    let is_there = args.folder.exists();
+    let there = if is_there { node_folders(&args.folder).map_err(system)?.len() } else { 0 };
+    let count = judged(args, there)?;
+    if there == 0 {
+        let nodes = loopback(count).map_err(system)?;
+        let replicas = u8::try_from(count.min(3)).unwrap_or(3);
         found(&args.folder, &nodes, 64, replicas, days(365))?;
     }
     let client = client_folder(&args.folder, "dev");
@@ -150,6 +153,22 @@ pub(super) fn dev_cluster(args: &DevClusterArgs) -> Result<Done, Error> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(system)?.block_on(run_all(args))
+}
+
+/// How many servers there shall be, where so many nodes are already.
+fn judged(args: &DevClusterArgs, there: usize) -> Result<u16, Error> {
+    let count = match (args.nodes, there) {
+        (nodes, 0) => nodes.unwrap_or(3),
+        (Some(nodes), there) if usize::from(nodes) != there => {
+            return Err(Error::Nodes { there, folder: args.folder.clone(), got: nodes });
+        }
+        (_, there) => u16::try_from(there).unwrap_or(u16::MAX),
+    };
+    let most = u16::MAX - (count - 1);
+    if args.first_port > most {
+        return Err(Error::FirstPort { most, count, got: args.first_port });
+    }
+    Ok(count)
 }
 
 /// Nodes on ports that are free now, held together until all are known.
@@ -175,7 +194,7 @@ async fn run_all(args: &DevClusterArgs) -> Result<Done, Error> {
         NodeFolder::open(folder)?;
         let port = match args.first_port {
             0 => 0,
-            first => first.saturating_add(u16::try_from(number).unwrap_or(u16::MAX)),
+            first => first + u16::try_from(number).expect("judged before"),
         };
         children.0.push(child(folder, port, args.secure).map_err(system)?);
     }

@@ -220,12 +220,18 @@ fn dev_cluster_of(desk: &Desk, with: &str, nodes: usize) -> (Serving, Vec<String
 #[test]
 fn servers_end_when_what_has_started_them_is_killed() {
     let desk = Desk::new();
+    desk.fails("dev cluster --nodes 2 --first-port 65535", 2, "expected at most 65534, since 2");
+    assert!(!desk.path("cloakroom-dev").exists(), "nothing is begun");
     let (mut cluster, addresses) = dev_cluster(&desk, 2);
     assert_eq!(cluster.signal("-KILL").code(), None);
     let begun = Instant::now();
     while addresses.iter().any(|address| TcpStream::connect(address).is_ok()) {
         assert!(begun.elapsed() < Duration::from_mins(1), "they go on");
     }
+    // The cluster is there, with its two nodes.
+    let wrong = "--nodes: expected 2, as many as ./cloakroom-dev has, got 5";
+    desk.fails("dev cluster --nodes 5 --first-port 0", 2, wrong);
+    desk.fails("dev cluster --first-port 65535", 2, "expected at most 65534, since 2 servers");
 }
 
 #[test]
