@@ -1,8 +1,11 @@
 //! `kv`: atomic keys of servers.
 //!
-//! Invariants: a value goes to stdout as it is, and its version to stderr; JSON has both.
+//! Invariants: a value goes to stdout as it is, and its version to stderr; JSON has both. On a terminal the value
+//! ends its line.
 //!
 //! What it does not do: keep anything; the servers do.
+
+use std::io::IsTerminal;
 
 use cloakroom_client::MAX_VALUE_BYTES;
 use serde::Serialize;
@@ -39,6 +42,7 @@ pub(super) fn kv(command: &KvCommand) -> Result<Done, Error> {
                 print_json(&Held { key: &args.key, version: held.version, value: &value })?;
             } else {
                 print(&held.value)?;
+                print(line_end(&held.value, std::io::stdout().is_terminal()))?;
                 say(format_args!("version {}", held.version));
             }
             Ok(Done::Yes)
@@ -64,6 +68,11 @@ pub(super) fn kv(command: &KvCommand) -> Result<Done, Error> {
             told(&args.server, &args.key, servers(&args.server)?.wait(remove))
         }
     }
+}
+
+/// What follows a value: on a terminal the version, on stderr, stands on a line of its own.
+fn line_end(value: &[u8], on_terminal: bool) -> &'static [u8] {
+    if on_terminal && !value.ends_with(b"\n") { b"\n" } else { b"" }
 }
 
 /// The value of a command line, or of the file that it names.
@@ -94,4 +103,17 @@ pub(super) fn told(
 
 pub(super) fn servers(args: &ServerArgs) -> Result<Remote, Error> {
     Remote::new(&args.endpoint, &args.choice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_ends_its_line_on_a_terminal_and_has_its_bytes_elsewhere() {
+        for (value, end) in [("red", "\n"), ("red\n", ""), ("", "\n")] {
+            assert_eq!(line_end(value.as_bytes(), true), end.as_bytes());
+            assert_eq!(line_end(value.as_bytes(), false), b"");
+        }
+    }
 }
