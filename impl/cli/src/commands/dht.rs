@@ -38,7 +38,11 @@ pub(super) fn dht(command: &DhtCommand) -> Result<Done, Error> {
                     print(format!("{value}\n").as_bytes())?;
                 }
             }
-            Ok(if records.is_empty() { Done::Refused } else { Done::Yes })
+            if records.is_empty() {
+                say(format_args!("error: the key {:?} has no record", args.key));
+                return Ok(Done::Refused);
+            }
+            Ok(Done::Yes)
         }
         DhtCommand::FindNode(args) => find_node(args),
         DhtCommand::Ping(args) => ping(args),

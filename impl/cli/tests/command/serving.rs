@@ -378,6 +378,8 @@ fn pool_commands_keys_and_records_go_to_a_server_when_it_is_named() {
     desk.ok(&at("kv remove coat 2"));
     desk.ok(&at("dht put cap green"));
     assert_eq!(desk.ok(&at("dht get cap")), "green\n");
+    desk.fails(&at("kv get nowhere"), 1, "error: the key \"nowhere\" has no value");
+    desk.fails(&at("dht get nowhere"), 1, "error: the key \"nowhere\" has no record");
     desk.fails("usage ports --endpoint nowhere", 2, "expected https://HOST:PORT or http://");
     assert!(!desk.path("cloakroom.redb").exists(), "no data file was made");
 }
