@@ -116,6 +116,23 @@ pub(crate) fn printable(tag: &Tag) -> String {
     shown
 }
 
+/// A time, given in milliseconds since 1970, as a date in UTC (RFC 3339). Beyond the year 9999, which RFC 3339 does
+/// not have, the year has more digits.
+pub(crate) fn date(unix_ms: u64) -> String {
+    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    // Since 0000-03-01. Years that begin in March have a leap day as their last; 400 of them have 146,097 days.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = 400 * era + year + u64::from(month <= 2);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+}
+
 /// Pairs as a table with a head.
 pub(crate) fn pairs_table(pairs: &[(Id, Tag)]) -> String {
     let longest = pairs.iter().map(|(id, _)| id.to_string().len()).max().unwrap_or(0);
@@ -135,6 +152,23 @@ mod tests {
     fn a_table_shows_no_control_character() {
         let tag = Tag::new(b"a\nb\x1b[31m\xff\xc3\xa4\\").unwrap();
         assert_eq!(printable(&tag), "a\\nb\\u{1b}[31m\\xffä\\");
+    }
+
+    #[test]
+    fn a_date_is_that_of_the_calendar() {
+        for (unix_ms, shown) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
+            (1_795_988_005_411, "2026-11-29T21:33:25.411Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(date(unix_ms), shown);
+        }
+        assert!(date(u64::MAX).ends_with('Z'));
     }
 
     #[test]

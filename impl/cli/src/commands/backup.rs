@@ -14,7 +14,7 @@ use super::{Done, read, shown};
 use crate::args::{BackupCommand, Format, InspectArgs, RestoreArgs, SaveArgs};
 use crate::backup::{self, Backup, Entry, Total, Writer, hex};
 use crate::error::Error;
-use crate::output::{print, print_json, say};
+use crate::output::{date, print, print_json, say};
 
 #[derive(Serialize)]
 struct Told<'a> {
@@ -95,7 +95,7 @@ fn tell(backup: &Backup, format: Format) -> Result<Done, Error> {
     let took = ended_unix_ms.saturating_sub(*begun_unix_ms);
     let mut text = String::new();
     let _ = writeln!(text, "cluster      {cluster}");
-    let _ = writeln!(text, "begun        {begun_unix_ms} ms after 1970");
+    let _ = writeln!(text, "begun        {}", date(*begun_unix_ms));
     let _ = writeln!(text, "took         {took} ms: no snapshot of what changed meanwhile");
     let _ = writeln!(text, "pools        {pools}\nallocations  {allocations}\nkeys         {keys}");
     for (pool, held) in held {

@@ -43,7 +43,9 @@ fn what_was_saved_is_brought_back_to_the_same_ids_and_a_second_restore_brings_no
         (&told["pools"], &told["allocations"], &told["keys"]),
         (&3.into(), &8.into(), &1.into())
     );
-    assert!(desk.ok("backup inspect b").contains("no snapshot"));
+    let shown = desk.ok("backup inspect b");
+    assert!(shown.contains("no snapshot") && shown.contains("begun        20"), "{shown}");
+    assert!(told["begun_unix_ms"].is_u64(), "{told}");
     let (_new, to) = server(&desk, "new");
     let restored = desk.json(&format!("backup restore b {to}"));
     assert_eq!((&restored["pools"], &restored["allocations"]), (&3.into(), &8.into()));
