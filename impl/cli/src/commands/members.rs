@@ -61,7 +61,8 @@ pub(super) fn status(args: &ServerArgs) -> Result<Done, Error> {
                 let _ = writeln!(text, "{name:<10}{value}");
             };
             row("cluster", cluster.cluster.clone());
-            row("slots", format!("{}, {} members each", cluster.slots, cluster.replicas));
+            let members = if cluster.replicas == 1 { "member" } else { "members" };
+            row("slots", format!("{}, {} {members} each", cluster.slots, cluster.replicas));
             let (active, draining) = (of(Standing::Active), of(Standing::Draining));
             row("members", format!("{active} active, {draining} draining"));
             row("list", format!("version {}", cluster.version));

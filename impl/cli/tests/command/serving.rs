@@ -270,6 +270,7 @@ fn a_node_joins_and_members_drain_and_are_removed_for_ever() {
     assert!(desk.ok(&format!("cluster members {member}")).contains(&newcomer_id[..16]));
     let status = desk.command(&format!("cluster status {member}")).output().unwrap();
     assert!(text(&status).contains("4 active, 0 draining"), "{status:?}");
+    assert!(text(&status).contains(" members each\n"), "{status:?}");
     let first = id(listed("node-1"));
     assert_eq!(desk.ok(&format!("cluster drain n{} {member}", &first[..12])), "2\n");
     until("node-1", &|it| it.is_some_and(|member| member["standing"] == "draining"));
@@ -380,6 +381,7 @@ fn pool_commands_keys_and_records_go_to_a_server_when_it_is_named() {
     assert_eq!(desk.ok(&at("dht get cap")), "green\n");
     desk.fails(&at("kv get nowhere"), 1, "error: the key \"nowhere\" has no value");
     desk.fails(&at("dht get nowhere"), 1, "error: the key \"nowhere\" has no record");
+    assert!(desk.ok(&at("cluster status")).contains("slots     256, 1 member each\n"));
     desk.fails("usage ports --endpoint nowhere", 2, "expected https://HOST:PORT or http://");
     assert!(!desk.path("cloakroom.redb").exists(), "no data file was made");
 }
