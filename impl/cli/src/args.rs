@@ -25,7 +25,9 @@ mod serving;
 
 pub(crate) use backup::{BackupCommand, InspectArgs, RestoreArgs, SaveArgs};
 pub(crate) use bench::{BenchArgs, WorkloadArg};
-pub(crate) use cert::{CertCommand, HolderArgs, IssueArgs, RenewArgs, RequestArgs, RevokeArgs};
+pub(crate) use cert::{
+    CertCommand, HolderArgs, IssueArgs, RenewArgs, RequestArgs, RevokeArgs, digits,
+};
 pub(crate) use cluster::{
     ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs, JoinArgs, MemberArgs,
     RemoveArgs,

@@ -47,6 +47,12 @@ pub enum Error {
         /// How many that may be.
         got: &'static str,
     },
+    /// The user's: neither a point nor the first digits of one.
+    #[error("point: expected 1 to 64 hexadecimal digits, got {got:?}; a record's key needs --key")]
+    Point {
+        /// What came.
+        got: String,
+    },
     /// The user's: two nodes cannot have one folder, or one address.
     #[error("node: expected another name and another address for each, got {got} twice")]
     FounderTwice {
@@ -323,6 +329,7 @@ impl Error {
             Self::NoSuchPool { .. }
             | Self::OneEndpoint { .. }
             | Self::WhichMember { .. }
+            | Self::Point { .. }
             | Self::FounderTwice { .. }
             | Self::Nodes { .. }
             | Self::FirstPort { .. }

@@ -30,7 +30,7 @@ fn folder_name(text: &str) -> Result<String, String> {
     Err("expected letters, digits, '_' and '-', neither authority nor clients".to_owned())
 }
 
-pub(super) fn digits(text: &str) -> Result<String, String> {
+pub(crate) fn digits(text: &str) -> Result<String, String> {
     // As ids are shown, with or without their letter.
     let text = text.strip_prefix('n').unwrap_or(text).to_ascii_lowercase();
     if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -120,7 +120,7 @@ pub enum DhtCommand {
 /// `dht find-node`.
 #[derive(Debug, Args)]
 pub struct FindNodeArgs {
-    /// A node's id or any other point, 64 hexadecimal digits; with --key, the key of a record
+    /// A node's id or any other point, 64 hexadecimal digits; of a member its first ones are enough; with --key, the key of a record
     pub point: String,
     /// The point is where the records of this key are
     #[arg(long, env = "CLOAKROOM_KEY", hide_env_values = true)]

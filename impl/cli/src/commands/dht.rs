@@ -12,7 +12,7 @@ use cloakroom_client::Closest;
 use super::Done;
 use super::kv::{servers, told, value};
 use super::members::{SHOWN, member, shown};
-use crate::args::{DhtCommand, FindNodeArgs, Format, PingArgs, PutArgs};
+use crate::args::{DhtCommand, FindNodeArgs, Format, PingArgs, PutArgs, digits};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
 
@@ -51,13 +51,13 @@ pub(super) fn dht(command: &DhtCommand) -> Result<Done, Error> {
 
 fn find_node(args: &FindNodeArgs) -> Result<Done, Error> {
     let remote = servers(&args.server)?;
-    let closest = remote.wait(async |client| {
-        if args.key {
-            client.closest_to_key(&args.point).await
-        } else {
-            client.closest_to_id(&args.point).await
-        }
-    })?;
+    let closest = if args.key {
+        remote.wait(async |client| client.closest_to_key(&args.point).await)?
+    } else {
+        let digits = digits(&args.point).map_err(|_| Error::Point { got: args.point.clone() })?;
+        let point = member(&remote, &digits)?;
+        remote.wait(async |client| client.closest_to_id(&point).await)?
+    };
     if args.server.output.output == Format::Json {
         print_json(&closest)?;
     } else {

@@ -350,7 +350,12 @@ fn five_servers_take_each_request_at_any_of_them_until_they_are_stopped() {
     assert!(first.starts_with(&format!("{}  {}  127.", &last[..16], "0".repeat(16))), "{table}");
     assert!(desk.ok(&format!("dht ping {} {endpoint}", &last[..16])).ends_with(" ms\n"));
     desk.fails(&format!("dht ping {} {endpoint}", "7".repeat(64)), 1, "No node of this id");
-    desk.fails(&format!("dht find-node 77 {endpoint}"), 2, "64 hexadecimal digits");
+    for digits in [&last[..16], &format!("n{}", &last[..16])] {
+        assert_eq!(desk.ok(&format!("dht find-node {digits} {endpoint}")), table);
+    }
+    desk.fails(&format!("dht find-node cap {endpoint}"), 2, "64 hexadecimal digits, got \"cap\"");
+    let nobody = "node: expected digits that one member's id begins with";
+    desk.fails(&format!("dht find-node {} {endpoint}", "7".repeat(63)), 2, nobody);
     let mut cluster = cluster;
     assert_eq!(cluster.signal("-TERM").code(), Some(0));
 }
