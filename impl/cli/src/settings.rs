@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::ArgAction;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
 use thiserror::Error;
@@ -93,7 +93,7 @@ struct Entry {
 /// Reads a command line, with what a file says where neither a flag nor the environment does. Ends the process
 /// with the usual message if the line itself is wrong.
 pub(crate) fn read(line: Vec<OsString>) -> Result<(Cli, Vec<Setting>), Error> {
-    let matches = Cli::command().get_matches_from(&line);
+    let matches = matched(&line);
     let Some((SERVE, given)) = matches.subcommand() else { return Ok((cli(&matches), Vec::new())) };
     let Some(file) = given.get_one::<PathBuf>("config") else {
         let settings = in_force(given, &BTreeMap::new());
@@ -106,10 +106,34 @@ pub(crate) fn read(line: Vec<OsString>) -> Result<(Cli, Vec<Setting>), Error> {
     for (key, entry) in &entries {
         whole.push(format!("--{}={}", key.replace('_', "-"), entry.text).into());
     }
-    let matches = Cli::command().get_matches_from(&whole);
+    let matches = matched(&whole);
     let given = matches.subcommand_matches(SERVE).expect("the same command as before");
     let settings = in_force(given, &entries);
     Ok((cli(&matches), settings))
+}
+
+fn matched(line: &[OsString]) -> ArgMatches {
+    Cli::command().try_get_matches_from(line).unwrap_or_else(|mut error| {
+        blame_variable(&mut error, line);
+        error.exit()
+    })
+}
+
+/// A bad value of a flag that is not on the line is the environment's.
+fn blame_variable(error: &mut clap::Error, line: &[OsString]) {
+    let is_of_value = matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return };
+    // As in `--some-name <N>`.
+    let flag = arg.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
+    let Some(name) = flag.strip_prefix("--").filter(|_| is_of_value) else { return };
+    let gives = |part: &OsString| {
+        let part = part.to_string_lossy();
+        part.split('=').next() == Some(&*flag)
+    };
+    if !line.iter().any(gives) {
+        let variable = format!("CLOAKROOM_{}", name.to_uppercase().replace('-', "_"));
+        error.insert(ContextKind::InvalidArg, ContextValue::String(variable));
+    }
 }
 
 fn cli(matches: &ArgMatches) -> Cli {

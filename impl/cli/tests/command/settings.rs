@@ -122,3 +122,18 @@ fn a_mistyped_level_of_the_log_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_bad_value_is_blamed_on_the_variable_or_the_flag_that_has_it() {
+    let desk = Desk::new();
+    for (name, line, blamed) in [
+        ("CLOAKROOM_MAX_REQUESTS", CHECK, "'abc' for 'CLOAKROOM_MAX_REQUESTS'"),
+        ("CLOAKROOM_OUTPUT", "list p", "'abc' for 'CLOAKROOM_OUTPUT'"),
+        ("CLOAKROOM_DRY_RUN", "recover p --live l", "'abc' for 'CLOAKROOM_DRY_RUN'"),
+        ("CLOAKROOM_OUTPUT", "list p --output xyz", "'xyz' for '--output <OUTPUT>'"),
+        ("CLOAKROOM_OUTPUT", "list p --output=xyz", "'xyz' for '--output <OUTPUT>'"),
+    ] {
+        let ran = Ran::of(desk.command(line).env(name, "abc").output().unwrap());
+        assert!(ran.code == 2 && ran.err.contains(blamed), "{name} {line}: {ran:?}");
+    }
+}
