@@ -84,6 +84,23 @@ pub enum Error {
     /// The user's: no cluster can begin like this.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+    /// The user's: another folder.
+    #[error("{}: expected a node's folder, got one without node.key", path.display())]
+    NoNode {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// The user's: another folder, or none.
+    #[error(
+        "{}: expected a cluster's folder, with its authority in it, got {got}",
+        path.display()
+    )]
+    NoAuthority {
+        /// Which one.
+        path: PathBuf,
+        /// What there is.
+        got: &'static str,
+    },
     /// The user's: nothing more can be issued there.
     #[error(
         "{}: expected the genesis of a cluster that `cluster init` has made, got none: a cluster of one \
@@ -334,6 +351,8 @@ impl Error {
             | Self::Nodes { .. }
             | Self::FirstPort { .. }
             | Self::Genesis(_)
+            | Self::NoNode { .. }
+            | Self::NoAuthority { .. }
             | Self::Alone { .. }
             | Self::WhichNode { .. }
             | Self::OtherNode { .. }

@@ -177,7 +177,12 @@ pub(super) fn client_folder(folder: &Path, name: &str) -> PathBuf {
 }
 
 pub(super) fn authority(folder: &Path) -> Result<Authority, Error> {
-    Authority::open(&folder.join("authority")).map_err(folder_error)
+    let at = folder.join("authority");
+    if matches!(at.try_exists(), Ok(false)) {
+        let got = if folder.exists() { "one without" } else { "none" };
+        return Err(Error::NoAuthority { path: folder.to_owned(), got });
+    }
+    Authority::open(&at).map_err(folder_error)
 }
 
 pub(super) fn folder_error(error: cloakroom_server::Error) -> Error {

@@ -140,6 +140,9 @@ async fn run(args: &ServeArgs) -> Result<Done, Error> {
     if !args.folder.exists() {
         NodeFolder::found_alone(&args.folder, DEFAULT_SLOTS)?;
     }
+    if matches!(args.folder.join("node.key").try_exists(), Ok(false)) {
+        return Err(Error::NoNode { path: args.folder.clone() });
+    }
     let mut certificates = Certificates::new(args)?;
     let folder = NodeFolder::open(&args.folder)?;
     let https = match args.https {

@@ -67,7 +67,14 @@ fn a_certificate_that_is_refused_leaves_neither_key_nor_certificate() {
     desk.ok("cluster init coats a=127.0.0.1:17420");
     desk.ok("cluster init alone a=127.0.0.1:17420");
     std::fs::remove_file(desk.path("alone/authority/genesis.json")).unwrap();
+    std::fs::create_dir(desk.path("empty")).unwrap();
+    let expected = |folder, got| {
+        format!("{folder}: expected a cluster's folder, with its authority in it, got {got}")
+    };
+    let (nowhere, empty) = (expected("nowhere", "none"), expected("empty", "one without"));
     for (line, code, message) in [
+        ("cert issue nowhere d", 2, &*nowhere),
+        ("cert issue empty d --client", 2, &*empty),
         ("cert issue alone b", 2, "a cluster of one takes no second node"),
         ("cert issue coats b --host a_b", 2, "host: expected a name"),
         ("cert issue coats a", 1, "coats/a is there already"),

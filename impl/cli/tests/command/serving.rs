@@ -113,7 +113,8 @@ fn an_address_that_is_not_loopback_a_taken_port_and_a_foreign_folder_are_refused
     let taken = format!("serve --folder other --http {}", serving.address);
     desk.fails(&taken, 1, "cannot listen on");
     std::fs::create_dir(desk.path("empty")).unwrap();
-    desk.fails("serve --folder empty --http 127.0.0.1:0", 1, "node.key");
+    let message = "empty: expected a node's folder, got one without node.key";
+    desk.fails("serve --folder empty --http 127.0.0.1:0", 2, message);
 }
 
 /// A founder's folder has what the others have, and serves.
