@@ -12,6 +12,7 @@
 //! What it does not do: become a daemon.
 
 use std::fmt::Write;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -76,6 +77,9 @@ pub(super) fn serve(args: &ServeArgs, settings: &[Setting]) -> Result<Done, Erro
 /// What no setting can be told by itself.
 fn check(args: &ServeArgs) -> Result<(), Error> {
     filter(args)?;
+    for path in args.https_cert.iter().chain(&args.https_key) {
+        File::open(path).map_err(|cause| Error::Read { path: path.clone(), cause })?;
+    }
     match args.http {
         HttpArg::At(address) if !address.ip().is_loopback() => {
             Err(ListenError::NotLoopback(address).into())

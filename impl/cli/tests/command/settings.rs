@@ -31,7 +31,10 @@ fn the_example_says_the_defaults_and_names_every_setting() {
     }
     // With what is only suggested there.
     let whole = example().replace("# https", "https").replace("# host", "host");
-    desk.write("whole.toml", whole.replace("# listen", "listen"));
+    let whole = whole.replace("# listen", "listen").replace("/etc/ssl/", "");
+    desk.write("whole.toml", whole);
+    desk.write("coats.pem", "");
+    desk.write("coats.key", "");
     let told = desk.ok(&format!("{CHECK} --config whole.toml"));
     assert!(told.contains(r#"host = ["coats.example.org"] # whole.toml:"#), "{told}");
     assert!(!desk.path("cloakroom-node").exists(), "nothing is begun");
@@ -80,6 +83,15 @@ fn unknown_keys_and_bad_values_are_refused_with_file_line_expected_and_got() {
         ("log = \"a=b=c\"", "expected a level"),
     ] {
         desk.write("a.toml", text);
+        desk.fails(&format!("{CHECK} --config a.toml"), 2, message);
+        desk.fails("serve --config a.toml --folder other", 2, message);
+    }
+    desk.write("key.pem", "");
+    for (cert, key, message) in [
+        ("cert.pem", "key.pem", "cert.pem: expected a readable file"),
+        ("key.pem", "no-key.pem", "no-key.pem: expected a readable file"),
+    ] {
+        desk.write("a.toml", format!("https_cert = \"{cert}\"\nhttps_key = \"{key}\""));
         desk.fails(&format!("{CHECK} --config a.toml"), 2, message);
         desk.fails("serve --config a.toml --folder other", 2, message);
     }
