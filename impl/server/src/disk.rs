@@ -36,6 +36,7 @@ use thiserror::Error;
 use tracing::error;
 
 use self::life::Life;
+use crate::files;
 use crate::transport::lock;
 
 /// Why a node has no disk.
@@ -183,6 +184,8 @@ impl NodeDisk {
     }
 
     fn begin(path: &Path, me: Member) -> Result<(Self, Disk), DiskError> {
+        // NET-4: tags and values are nobody else's either. An empty file counts as none.
+        files::empty(path)?;
         let file = Durable::open(path)?;
         file.write(&[stored(kept::owner(me))])?;
         let mut life = Life::new(path, me.incarnation, 0);

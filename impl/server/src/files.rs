@@ -58,6 +58,13 @@ pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(
     write().map_err(at(path))
 }
 
+/// Makes an empty file that only its owner may read, unless there is one.
+pub(crate) fn empty(path: &Path) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(Readers::Owner.mode()).open(path).map_err(at(path))?;
+    Ok(())
+}
+
 /// Reads a text.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(at(path))
@@ -72,7 +79,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
     read(path).map(Zeroizing::new)
 }
 
-/// Makes a folder that only its owner may look into, unless it is there.
+/// Makes a folder, unless it is there.
 pub(crate) fn folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(at(path))
 }

@@ -416,6 +416,8 @@ fn a_disk_of_another_node_or_a_damaged_one_is_refused_and_left_as_it_is() {
     let path = folder.path().join("node.redb");
     let (one, other) = (NodeId([1; 32]), NodeId([2; 32]));
     drop(NodeDisk::create(&path, one).unwrap());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "what it keeps is nobody else's");
     let before = std::fs::read(&path).unwrap();
     assert!(matches!(NodeDisk::create(&path, one), Err(DiskError::Exists { .. })));
     assert!(matches!(NodeDisk::open(&path, other), Err(DiskError::Foreign { .. })));
