@@ -403,8 +403,7 @@ impl Client {
         self.read("/v1/cluster".to_string()).await
     }
 
-    /// All slots and their members, as one of the cluster's nodes knows them. To be asked of one endpoint only: each
-    /// page may come from another node.
+    /// All slots and their members, as a node knows them. Of one endpoint: each page may come from another node.
     ///
     /// # Errors
     /// [`ClientError`]
@@ -444,8 +443,7 @@ impl Client {
         Ok(json_of::<Written>(&got)?.version)
     }
 
-    /// Takes a member off the list, for ever in this life of its disk. The list's version. One that answers and has not
-    /// been told to drain is refused as `member-active`, unless by `force`.
+    /// Takes a member off the list, for ever in this life of its disk; by `force` one that is active. The list's version.
     ///
     /// # Errors
     /// [`ClientError`]
