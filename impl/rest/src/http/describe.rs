@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! * a parameter that may be left out is not one that may be `null`;
-//! * bytes are bytes, not lists of numbers, and may be none at all.
+//! * bytes are bytes, not lists of numbers, and may be none at all;
+//! * what is answered before a path is asked may be answered by each.
 //!
 //! What it does not do: add paths.
 
@@ -10,6 +11,14 @@ use std::collections::HashSet;
 
 use axum::http::Method;
 use serde_json::{Value, json};
+
+/// Answers of whoever stands before all paths, or catches what breaks there.
+const OF_EACH: [(&str, &str); 4] = [
+    ("403", "No certificate of the cluster's authority, or a page of another site"),
+    ("421", "The request names a host that is not loopback"),
+    ("429", "The client sends too many requests"),
+    ("500", "The node is at fault"),
+];
 
 /// The description as text.
 pub(super) fn text(api: &utoipa::openapi::OpenApi) -> String {
@@ -52,6 +61,14 @@ fn put_right(operation: &mut Value) {
         && as_bytes(&mut body["content"])
     {
         body["required"] = Value::Bool(false);
+    }
+    if let Some(responses) = operation["responses"].as_object_mut() {
+        for (status, description) in OF_EACH {
+            let schema = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+            let content = json!({ "application/problem+json": schema });
+            let response = json!({ "description": description, "content": content });
+            responses.entry(status).or_insert(response);
+        }
     }
     for response in operation["responses"].as_object_mut().into_iter().flatten() {
         as_bytes(&mut response.1["content"]);
