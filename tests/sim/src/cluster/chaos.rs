@@ -30,6 +30,8 @@ use crate::registers::ran::{Deeds, Fault, Ran};
 
 /// Between two publications or reads of records.
 const RECORD_MS: u64 = 700;
+/// Without faults each attempt is answered within so long.
+const ANSWER_MS: u64 = 20_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -257,6 +259,8 @@ impl Chaos {
         let node = Node(number(up[usize::try_from(pick).unwrap_or(0)]));
         let silent_ms = self.plan.patience.silent_ms;
         let patience = silent_ms * 3 / 4 + self.clients[client].below(2 * silent_ms);
+        // A node of many that has not been called lately asks members of an old view first, and some have left.
+        let patience = if self.healing { patience.max(ANSWER_MS) } else { patience };
         self.under.insert(operation.id, Under { client, node, slot });
         self.ran.say(world.now(), || format!("c{client} asks n{}: {operation:?}", node.0));
         world.command(node, u64::from(node.0), |resident, now| {
