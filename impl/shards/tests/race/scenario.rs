@@ -18,7 +18,7 @@ use cloakroom_specs::map::{Answer, Call, Done, Order, explainable};
 use crate::deeds::{self, Deed};
 use crate::via::{On, Store, Via};
 
-use Step::{Back, Cas as Swap, Get, Hold, Iterate, Put, Remove};
+use Step::{Back, Cas as Swap, Each, Get, Hold, Iterate, Put, Remove};
 
 /// Keys and values are numbers below 48. Under a checker a key's slot is its number, modulo the
 /// slots.
@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Remove(u8, u8),
     Get(u8),
     Iterate,
+    /// As `Iterate`, without copies.
+    Each,
     /// Reads a key, and makes these steps while it holds the value.
     Hold(u8, Vec<Step>),
 }
@@ -204,7 +206,8 @@ impl<R: Reclaim> World<R> {
 
     fn step(&self, via: &Via<'_, R>, caller: usize, step: &Step, history: &mut History) {
         let (key, call) = match *step {
-            Iterate => return self.iterate(caller, history),
+            Iterate => return self.iterate(false, caller, history),
+            Each => return self.iterate(true, caller, history),
             Hold(key, ref steps) => return self.hold(via, caller, key, steps, history),
             Get(key) => (key, Call::Get),
             Put(key, new) => {
@@ -270,11 +273,11 @@ impl<R: Reclaim> World<R> {
     }
 
     /// What is seen is a read of its key; no key is seen twice.
-    fn iterate(&self, caller: usize, history: &mut History) {
+    fn iterate(&self, each: bool, caller: usize, history: &mut History) {
         let begin = self.now();
         let mut seen = BTreeMap::new();
         let key = |number| self.bytes(number);
-        self.map.for_each(key, |key, value| {
+        self.map.iterate(each, key, |key, value| {
             let (key, value) = (self.number(key), self.number(value));
             // Under the guard that the iteration holds.
             self.saw(caller, key, Some(value));
@@ -419,7 +422,7 @@ impl Scenario {
     ) -> BTreeMap<u8, u8> {
         let mut left = BTreeMap::new();
         let key = |number| world.bytes(number);
-        world.map.for_each(key, |key, value| {
+        world.map.iterate(false, key, |key, value| {
             let twice = left.insert(world.number(key), world.number(value));
             assert_eq!(twice, None, "SHARD-2: key {key:?} has two slots");
         });

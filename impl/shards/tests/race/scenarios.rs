@@ -10,7 +10,7 @@ use crate::scenario::{Scenario, Step};
 use crate::via::On;
 
 use Deed::{Overlapping, Pass, Read, Unlink, Within};
-use Step::{Back, Cas, Get, Hold, Iterate, Put, Remove};
+use Step::{Back, Cas, Each, Get, Hold, Iterate, Put, Remove};
 
 pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     let mut all = one_key();
@@ -25,6 +25,7 @@ pub(crate) static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     all.extend(handles());
     all.extend(cells());
     all.extend(looks());
+    all.extend(without_copies());
     all
 });
 
@@ -322,6 +323,21 @@ fn looks() -> Vec<Scenario> {
         ..scenario
     };
     cells().into_iter().filter(|scenario| names.contains(&&*scenario.name)).map(by_looks).collect()
+}
+
+/// All scenarios with an iteration of the map, by [`Each`].
+fn without_copies() -> Vec<Scenario> {
+    let all = neighbours().into_iter().chain(publication()).chain(growth());
+    let all = all.chain(growth_under_pairs()).chain(wide_keys()).chain(full_keys());
+    let each = |step: &Step| if matches!(step, Iterate) { Each } else { step.clone() };
+    let threads = |all: &[Vec<Step>]| all.iter().map(|it| it.iter().map(each).collect()).collect();
+    all.filter(|scenario| scenario.name.contains("iterate"))
+        .map(|scenario| Scenario {
+            name: scenario.name.replace("iterate", "each"),
+            threads: threads(&scenario.threads),
+            ..scenario
+        })
+        .collect()
 }
 
 fn growth() -> Vec<Scenario> {

@@ -50,9 +50,16 @@ impl<R: Reclaim> Store<R> {
         }
     }
 
-    /// Hands every key and value to `f`; `key` makes one of a place's number.
-    pub(crate) fn for_each(&self, key: impl Fn(u8) -> Vec<u8>, mut f: impl FnMut(&[u8], &[u8])) {
+    /// Hands every key and value to `f`, of the map by `for_each` or by its iterator; `key` makes one of a
+    /// place's number.
+    pub(crate) fn iterate(
+        &self,
+        each: bool,
+        key: impl Fn(u8) -> Vec<u8>,
+        mut f: impl FnMut(&[u8], &[u8]),
+    ) {
         match self {
+            Self::Map(map) if each => map.for_each(f).unwrap(),
             Self::Map(map) => {
                 for entry in map {
                     let (key, value) = entry.unwrap();
