@@ -18,6 +18,10 @@ pub(crate) const BATCH: usize = if CHECKED { 1 } else { 256 };
 /// Or fewer, when they take so many bytes.
 pub(crate) const BATCH_BYTES: usize = 16 * 1024;
 
+/// Objects whose memory a seat keeps to serve again: what a batch frees at once. A checker has none: memory that serves
+/// again would hide its use after it was freed.
+pub(crate) const SPARES: usize = if CHECKED { 0 } else { BATCH };
+
 /// Slots of a shard's first table: a power of two.
 pub(crate) const FIRST_SLOTS: usize = if CHECKED { 2 } else { 16 };
 

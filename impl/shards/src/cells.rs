@@ -18,7 +18,7 @@ use std::ptr::{self, NonNull};
 
 use crate::bounds::GROUP;
 use crate::error::ShardsError;
-use crate::reclaim::{Epoch, Garbage, Guard, Local, Reclaim};
+use crate::reclaim::{Epoch, Garbage, Guard, Local, Reclaim, Reuse};
 use crate::slot::Place;
 use crate::sync::{Canary, UnsafeCell, release};
 use crate::table::Table;
@@ -170,7 +170,7 @@ impl<V: PartialEq + Send + Sync, R: Reclaim> Cells<V, R> {
                 return Ok(Err(other));
             }
             if let Some(new) = new.take() {
-                fresh = Some(Fresh::new(new)?);
+                fresh = Some(Fresh::new(new, guard)?);
             }
             let word = fresh.as_ref().map_or(Word::EMPTY, Fresh::word);
             if !seen.is_present() && !word.is_present() {
@@ -200,10 +200,11 @@ impl<V: PartialEq + Send + Sync, R: Reclaim> Cells<V, R> {
         guard.count(entries, bytes.cast_signed());
         if let Some(old) = seen.blob() {
             // SAFETY: the exchange took the only word that led to it; `Kept::free` may be called
-            // once.
+            // once, or `Kept::empty`.
             unsafe {
                 let bytes = Kept::<V>::LAYOUT.size();
-                guard.retire(Garbage::new(old.as_ptr().cast(), bytes, Kept::<V>::free));
+                let garbage = Garbage::new(old.as_ptr().cast(), bytes, Kept::<V>::free);
+                guard.retire(garbage.reusable(&Kept::<V>::REUSE));
             }
         }
     }
@@ -234,6 +235,8 @@ struct Kept<V> {
 
 impl<V> Kept<V> {
     const LAYOUT: Layout = Layout::new::<Self>();
+    // SAFETY: `empty` drops it, and `Fresh::new` has it from the global allocator.
+    const REUSE: Reuse = unsafe { Reuse::new(Self::empty, Self::LAYOUT) };
 
     /// Hands the value that a word leads to to `f`.
     ///
@@ -284,6 +287,15 @@ impl<V> Kept<V> {
         }
         Self::LAYOUT.size()
     }
+
+    /// Drops it, and leaves its memory.
+    ///
+    /// # Safety
+    /// As [`Kept::free`], instead of it.
+    unsafe fn empty(kept: *mut ()) {
+        // SAFETY: the caller's promise.
+        unsafe { ptr::drop_in_place(kept.cast::<Self>()) };
+    }
 }
 
 /// A value on the heap that nobody else has seen. Given back when it is dropped.
@@ -291,12 +303,12 @@ struct Fresh<V>(NonNull<Kept<V>>);
 
 impl<V> Fresh<V> {
     #[inline]
-    fn new(value: V) -> Result<Self, ShardsError> {
+    fn new(value: V, guard: &mut impl Guard) -> Result<Self, ShardsError> {
         let layout = Kept::<V>::LAYOUT;
         // SAFETY: the layout is not empty: `Cells::new` has looked at the value's.
-        let kept = NonNull::new(unsafe { alloc(layout) })
-            .ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?
-            .cast::<Kept<V>>();
+        let fresh = || NonNull::new(unsafe { alloc(layout) });
+        let kept = guard.spare(layout).or_else(fresh);
+        let kept = kept.ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?.cast::<Kept<V>>();
         // SAFETY: fresh memory of this layout, ours alone.
         unsafe { kept.write(Kept { value: UnsafeCell::new(value), canary: Canary::new() }) };
         Ok(Self(kept))
@@ -422,7 +434,7 @@ impl<V: PartialEq + Send + Sync, R: Reclaim, G: Guard> Look<'_, V, R, G> {
         if seen.is_present() {
             guard.reserve()?;
         }
-        let fresh = Fresh::new(new)?;
+        let fresh = Fresh::new(new, &mut *guard)?;
         // SHARD-1: here the operation took effect, or in the read of what differs.
         while let Err(other) = place.swap(seen, fresh.word()) {
             if !is_expected(other) {

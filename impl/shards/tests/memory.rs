@@ -6,7 +6,7 @@
 mod allocator;
 
 use cloakroom_pool::Cas;
-use cloakroom_shards::{Shards, ShardsError};
+use cloakroom_shards::{Cells, Shards, ShardsError};
 
 /// Runs `f` with so many allocations.
 fn with<A>(left: usize, f: impl FnOnce() -> A) -> A {
@@ -96,4 +96,53 @@ fn garbage_that_cannot_be_noted_is_not_made() {
         assert!(map.get(b"key").unwrap().unwrap() == long(current));
     }
     assert!(refused >= 1_000 && current >= 1_000, "{refused} refused, {current} done");
+}
+
+const PLACES: usize = 3;
+
+/// Writes these numbers to one place after the other, and looks at what was written to the others.
+fn change<V: PartialEq + Send + Sync>(
+    cells: &Cells<V>,
+    numbers: std::ops::Range<u64>,
+    new: impl Fn(u64) -> V,
+    number_of: impl Fn(&V) -> u64,
+) {
+    let handle = cells.handle().unwrap();
+    for number in numbers {
+        let at = |number: u64| usize::try_from(number).unwrap() % PLACES;
+        let look = handle.look();
+        let place = at(number);
+        assert!(look.exchange(place, look.read(place), new(number)) == Ok(Ok(())));
+        for before in number.saturating_sub(PLACES as u64 - 1)..=number {
+            assert_eq!(look.read(at(before)).map(&number_of), Some(before), "of {number}");
+        }
+    }
+}
+
+/// More than wait in the batches of a seat.
+const MANY: u64 = 4_000;
+
+#[test]
+fn memory_of_cells_serves_again_for_one_value_at_a_time() {
+    let cells = Cells::<u64>::new(PLACES).unwrap();
+    let change = |numbers| change(&cells, numbers, |number| number, |number| *number);
+    change(0..MANY);
+    let used = cells.memory_usage();
+    let ((), asked) = allocator::watched(usize::MAX, || change(MANY..2 * MANY));
+    assert_eq!(asked, 0, "bytes that were asked for although as many had been given back");
+    assert!(cells.memory_usage().abs_diff(used) < 1 << 14, "something is counted twice, or never");
+}
+
+// std's count tells who was dropped; nothing is shared between threads.
+#[allow(clippy::disallowed_types)]
+#[test]
+fn what_had_the_memory_that_serves_again_was_dropped_once() {
+    use std::sync::Arc;
+    let cells = Cells::<(u64, Arc<()>)>::new(PLACES).unwrap();
+    let alive = Arc::new(());
+    change(&cells, 0..MANY, |number| (number, Arc::clone(&alive)), |(number, _)| *number);
+    let waiting = Arc::strong_count(&alive) - 1 - PLACES;
+    assert!(waiting < 3 * 256, "not dropped: {waiting}, more than two batches and an open one");
+    drop(cells);
+    assert_eq!(Arc::strong_count(&alive), 1);
 }

@@ -9,7 +9,8 @@
 //! 1. *open*: in the bag of whoever retired it;
 //! 2. *sealed*: after every `BATCH` retirements or `BATCH_BYTES`, a heavy fence, then the epoch is
 //!    read and noted for the batch;
-//! 3. *freed*: by the owner of the seat when the epoch has moved on by two.
+//! 3. *freed*: by the owner of the seat when the epoch has moved on by two. Of what says how, the memory may stay with the
+//!    seat and serve again.
 //!
 //! The epoch moves from e to e + 1 only when every seat that somebody is inside with shows e.
 //!
@@ -48,7 +49,8 @@
 //!   retired from two moves after its pin on is freed before it leaves, so garbage grows with what is
 //!   retired meanwhile. It delays memory, never progress: nobody waits for it. So does a system that refuses
 //!   the heavy fence after it has once granted it.
-//! * A bag keeps room for the most garbage that it ever had, three words for each, which no figure counts.
+//! * Memory that serves again: of `SPARES` objects at each seat.
+//! * A bag keeps room for the most garbage that it ever had, four words for each, which no figure counts.
 //!
 //! What it does not do: free what waits at a seat that nobody takes again, before the domain is
 //! dropped.
@@ -58,11 +60,11 @@
 
 use std::alloc::{Layout, alloc};
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 
+use super::bag::Bag;
 use super::{Garbage, Guard, Local, Reclaim, Tally};
-use crate::bounds::{BATCH, BATCH_BYTES, CHECKED, SEATS};
+use crate::bounds::{CHECKED, SEATS};
 use crate::error::ShardsError;
 use crate::sync::{self, AtomicPtr, AtomicUsize, Fences, Ordering, UnsafeCell};
 
@@ -86,18 +88,6 @@ const fn inside(epoch: usize) -> usize {
 
 const fn is_inside(word: usize) -> bool {
     word & 1 != 0
-}
-
-/// What was retired and not yet freed, oldest first.
-#[derive(Debug, Default)]
-struct Bag {
-    garbage: VecDeque<Garbage>,
-    /// Sealed batches: the epoch, and how many at the front belong to it.
-    batches: VecDeque<(usize, usize)>,
-    /// How many at the back are not sealed.
-    open: usize,
-    /// And their bytes.
-    open_bytes: usize,
 }
 
 /// Two cache lines, because processors fetch them in pairs.
@@ -317,10 +307,8 @@ impl<const GRACE: usize> Drop for EpochAfter<GRACE> {
         for seat in self.seats(0) {
             // SAFETY: `&mut self`: no guard is left, so nobody reads and nobody else has the bag.
             let bag = seat.bag.with_mut(|bag| std::mem::take(unsafe { &mut *bag }));
-            for garbage in bag.garbage {
-                // SAFETY: as above.
-                unsafe { garbage.free() };
-            }
+            // SAFETY: as above.
+            unsafe { bag.free() };
         }
         // Relaxed: `&mut self` came by something that orders it.
         let mut block = self.more.load(Ordering::Relaxed);
@@ -399,24 +387,21 @@ impl<const GRACE: usize> EpochGuard<'_, GRACE> {
     fn seal(&mut self) {
         // What is in the bag was unlinked before. Without a fence it stays, until the next is retired.
         let Some((epoch, now)) = self.domain.advance() else { return };
-        let old = self.bag(|bag| {
-            let open = std::mem::take(&mut bag.open);
-            bag.open_bytes = 0;
-            bag.batches.push_back((epoch, open));
-            let mut old = 0;
-            while let Some(&(epoch, count)) = bag.batches.front()
-                && epoch.saturating_add(GRACE) <= now
-            {
-                bag.batches.pop_front();
-                old += count;
-            }
-            old
-        });
+        let is_over = |epoch: usize| epoch.saturating_add(GRACE) <= now;
+        let old = self.bag(|bag| bag.seal(epoch, is_over));
         for _ in 0..old {
-            let garbage = self.bag(|bag| bag.garbage.pop_front()).expect("batches are in the bag");
-            // SAFETY: `now` is two past the batch's epoch and was acquired: see the file's head.
-            let bytes = unsafe { garbage.free() };
-            self.count(0, -bytes.cast_signed());
+            let garbage = self.bag(Bag::pop).expect("batches are in the bag");
+            // What is dropped may come back here: the bag is not borrowed meanwhile.
+            let reuse = self.bag(|bag| bag.reuse(&garbage));
+            if let Some(reuse) = reuse {
+                // SAFETY: `now` is two past the batch's epoch and was acquired: see the file's head.
+                unsafe { (reuse.empty)(garbage.pointer) };
+                self.bag(|bag| bag.keep(&garbage, reuse));
+            } else {
+                // SAFETY: as above.
+                let bytes = unsafe { garbage.free() };
+                self.count(0, -bytes.cast_signed());
+            }
         }
     }
 }
@@ -425,28 +410,21 @@ impl<const GRACE: usize> EpochGuard<'_, GRACE> {
 unsafe impl<const GRACE: usize> Guard for EpochGuard<'_, GRACE> {
     #[inline]
     fn reserve(&mut self) -> Result<(), ShardsError> {
-        self.bag(|bag| {
-            if bag.garbage.len() < bag.garbage.capacity()
-                && bag.batches.len() < bag.batches.capacity()
-            {
-                return Ok(());
-            }
-            let room = bag.garbage.try_reserve(1).and_then(|()| bag.batches.try_reserve(1));
-            room.map_err(|_| ShardsError::OutOfMemory { bytes: size_of::<Garbage>() })
-        })
+        self.bag(Bag::reserve)
     }
 
     #[inline]
     unsafe fn retire(&mut self, garbage: Garbage) {
-        let full = self.bag(|bag| {
-            bag.open += 1;
-            bag.open_bytes += garbage.bytes;
-            bag.garbage.push_back(garbage);
-            bag.open >= BATCH || bag.open_bytes >= BATCH_BYTES
-        });
-        if full {
+        if self.bag(|bag| bag.push(garbage)) {
             self.seal();
         }
+    }
+
+    #[inline]
+    fn spare(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let spare = self.bag(|bag| bag.spare(layout))?;
+        self.count(0, -layout.size().cast_signed());
+        Some(spare)
     }
 
     #[inline]

@@ -10,6 +10,7 @@
 //!
 //! What it does not do: find out what is garbage. The map says so.
 
+mod bag;
 pub mod crossbeam;
 pub mod epoch;
 pub mod still;
@@ -17,6 +18,9 @@ pub mod still;
 pub use crossbeam::Crossbeam;
 pub use epoch::{Epoch, EpochAfter, Hasty, Leaking};
 pub use still::Still;
+
+use std::alloc::Layout;
+use std::ptr::NonNull;
 
 use crate::error::ShardsError;
 
@@ -28,13 +32,39 @@ pub struct Garbage {
     bytes: usize,
     /// Gives it back and answers how many bytes that were.
     free: unsafe fn(*mut ()) -> usize,
+    /// Of what may serve again.
+    reuse: Option<&'static Reuse>,
+}
+
+/// How garbage serves again: what it has is dropped, and its memory kept.
+#[derive(Debug)]
+pub struct Reuse {
+    /// Drops what stands there.
+    empty: unsafe fn(*mut ()),
+    /// From the global allocator.
+    layout: Layout,
+}
+
+impl Reuse {
+    /// # Safety
+    /// `empty` may be called instead of a garbage's `free`, and leaves memory that the global allocator has given out
+    /// with this layout.
+    pub const unsafe fn new(empty: unsafe fn(*mut ()), layout: Layout) -> Self {
+        Self { empty, layout }
+    }
 }
 
 impl Garbage {
     /// # Safety
     /// `free(pointer)` may be called once, by any thread, as soon as nobody reads it any more.
     pub unsafe fn new(pointer: *mut (), bytes: usize, free: unsafe fn(*mut ()) -> usize) -> Self {
-        Self { pointer, bytes, free }
+        Self { pointer, bytes, free, reuse: None }
+    }
+
+    /// Whoever gives it back may keep its memory, for [`Guard::spare`].
+    #[must_use]
+    pub fn reusable(self, reuse: &'static Reuse) -> Self {
+        Self { reuse: Some(reuse), ..self }
     }
 
     /// # Safety
@@ -123,6 +153,14 @@ pub unsafe trait Guard {
     /// It was unlinked: by now no guard that is taken from the map's root on leads to it; and it is
     /// retired once.
     unsafe fn retire(&mut self, garbage: Garbage);
+
+    /// Memory of this layout that was given back under this guard's owner, if there is some: it is near the
+    /// processor, where the allocator's mostly is not. No longer counted; to be given to the global allocator, or
+    /// retired again.
+    fn spare(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let _ = layout;
+        None
+    }
 
     /// Counts.
     fn count(&mut self, entries: isize, bytes: isize);
