@@ -11,6 +11,8 @@
 //!   bitmap's does;
 //! * last comes how long two threads take to hand a cache line over: a call that follows one of another
 //!   thread cannot take less, for both write the root;
+//! * memory comes from the allocator that the command has: what a thread gives back, another one has allocated, which
+//!   the system's makes them wait for;
 //! * one thread is measured by the clock of its own processor time, two by the wall's.
 //!
 //! `FILTER` is a part of a line's name, such as `two levels` or `64x`; the name ends with a space.
@@ -29,6 +31,9 @@ use cloakroom_pool::{AtomicMap, FreeOutcome, Id, Policy, Pool, PoolId, Shape, Ta
 use cloakroom_shards::{Dense, Shards};
 
 use rivals::{ArrayIds, Bitmap, Ids, MutexedBitset, Root, SegIds, SlabIds, TwoLevels};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZE: usize = 65_536;
 
