@@ -5,7 +5,9 @@
 //!   this thread holds, chosen at random; million pairs a second, median of the rounds;
 //! * ours keeps a tag of 8 bytes with each id, and survives callers that die anywhere. **No rival
 //!   does either**: they are faster because they promise less;
-//! * `the root alone` is no rival but a bound: two exchanges of one word that all callers share;
+//! * two lines are no rivals but bounds: `the writes alone` are those of a pair in `dense 16x1` (ten, each
+//!   of a value that takes another one's place), without a read that decides and a step between them; `the root alone` is
+//!   two exchanges of one word that all callers share;
 //! * `ours` is the pool on the map, `dense` on the store that is made for one pool, by children to a
 //!   node and slots to a block; with `apart` each thread starts its search at a part of its own, as a
 //!   bitmap's does;
@@ -30,7 +32,7 @@ use std::time::Instant;
 use cloakroom_pool::{AtomicMap, FreeOutcome, Id, Policy, Pool, PoolId, Shape, Tag, Tree};
 use cloakroom_shards::{Dense, Shards};
 
-use rivals::{ArrayIds, Bitmap, Ids, MutexedBitset, Root, SegIds, SlabIds, TwoLevels};
+use rivals::{ArrayIds, Bitmap, Ids, MutexedBitset, Root, SegIds, SlabIds, TwoLevels, Writes};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -247,6 +249,7 @@ fn main() {
         let name = format!("dense {fanout}x{block} apart");
         line(&name, &filter, || Apart(Dense::new(tree(fanout, block)).expect("memory")));
     }
+    line("the writes alone", &filter, Writes::new);
     line("the root alone", &filter, Root::default);
     line("bitmap", &filter, || Bitmap::new(SIZE));
     line("bitmap, two levels", &filter, || TwoLevels::new(SIZE));

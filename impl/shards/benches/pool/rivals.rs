@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use cloakroom_shards::{Cells, CellsHandle};
 use crossbeam_queue::{ArrayQueue, SegQueue};
 
 /// Something that hands out ids.
@@ -47,6 +48,58 @@ impl Worker for &Root {
 
     fn free(&mut self, _: u64) {
         self.exchange();
+    }
+}
+
+/// No rival: the writes of a pair of ours, of nodes of 16 children and blocks of one slot, without anything that tells
+/// what to write. A value of 48 bytes takes the place of another one, where it stands in `Dense`.
+pub(crate) struct Writes(Cells<[u64; 6]>);
+
+/// Where a level begins, and how far apart its places are.
+const LEVELS: [(usize, usize); 5] = [(0, 1), (65_536, 4), (81_920, 4), (82_944, 4), (83_008, 4)];
+
+impl Writes {
+    pub(crate) fn new() -> Self {
+        let cells = Cells::new(83_012).expect("memory");
+        for at in 0..cells.places() {
+            assert_eq!(cells.exchange(at, None, Some([0; 6])), Ok(Ok(())));
+        }
+        Self(cells)
+    }
+}
+
+pub(crate) struct WritesWorker<'a> {
+    cells: CellsHandle<'a, [u64; 6]>,
+    next: u64,
+}
+
+impl Ids for Writes {
+    fn worker(&self, thread: u64) -> impl Worker {
+        WritesWorker { cells: self.0.handle().expect("memory"), next: thread << 40 }
+    }
+}
+
+impl Worker for WritesWorker<'_> {
+    /// Each id in turn, spread as by a hash.
+    fn allocate(&mut self) -> Option<u64> {
+        self.next += 1;
+        let id = self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        self.free(id);
+        Some(id)
+    }
+
+    fn free(&mut self, id: u64) {
+        let look = self.cells.look();
+        for (level, (first, apart)) in LEVELS.into_iter().enumerate() {
+            let at = first + apart * usize::try_from(id >> (4 * level)).expect("an id");
+            let mut seen = look.read(at);
+            let written = |seen: &[u64; 6]| [seen[0] + 1, seen[1], seen[2], seen[3], id, seen[5]];
+            while let Err(other) =
+                look.exchange(at, seen, written(seen.expect("filled"))).expect("memory")
+            {
+                seen = other;
+            }
+        }
     }
 }
 
