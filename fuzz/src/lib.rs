@@ -3,7 +3,7 @@
 //! | target | bytes are | oracle |
 //! |---|---|---|
 //! | [`decode`] | a message | a second decoder, written from `specs/wire.md`, agrees on what is one and what it says |
-//! | [`canonical`] | a message | encoding what was decoded gives the same bytes |
+//! | [`canonical`] | a message, or an answer to who asks for a certificate | encoding what was decoded gives the same bytes |
 //! | [`round_trip`] | choices that make a message, and damage | it comes back from its bytes, by both decoders; they agree on the damaged one |
 //! | [`stream`] | a stream of frames, and where it is cut | the same comes out of the uncut stream |
 //! | [`versions`] | a message, and what a newer node adds | the known part is unchanged, or the rule says refuse |

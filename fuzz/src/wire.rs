@@ -2,7 +2,7 @@
 
 use cloakroom_wire::{
     Answer, Body, Class, ErrorCode, Fault, FrameError, FrameReader, Header, Message, OwnedBody,
-    OwnedMessage, VERSION, split_frame,
+    OwnedMessage, Renewal, VERSION, split_frame,
 };
 
 use crate::choices::Choices;
@@ -26,11 +26,14 @@ pub fn decode(bytes: &[u8]) {
     assert_eq!(ours, reference::decode(bytes), "WIRE-1, WIRE-3: ours, and by the grammar");
 }
 
-/// What was decoded has one encoding, borrowed and owned.
+/// What was decoded has one encoding, borrowed and owned; so has an answer to who asks for a certificate.
 ///
 /// # Panics
 /// When it has another.
 pub fn canonical(bytes: &[u8]) {
+    if let Ok(renewal) = Renewal::decode(bytes) {
+        assert_eq!(renewal.encode().as_deref(), Ok(bytes), "WIRE-1: an answer of section 9");
+    }
     let Ok(message) = Message::decode(bytes) else { return };
     let mut written = Vec::new();
     message.encode(&mut written).expect("it was decoded");

@@ -12,6 +12,8 @@ text in JSON, since not every reader keeps them; bytes are hex.
     streams   each gives `messages`, and ends at byte `error_at` if that is not null
     parts     each is the part of a SLOTS notice that says `told`; null: left out
     no_parts  each is refused as a part at byte `offset` for the reason `fault`
+    renewals  each is the answer to a question for a certificate that says `told`, or is refused at byte
+              `offset` for the reason `fault`
 """
 
 import json
@@ -523,6 +525,22 @@ refuse("slots-without-parts", header(0x40, 0), 10, "field")
 refuse("part-cut", header(0x40, 0) + field(1, item(ask_read)[:-1]), 17, "short")
 refuse("parts-1025", header(0x40, 0) + field(1, item(b"") * 1025), 14 + 3 * 1024, "too_much")
 
+# Answers to who asks for a newer certificate. What stands for one here is none: the format does not look.
+
+REASON = "n1f1f1f1f has been revoked – 満員"
+renewals = [
+    {"name": "renewed", "hex": (b"\0" + b"in DER").hex(), "told": {"renewed": b"in DER".hex()}},
+    {"name": "authority-not-here", "hex": "01", "told": {"not_here": None}},
+    {"name": "renewal-refused", "hex": (b"\2" + REASON.encode()).hex(), "told": {"refused": REASON}},
+    {"name": "renewal-refused-without-a-reason", "hex": "02", "told": {"refused": ""}},
+    {"name": "renewal-empty", "hex": "", "offset": 0, "fault": "short"},
+    {"name": "renewal-of-a-newer-node", "hex": "03", "offset": 0, "fault": "choice"},
+    {"name": "not-here-with-bytes-behind", "hex": "0100", "offset": 1, "fault": "length"},
+    {"name": "reason-not-utf8", "hex": (b"\2ok\xff").hex(), "offset": 3, "fault": "text"},
+    {"name": "reason-of-257", "hex": (b"\2" + b"x" * 257).hex(), "offset": 1, "fault": "too_much"},
+    {"name": "certificate-of-16385", "hex": (b"\0" + b"x" * 16385).hex(), "offset": 1, "fault": "too_much"},
+]
+
 vectors = {
     "format": "Cloakroom wire, version 1; see ../wire.md",
     "messages": messages,
@@ -530,6 +548,7 @@ vectors = {
     "streams": streams,
     "parts": parts,
     "no_parts": no_parts,
+    "renewals": renewals,
 }
 json.dump(vectors, sys.stdout, indent=1, ensure_ascii=False)
 print()

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::message::{ErrorCode, Kind};
 use crate::{
-    MAX_CONTACTS, MAX_DETAIL_BYTES, MAX_MESSAGE_BYTES, MAX_PARTS, MAX_RECORDS, MAX_SHORT_BYTES,
-    MAX_VALUE_BYTES,
+    MAX_CERTIFICATE_BYTES, MAX_CONTACTS, MAX_DETAIL_BYTES, MAX_MESSAGE_BYTES, MAX_PARTS,
+    MAX_RECORDS, MAX_SHORT_BYTES, MAX_VALUE_BYTES,
 };
 
 /// Bytes that are no message: the peer's fault.
@@ -157,6 +157,9 @@ pub enum Limit {
     /// Bytes of a short string: [`MAX_SHORT_BYTES`].
     #[error("bytes of a short string")]
     Short,
+    /// Bytes of a certificate: [`MAX_CERTIFICATE_BYTES`].
+    #[error("bytes of a certificate")]
+    Certificate,
 }
 
 impl Limit {
@@ -170,6 +173,7 @@ impl Limit {
             Self::Records => MAX_RECORDS,
             Self::Parts => MAX_PARTS,
             Self::Short => MAX_SHORT_BYTES,
+            Self::Certificate => MAX_CERTIFICATE_BYTES,
         }
     }
 

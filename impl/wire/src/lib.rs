@@ -14,6 +14,7 @@
 //! | `decode.rs`, `encode.rs`, `list.rs` | from bytes and back, lists read in place |
 //! | `fixed.rs` | [`Fixed`]: contents of fixed layout, for whoever owns what stands in a part |
 //! | `frame.rs` | [`FrameReader`]: messages out of a stream |
+//! | `renewal.rs` | [`Renewal`]: what is answered to who asks for a newer certificate |
 //! | `receive.rs` | [`Message::receive`]: what can be acted on, and what is answered to the rest |
 //!
 //! Properties: WIRE-1 to WIRE-4, in `specs/README.md`.
@@ -60,6 +61,7 @@ mod message;
 mod owned;
 mod receive;
 mod record;
+mod renewal;
 mod tag;
 
 pub use contact::{Address, Contact};
@@ -75,6 +77,7 @@ pub use message::{
 };
 pub use owned::{OwnedAnswer, OwnedBody, OwnedMessage, OwnedNotice, OwnedRequest};
 pub use record::{Content, OwnedContent, OwnedRecord, Record};
+pub use renewal::{MAX_RENEWAL_BYTES, RENEW, Renewal};
 
 /// The longest message, in bytes, without its frame's length.
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
@@ -93,6 +96,9 @@ pub const MAX_RECORDS: usize = 16;
 
 /// The most parts of a notice, if they fit into a message.
 pub const MAX_PARTS: usize = 1024;
+
+/// The longest certificate that is sent to its holder, in bytes.
+pub const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
 
 /// The longest string whose length stands in one byte.
 pub const MAX_SHORT_BYTES: usize = 255;

@@ -7,11 +7,12 @@
 //! * each refused message is refused at the offset and for the reason that stand beside it, and
 //!   answered as it says;
 //! * each stream gives its messages, then its error;
+//! * each answer to who asks for a certificate says what stands beside it, or is refused;
 //! * each example of the page is a vector of the same name, and every kind has one.
 
 use cloakroom_wire::{
     Answer, Body, Class, Contact, Content, DecodeError, Fault, Fields, FrameReader, Kind, Message,
-    Notice, Record, Request,
+    Notice, Record, Renewal, Request,
 };
 use serde_json::{Value, json};
 
@@ -126,6 +127,7 @@ fn word(error: &DecodeError) -> &'static str {
         Fault::Family { .. } => "family",
         Fault::Mapped => "mapped",
         Fault::Text { .. } => "text",
+        Fault::Choice { .. } => "choice",
         _ => "not in the vectors",
     }
 }
@@ -240,6 +242,30 @@ fn each_stream_gives_its_messages_then_its_error() {
             );
         }
     }
+}
+
+#[test]
+fn each_answer_to_who_asks_for_a_certificate_says_what_is_told_or_is_refused() {
+    let vectors = vectors("renewals");
+    for vector in &vectors {
+        let (name, bytes) = (text(vector, "name"), bytes(text(vector, "hex")));
+        match Renewal::decode(&bytes) {
+            Ok(renewal) => {
+                let told = match renewal {
+                    Renewal::Renewed(certificate) => json!({ "renewed": hex(certificate) }),
+                    Renewal::NotHere => json!({ "not_here": null }),
+                    Renewal::Refused(why) => json!({ "refused": why }),
+                };
+                assert_eq!(told, vector["told"], "{name}");
+                assert_eq!(renewal.encode().as_ref(), Ok(&bytes), "{name}");
+            }
+            Err(error) => {
+                let got = (json!(error.offset), word(&error));
+                assert_eq!(got, (vector["offset"].clone(), text(vector, "fault")), "{name}");
+            }
+        }
+    }
+    assert!(vectors.len() >= 10, "{}", vectors.len());
 }
 
 /// A block of the page is ```` ```hex NAME ````, then bytes in hex with notes behind `;`.
