@@ -16,7 +16,7 @@
 //! What it does not do: judge who may have a certificate. Whoever can read the folder can make
 //! members, and an admitted member is trusted to crash at worst (assumptions.md).
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ use crate::holder::{CLIENT, Holder};
 use crate::key::Key;
 
 /// Nodes whose clocks are behind by no more than this accept a new certificate at once.
-const CLOCK_SKEW: Duration = Duration::from_mins(5);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_mins(5);
 /// How long the authority itself is trusted.
 const AUTHORITY_LIFETIME: Duration = Duration::from_hours(24 * 3650);
 
@@ -105,6 +105,15 @@ impl Authority {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// As long as this is held, nobody else revokes or renews here, in whichever process: what is issued beside a
+    /// revocation would not be in it.
+    pub(crate) fn alone(&self) -> Result<File, Error> {
+        let path = self.folder.join("authority.pem");
+        let file = File::options().read(true).write(true).open(&path).map_err(files::at(&path))?;
+        file.lock().map_err(files::at(&path))?;
+        Ok(file)
     }
 
     /// The cluster's id: 32 hex digits, from the hash of the authority's key.
@@ -209,6 +218,7 @@ impl Authority {
     /// # Errors
     /// [`Error::NeverIssued`], [`Error::File`], [`Error::Content`], [`Error::Cryptography`]
     pub fn revoke(&self, node: NodeId) -> Result<usize, Error> {
+        let _alone = self.alone()?;
         let serials =
             self.serials_of(|holder| matches!(holder, Holder::Node(id) if *id == node))?;
         if serials.is_empty() {
@@ -222,6 +232,7 @@ impl Authority {
     /// # Errors
     /// [`Error::NoSuchClient`], and as there.
     pub fn revoke_client(&self, client: &str) -> Result<usize, Error> {
+        let _alone = self.alone()?;
         let serials =
             self.serials_of(|holder| matches!(holder, Holder::Client(name) if name == client))?;
         if serials.is_empty() {

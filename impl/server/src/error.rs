@@ -69,6 +69,14 @@ pub enum Error {
          another key"
     )]
     Revoked(String),
+    /// Whoever has shown or sent it.
+    #[error("expected a certificate {expected}, got {got}")]
+    Certificate {
+        /// What it should have been.
+        expected: &'static str,
+        /// What it was.
+        got: String,
+    },
     /// The caller's: no certificate can have it.
     #[error("host: expected a name such as coats.example.org, or an address, got {0:?}")]
     Host(String),

@@ -70,13 +70,17 @@ impl Proof {
     /// Of a certificate of a cluster's authority; `None`: it is none.
     pub fn of(certificate: &CertificateDer<'_>, cluster: &str) -> Option<Self> {
         let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+        Some(Self::read(&certificate, cluster))
+    }
+
+    pub(crate) fn read(certificate: &X509Certificate<'_>, cluster: &str) -> Self {
         let at = |time: i64| UNIX_EPOCH + Duration::from_secs(time.try_into().unwrap_or(0));
         let validity = certificate.validity();
-        Some(Self {
-            holder: Holder::of(&certificate, cluster),
+        Self {
+            holder: Holder::of(certificate, cluster),
             begins: at(validity.not_before.timestamp()),
             expires: at(validity.not_after.timestamp()),
-        })
+        }
     }
 
     /// Whether less than a third of its life is left: it ought to be renewed.

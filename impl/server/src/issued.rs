@@ -27,17 +27,15 @@ use crate::authority::{Authority, Issued, certificate_in, content, hex};
 use crate::error::{Error, Fault};
 use crate::files::{self, Readers};
 use crate::folder::unhex;
-use crate::holder::{self, Holder};
+use crate::holder::{self, Holder, Proof};
 
 /// A certificate that was issued.
-struct Kept {
-    serial: Vec<u8>,
-    holder: Holder,
+pub(crate) struct Kept {
+    pub(crate) serial: Vec<u8>,
+    pub(crate) proof: Proof,
     /// As a `SubjectPublicKeyInfo`.
     key: Vec<u8>,
-    hosts: Vec<String>,
-    /// In seconds.
-    begins: i64,
+    pub(crate) hosts: Vec<String>,
 }
 
 impl Authority {
@@ -100,7 +98,7 @@ impl Authority {
     /// # Errors
     /// [`Error::File`], [`Error::Content`]
     pub fn nodes(&self) -> Result<BTreeSet<NodeId>, Error> {
-        let node = |kept: Kept| match kept.holder {
+        let node = |kept: Kept| match kept.proof.holder {
             Holder::Node(node) => Some(node),
             _ => None,
         };
@@ -113,6 +111,17 @@ impl Authority {
     /// [`Error::NeverIssued`], [`Error::Revoked`], [`Error::Host`], [`Error::Cryptography`], [`Error::File`],
     /// [`Error::Content`]
     pub fn renew(
+        &self,
+        node: NodeId,
+        hosts: &[String],
+        valid_for: Duration,
+    ) -> Result<Issued, Error> {
+        let _alone = self.alone()?;
+        self.follow(node, hosts, valid_for)
+    }
+
+    /// As [`Authority::renew`], for whoever is alone here.
+    pub(crate) fn follow(
         &self,
         node: NodeId,
         hosts: &[String],
@@ -136,6 +145,7 @@ impl Authority {
     /// # Errors
     /// [`Error::NoSuchClient`], [`Error::Revoked`], [`Error::Cryptography`], [`Error::File`], [`Error::Content`]
     pub fn renew_client(&self, client: &str, valid_for: Duration) -> Result<Issued, Error> {
+        let _alone = self.alone()?;
         let is_meant = |holder: &Holder| matches!(holder, Holder::Client(name) if name == client);
         if self.serials_of(is_meant)?.is_empty() {
             return Err(Error::NoSuchClient(client.to_string()));
@@ -189,16 +199,16 @@ impl Authority {
         &self,
         is_meant: impl Fn(&Holder) -> bool,
     ) -> Result<Vec<Vec<u8>>, Error> {
-        let kept = self.kept()?.into_iter().filter(|kept| is_meant(&kept.holder));
+        let kept = self.kept()?.into_iter().filter(|kept| is_meant(&kept.proof.holder));
         Ok(kept.map(|kept| kept.serial).collect())
     }
 
     /// A holder's certificates that are not revoked, the newest last.
-    fn valid(&self, is_meant: impl Fn(&Holder) -> bool) -> Result<Vec<Kept>, Error> {
+    pub(crate) fn valid(&self, is_meant: impl Fn(&Holder) -> bool) -> Result<Vec<Kept>, Error> {
         let revoked = self.revoked_serials()?;
         let mut kept = self.kept()?;
-        kept.retain(|kept| is_meant(&kept.holder) && !revoked.contains(&kept.serial));
-        kept.sort_by_key(|kept| kept.begins);
+        kept.retain(|kept| is_meant(&kept.proof.holder) && !revoked.contains(&kept.serial));
+        kept.sort_by_key(|kept| kept.proof.begins);
         Ok(kept)
     }
 
@@ -215,10 +225,9 @@ impl Authority {
                 .map_err(|cause| content(&path, "a certificate", &cause))?;
             all.push(Kept {
                 serial: certificate.raw_serial().to_vec(),
-                holder: Holder::of(&certificate, self.cluster()),
+                proof: Proof::read(&certificate, self.cluster()),
                 key: certificate.public_key().raw.to_vec(),
                 hosts: holder::hosts(&der, self.cluster()),
-                begins: certificate.validity().not_before.timestamp(),
             });
         }
         Ok(all)

@@ -5,6 +5,7 @@
 //! | `key.rs` | a node's key, and the id that follows from it |
 //! | `authority.rs` | the cluster's certificate authority: issues, renews, revokes |
 //! | `issued.rs` | what it has issued, and to whom |
+//! | `renewal.rs` | certificates of nodes that run, renewed by whoever has the authority |
 //! | `request.rs` | a request for a certificate, by whoever keeps the key |
 //! | `credentials.rs` | what a node shows and whom it trusts, read from its folder |
 //! | `folder.rs` | a node's folder, and the signed genesis in it |
@@ -35,6 +36,7 @@ mod issued;
 mod key;
 mod leave;
 mod members;
+mod renewal;
 mod request;
 mod server;
 mod tls;
@@ -52,6 +54,7 @@ pub use holder::{Holder, Proof};
 pub use key::Key;
 pub use leave::Synced;
 pub use members::Members;
+pub use renewal::{Answers, RenewalError};
 pub use request::Request;
 pub use server::{Reply, Server, ServerConfig, ServerError};
 pub use tls::Shown;

@@ -252,6 +252,10 @@ impl Server {
         self.transport.trouble(peer)
     }
 
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     pub(crate) async fn give(&self, job: Job) -> Result<(), ServerError> {
         self.jobs.send(job).await.map_err(|_| ServerError::Stopped)
     }

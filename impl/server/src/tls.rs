@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientCertVerifierBuilder, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
@@ -28,7 +29,7 @@ use rustls::server::{
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use crate::authority::content;
+use crate::authority::{content, server_name};
 use crate::credentials::Credentials;
 use crate::error::{Error, Fault};
 use crate::files;
@@ -119,13 +120,32 @@ fn secret(path: &std::path::Path) -> Result<PrivateKeyDer<'static>, Error> {
         .map_err(|cause| content(path, "a private key in PEM", &cause))
 }
 
-/// For those whom we go to.
-pub(crate) fn client(credentials: &Credentials) -> Result<QuicClientConfig, Error> {
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots(credentials)?, provider())
+/// NET-2: whom we go to shows a certificate of the authority that is valid and not revoked.
+fn whom_we_meet(credentials: &Credentials) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    WebPkiServerVerifier::builder_with_provider(roots(credentials)?, provider())
         .with_crls([credentials.revoked.clone()])
         .only_check_end_entity_revocation()
         .build()
-        .when("read the revocation list")?;
+        .when("read the revocation list")
+}
+
+/// Whether peers that trust whom the node trusts would take a certificate for a node's, whoever has called whom.
+pub(crate) fn judge(
+    credentials: &Credentials,
+    certificate: &CertificateDer<'_>,
+) -> Result<(), Error> {
+    let (what, now) = ("trust a new certificate", UnixTime::now());
+    let name = ServerName::try_from(server_name(&credentials.cluster)).when(what)?;
+    let met = whom_we_meet(credentials)?;
+    met.verify_server_cert(certificate, &[], &name, &[], now).when(what)?;
+    let come = who_comes(credentials)?.build().when("read the revocation list")?;
+    come.verify_client_cert(certificate, &[], now).when(what)?;
+    Ok(())
+}
+
+/// For those whom we go to.
+pub(crate) fn client(credentials: &Credentials) -> Result<QuicClientConfig, Error> {
+    let verifier = whom_we_meet(credentials)?;
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .when("speak TLS 1.3")?

@@ -18,11 +18,13 @@
 
 mod incoming;
 mod peers;
+mod questions;
 mod seldom;
 
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,6 +42,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use self::peers::Peers;
+use self::questions::Questions;
 use self::seldom::Seldom;
 use crate::credentials::Credentials;
 use crate::error::Error;
@@ -152,6 +155,7 @@ pub(crate) struct Shared {
     arrivals: mpsc::Sender<Arrival>,
     handshakes: Semaphore,
     rates: RateLimiter<NodeId, HashMapStateStore<NodeId>, MonotonicClock>,
+    questions: Questions,
     shed: Counts,
     refusals: Seldom,
 }
@@ -209,6 +213,7 @@ impl Transport {
                 HashMapStateStore::default(),
                 MonotonicClock,
             ),
+            questions: Questions::default(),
             shed: Counts::default(),
             refusals: Seldom::default(),
             limits,
@@ -253,6 +258,17 @@ impl Transport {
         // NET-2: also of those who have been revoked meanwhile.
         lock(&self.shared.peers).close_all(Close::Reloaded);
         Ok(())
+    }
+
+    /// Has it renew the certificates of peers that ask for it, with the authority in this folder. Whether it does so
+    /// from now on; it may be told once.
+    pub(crate) fn renew_for_others(&self, authority: PathBuf) -> bool {
+        self.shared.questions.answer_with(authority)
+    }
+
+    /// What a peer answers to the question for a newer certificate; or why it does not.
+    pub(crate) async fn ask(&self, to: NodeId, address: SocketAddr) -> Result<Vec<u8>, String> {
+        questions::ask(&self.shared, to, address).await
     }
 
     /// What was turned away.
@@ -323,7 +339,7 @@ fn configs(
 ) -> Result<(ServerConfig, Outgoing), TransportError> {
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(limits.streams_per_peer))
         .receive_window(VarInt::from_u32(limits.bytes_per_peer))
         .max_idle_timeout(Some(VarInt::from_u32(limits.idle_ms).into()))

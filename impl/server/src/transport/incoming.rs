@@ -22,7 +22,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::{Arrival, Close, MAX_STREAM_BYTES, Shared, lock};
+use super::{Arrival, Close, MAX_STREAM_BYTES, Shared, lock, questions};
 use crate::holder::{Holder, Proof};
 
 /// A handshake that takes longer has failed.
@@ -97,19 +97,25 @@ pub(crate) fn peer(
     shared: &Shared,
     connection: &Connection,
 ) -> Result<(NodeId, Duration), Option<Holder>> {
-    let identity = connection.peer_identity().ok_or(None)?;
-    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| None)?;
+    let shown = shown(connection).ok_or(None)?;
     let cluster = lock(&shared.outgoing).cluster.clone();
-    let proof = chain.first().and_then(|first| Proof::of(first, &cluster)).ok_or(None)?;
+    let proof = Proof::of(&shown, &cluster).ok_or(None)?;
     match proof.holder {
         Holder::Node(id) => Ok((id, proof.left())),
         holder => Err(Some(holder)),
     }
 }
 
+/// The certificate that the other end has shown.
+pub(crate) fn shown(connection: &Connection) -> Option<CertificateDer<'static>> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.into_iter().next()
+}
+
 /// Reads what a peer sends, until the connection ends.
 pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, id: NodeId, left: Duration) {
     let address = connection.remote_address();
+    tokio::spawn(questions::answer(Arc::clone(&shared), connection.clone(), id));
     let expiry = tokio::time::sleep(left);
     tokio::pin!(expiry);
     loop {

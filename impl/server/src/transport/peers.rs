@@ -137,7 +137,7 @@ impl Peers {
         peer.trouble.clone()
     }
 
-    fn newest(&self, id: NodeId) -> Option<Connection> {
+    pub(crate) fn newest(&self, id: NodeId) -> Option<Connection> {
         self.peers.get(&id)?.connections.last().cloned()
     }
 
@@ -250,7 +250,7 @@ async fn write(connection: &Connection, bytes: &[u8]) -> Result<(), quinn::Write
     Ok(())
 }
 
-async fn connect(
+pub(crate) async fn connect(
     shared: &Arc<Shared>,
     to: NodeId,
     address: SocketAddr,
