@@ -101,6 +101,15 @@ pub enum Error {
         /// What there is.
         got: &'static str,
     },
+    /// The user's: nothing can be renewed with it.
+    #[error(
+        "{}: expected an authority's folder, such as `cluster init` makes, got one without authority.key",
+        path.display()
+    )]
+    NotAuthority {
+        /// Which one.
+        path: PathBuf,
+    },
     /// The user's: nothing more can be issued there.
     #[error(
         "{}: expected the genesis of a cluster that `cluster init` has made, got none: a cluster of one \
@@ -353,6 +362,7 @@ impl Error {
             | Self::Genesis(_)
             | Self::NoNode { .. }
             | Self::NoAuthority { .. }
+            | Self::NotAuthority { .. }
             | Self::Alone { .. }
             | Self::WhichNode { .. }
             | Self::OtherNode { .. }

@@ -42,7 +42,7 @@ pub(crate) fn digits(text: &str) -> Result<String, String> {
 /// How long certificates are valid.
 #[derive(Clone, Debug, Args)]
 pub struct ValidityArgs {
-    /// How long a certificate is valid; somebody has to renew it before (see `cert renew`)
+    /// How long a certificate is valid; it has to be renewed before (see `cert renew`)
     #[arg(long, env = "CLOAKROOM_VALID_DAYS", hide_env_values = true, value_name = "DAYS")]
     #[arg(default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub valid_days: u16,
@@ -53,7 +53,8 @@ pub struct ValidityArgs {
 #[command(after_help = "\
 A node's folder is FOLDER/NAME, a client's FOLDER/clients/NAME. FOLDER is that of `cluster init`, or the \
 folder of a cluster of one. Servers that serve HTTPS take requests from whoever shows a certificate of \
-their authority. Nothing renews what is issued here but `cert renew`. With --csr no key is made: the folder \
+their authority. Servers renew a node's certificate while it runs, if one of them has `serve --authority`; nothing \
+renews a client's but `cert renew`. With --csr no key is made: the folder \
 has all but that, and goes to where it is.
 
 Example:
@@ -115,8 +116,9 @@ Needs nothing but the authority's folder. The new certificate goes into FOLDER/N
 FOLDER/clients/NAME, which is made if it is gone: bring the files in it to the machine. A server that runs \
 notices them within seconds, at once with SIGHUP.
 
-A cluster of one renews its node's certificate itself. In all others nobody does unless you call this, and copy: a \
-server warns from the last third of its certificate's life on, and when it has expired no other node talks to it.
+A cluster of one renews its node's certificate itself, and so do the nodes of others that run, if one of them has `serve \
+--authority`. Where none has, and of clients, nobody does unless you call this, and copy: a server warns from the last \
+third of its certificate's life on, and when it has expired no other node talks to it.
 
 Example:
   cloakroom cert renew ./coats a
@@ -141,7 +143,8 @@ pub struct RenewArgs {
 /// `cert revoke`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Needs nothing but the authority's folder. The new list goes into every node's folder that is still beside it. Bring it to the machines, and send \
+Needs nothing but the authority's folder: the one with which a server runs, if one has `serve --authority`, since a copy \
+does not know what was issued there. The new list goes into every node's folder that is still beside it. Bring it to the machines, and send \
 SIGHUP to their servers: they end all connections, and the node comes in no more.")]
 pub struct RevokeArgs {
     /// The cluster's folder, with its authority

@@ -82,9 +82,10 @@ pub(super) fn is_folder_name(name: &str) -> bool {
 /// `cluster init`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Makes FOLDER/authority, which stays with you, and FOLDER/NAME for each node, which goes to its \
-machine. Whoever has the authority's folder can make members; members are trusted to crash at worst. Before the \
-certificates expire, somebody has to call `cert renew` for each node and bring what it makes to its machine.
+Makes FOLDER/authority, which stays with you, or goes to a machine that you trust with the cluster, and FOLDER/NAME for each node, which goes to its \
+machine. Whoever has the authority's folder can make members; members are trusted to crash at worst. Certificates of \
+nodes are renewed while they run if you give that folder to a server (`serve --authority`). Otherwise, before they \
+expire, somebody has to call `cert renew` for each node and bring what it makes to its machine.
 
 Example:
   cloakroom cluster init ./coats a=10.0.0.1:7420 b=10.0.0.2:7420 c=10.0.0.3:7420

@@ -54,6 +54,10 @@ address: whoever shows a certificate of the cluster's authority (`cert issue --c
 and nobody else anything but ask /livez, /readyz and /version. The \
 API is described at /openapi.json, the status page is at /, metrics are at /metrics.
 
+A node's certificate is renewed while it runs, from the last third of its life on, if any member has --authority. \
+That folder makes members, so give it to machines that you trust with the cluster, and let those that have it share \
+one: a copy does not know what the other has issued, and cannot revoke it.
+
 Example:
   cloakroom serve
   cloakroom serve --https 0.0.0.0:8443 --host coats.example.org")]
@@ -76,6 +80,11 @@ pub struct ServeArgs {
     #[arg(long, env = "CLOAKROOM_HOST", hide_env_values = true, value_name = "HOST")]
     #[arg(value_delimiter = ',')]
     pub host: Vec<String>,
+
+    /// The authority's folder, as `cluster init` makes it: certificates of nodes that are due are renewed here, this node's and those of the others when they ask [default: the others are asked]
+    #[arg(long, env = "CLOAKROOM_AUTHORITY", hide_env_values = true, value_name = "PATH")]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub authority: Option<PathBuf>,
 
     /// A certificate to show to clients instead of the node's own, in PEM, with those that it rests on
     #[arg(long, env = "CLOAKROOM_HTTPS_CERT", hide_env_values = true, value_name = "FILE")]

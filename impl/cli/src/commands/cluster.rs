@@ -196,7 +196,8 @@ async fn run_all(args: &DevClusterArgs) -> Result<Done, Error> {
             0 => 0,
             first => first + u16::try_from(number).expect("judged before"),
         };
-        children.0.push(child(folder, port, args.secure).map_err(system)?);
+        let authority = args.folder.join("authority");
+        children.0.push(child(folder, &authority, port, args.secure).map_err(system)?);
     }
     for (child, folder) in children.0.iter_mut().zip(&nodes) {
         let mut line = String::new();
@@ -234,14 +235,17 @@ fn node_folders(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     Ok(nodes)
 }
 
-fn child(folder: &Path, port: u16, secure: bool) -> std::io::Result<Child> {
+fn child(folder: &Path, authority: &Path, port: u16, secure: bool) -> std::io::Result<Child> {
     let address = format!("127.0.0.1:{port}");
     let (http, https) = if secure { ("off", Some(&address)) } else { (&*address, None) };
+    let has_authority = authority.join("authority.key").exists();
     Command::new(std::env::current_exe()?)
         .args(["serve", "--http", http])
         .args(https.into_iter().flat_map(|address| ["--https", address]))
         .arg("--folder")
         .arg(folder)
+        .args(has_authority.then_some("--authority"))
+        .args(has_authority.then_some(authority))
         // Should this process be killed, they end.
         .arg("--until-stdin-ends")
         .stdin(Stdio::piped())

@@ -77,6 +77,10 @@ pub(super) fn serve(args: &ServeArgs, settings: &[Setting]) -> Result<Done, Erro
 /// What no setting can be told by itself.
 fn check(args: &ServeArgs) -> Result<(), Error> {
     filter(args)?;
+    if let Some(path) = args.authority.as_ref().filter(|path| !path.join("authority.key").exists())
+    {
+        return Err(Error::NotAuthority { path: path.clone() });
+    }
     for path in args.https_cert.iter().chain(&args.https_key) {
         File::open(path).map_err(|cause| Error::Read { path: path.clone(), cause })?;
     }
@@ -157,6 +161,9 @@ async fn run(args: &ServeArgs) -> Result<Done, Error> {
     let cluster = folder.credentials.cluster().to_owned();
     let genesis = folder.genesis.clone();
     let server = Arc::new(Server::start(config(args, folder)?)?);
+    if let Some(authority) = certificates.authority() {
+        server.renew_for_others(authority.to_owned());
+    }
     let gate = Gate::new(args.limits.of_clients());
     let router = App::within(gate.clone(), Arc::clone(&server), cluster, genesis).router();
     let mut told = String::new();
@@ -208,7 +215,7 @@ impl Signals {
     }
 
     /// Looks after the certificates until it is told to end.
-    async fn obey(mut self, server: &Server, mut certificates: Certificates) {
+    async fn obey(mut self, server: &Arc<Server>, mut certificates: Certificates) {
         let mut looks = tokio::time::interval(LOOK);
         let mut has_failed = false;
         let starter = self.starter.take();

@@ -10,6 +10,7 @@ mod otel;
 mod pools;
 mod recovery;
 mod remote;
+mod renewal;
 mod replay;
 mod serving;
 mod settings;

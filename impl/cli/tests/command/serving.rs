@@ -48,6 +48,13 @@ impl Serving {
         self.child.wait().unwrap()
     }
 
+    /// Reads its log up to a line with this; the server runs on.
+    pub(crate) fn until_it_says(&mut self, text: &str) -> String {
+        let log = BufReader::new(self.child.stderr.as_mut().unwrap());
+        let mut lines = log.lines().map_while(Result::ok);
+        lines.find(|line| line.contains(text)).unwrap_or_else(|| panic!("it never said {text:?}"))
+    }
+
     /// A signal that does not end it.
     fn send(&self, name: &str) {
         let id = self.child.id().to_string();
@@ -199,7 +206,7 @@ fn a_cluster_of_servers_on_https_takes_requests_of_its_own_client() {
 }
 
 /// `dev cluster` with so many servers, and their addresses.
-fn dev_cluster(desk: &Desk, nodes: usize) -> (Serving, Vec<String>) {
+pub(crate) fn dev_cluster(desk: &Desk, nodes: usize) -> (Serving, Vec<String>) {
     dev_cluster_of(desk, &format!("--nodes {nodes}"), nodes)
 }
 
