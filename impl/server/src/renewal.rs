@@ -127,14 +127,15 @@ impl Authority {
             return Err(certificate("that is valid", "one that has expired"));
         }
         let serial = serial_of(shown).ok_or(certificate(is_nodes, "none"))?;
-        // NET-5: by the list as it is here, which may be newer than the one by which its holder came in.
-        if self.revoked_serials()?.contains(&serial) {
-            return Err(Error::Revoked(format!("{node:#}")));
-        }
+        // NET-5: by the list as it is here, which may be newer than the one by which its holder came in. What is not
+        // known here could not be revoked here.
         let valid = self.valid(|holder| *holder == Holder::Node(node))?;
-        // What is not known here could not be revoked here.
         if !valid.iter().any(|kept| kept.serial == serial) {
-            return Err(certificate("that this folder of the authority has issued", "another one"));
+            return Err(if self.revoked_serials()?.contains(&serial) {
+                Error::Revoked(format!("{node:#}"))
+            } else {
+                certificate("that this folder of the authority has issued", "another one")
+            });
         }
         let named = hosts(shown, self.cluster());
         let follows = valid.iter().rev().find(|kept| {
@@ -377,18 +378,21 @@ mod tests {
     fn an_answer_for_a_foreign_key_of_a_foreign_authority_or_that_is_no_better_is_refused() {
         let (desk, other) = (Desk::new(), Desk::new());
         let (own, path) = (desk.node("own", BRIEF), desk.path("own"));
-        let foreign = desk.node("foreign", DAY);
-        is_refused(&own, &path, &foreign.certificate, "for this node's key, got one for that of n");
-        let issue = |by: &Authority, hosts: &[String], valid_for| {
-            by.issue(&own.key, hosts, valid_for).unwrap().der().unwrap()
+        let issue = |by: &Authority, key: &Key, hosts: &[String], valid_for| {
+            by.issue(key, hosts, valid_for).unwrap().der().unwrap()
         };
-        is_refused(&own, &path, &issue(&other.authority, &own.hosts(), DAY), "UnknownIssuer");
-        let sooner = issue(&desk.authority, &own.hosts(), BRIEF / 2);
+        let foreign = issue(&desk.authority, &Key::generate().unwrap(), &own.hosts(), DAY);
+        is_refused(&own, &path, &foreign, "for this node's key, got one for that of n");
+        let untrusted = issue(&other.authority, &own.key, &own.hosts(), DAY);
+        is_refused(&own, &path, &untrusted, "UnknownIssuer");
+        let issue =
+            |hosts: &[String], valid_for| issue(&desk.authority, &own.key, hosts, valid_for);
+        let sooner = issue(&own.hosts(), BRIEF / 2);
         is_refused(&own, &path, &sooner, "valid for longer than the one before it");
         is_refused(&own, &path, &own.certificate, "valid for longer than the one before it");
-        let nameless = issue(&desk.authority, &[], DAY);
+        let nameless = issue(&[], DAY);
         is_refused(&own, &path, &nameless, "names all hosts, got one without");
-        let right = issue(&desk.authority, &own.hosts(), DAY);
+        let right = issue(&own.hosts(), DAY);
         is_refused(&own, &path, &[&right[..], b"more"].concat(), "bytes behind it");
         is_refused(&own, &path, b"rubbish", "in DER");
         // Its key, in a client's certificate.
