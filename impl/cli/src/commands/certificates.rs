@@ -18,7 +18,7 @@ use cloakroom_server::{
     Authority, Credentials, FolderError, NodeFolder, NodeId, Proof, RenewalError, Server, Shown,
 };
 use tokio::sync::oneshot::{self, error::TryRecvError};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::args::ServeArgs;
 use crate::error::Error;
@@ -131,7 +131,11 @@ impl Certificates {
         let mut failed = None;
         match self.asking.heard() {
             Some(Ok(by)) => info!(%by, "another member has renewed its certificate"),
-            Some(Err(cause)) => failed = Some(cause),
+            Some(Err(cause)) => {
+                // Each time; as a warning only now and then.
+                debug!(cause, "no other member has renewed its certificate");
+                failed = Some(cause);
+            }
             None => {}
         }
         match self.renew_here() {
