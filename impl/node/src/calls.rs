@@ -29,7 +29,7 @@ use crate::roster::roster_key;
 /// After nobody of all that are known could run an operation.
 const PAUSE_MS: u64 = 200;
 
-/// So often a node is asked for what it cannot have begun, or what only reads.
+/// So often a node is asked for what only reads.
 const MOST_ASKED: u32 = 4;
 
 /// For no peer an operation runs longer.
@@ -49,6 +49,8 @@ pub(crate) struct Calls {
     doors: Doors,
     /// A peer that has not answered is asked again, or another one is.
     again_ms: u64,
+    /// When a peer was given up that has not answered.
+    given_up: BTreeMap<NodeId, Moment>,
 }
 
 /// Who wants to know.
@@ -104,6 +106,7 @@ impl Calls {
             starts: BTreeMap::new(),
             doors: Doors::default(),
             again_ms,
+            given_up: BTreeMap::new(),
         }
     }
 
@@ -215,7 +218,12 @@ impl Node {
         let first = if is_list { 0 } else { usize::from(id.0[15]) % length };
         let members = (0..length).map(|at| view.members()[(first + at) % length].node);
         let members: Vec<NodeId> = members.filter(can_be_asked).collect();
-        let is_silent = |node: &&NodeId| self.watch.is_gone(now, **node);
+        // Long before it is silent for as long as it may, it has not answered.
+        let has_not_answered = |node: &NodeId| {
+            let heard_at = self.watch.heard_at(*node).unwrap_or(Moment(0));
+            self.calls.given_up.get(node).is_some_and(|given_up_at| heard_at <= *given_up_at)
+        };
+        let is_silent = |node: &&NodeId| self.watch.is_gone(now, **node) || has_not_answered(node);
         // Who has no place in the list has left, unless the list is an old one.
         let roster = &self.changes.known.roster;
         let is_listed = |node: &&NodeId| roster.place(**node).is_some();
@@ -383,19 +391,22 @@ impl Node {
         for id in due {
             let Some(call) = self.calls.under_way.get_mut(&id) else { continue };
             let may_have_begun = call.may_have_begun();
+            let is_get = call.operation.call == Call::Get;
             match &mut call.place {
                 _ if call.give_up_at <= now => self.give_up(now, id, effects),
                 Place::With { again_at: at, asked, peer, .. }
-                    if may_have_begun || *asked < MOST_ASKED && !self.watch.is_gone(now, *peer) =>
+                    if may_have_begun
+                        || is_get && *asked < MOST_ASKED && !self.watch.is_gone(now, *peer) =>
                 {
                     // The same request, which is let in at most once. A second node that works on it is in
-                    // the way of the first.
+                    // the way of the first. Of what nobody can have begun another one is asked at once.
                     *at = again_at;
                     *asked += 1;
                     let _ = self.ask(now, id, effects);
                 }
                 Place::With { peer, .. } => {
                     call.tried.insert(*peer);
+                    self.calls.given_up.insert(*peer, now);
                     self.find_place(now, id, effects);
                 }
                 Place::Here | Place::Nowhere(_) => self.find_place(now, id, effects),

@@ -153,3 +153,23 @@ fn a_guest_knows_which_members_are_silent_and_calls_the_others() {
         assert!(took_ms < 1_000, "it asked the dead: {took_ms} ms");
     }
 }
+
+#[test]
+fn who_cannot_know_yet_that_a_member_is_dead_does_not_wait_long_for_it() {
+    let mut world = World::new(&["a", "b", "c"], 1, 3);
+    world.crash(1);
+    world.add(9, "d", 0);
+    for member in 0..3 {
+        world.meet(9, member);
+    }
+    let took_ms = |world: &mut World, key: u8| {
+        let begun = world.now;
+        let put = world.put_at(9, &format!("key {key}"), "coat");
+        assert!(matches!(put, Ok(Outcome::Set(_))), "{put:?}");
+        world.now.since_ms(begun)
+    };
+    let took: Vec<u64> = (0..9).map(|key| took_ms(&mut world, key)).collect();
+    let waited: Vec<u64> = took.iter().copied().filter(|took_ms| *took_ms >= 1_000).collect();
+    assert_eq!(waited.len(), 1, "it is asked until it has not answered: {took:?}");
+    assert!(waited[0] < 3_000, "it was asked again: {took:?}");
+}

@@ -31,7 +31,7 @@ use crate::registers::ran::{Deeds, Fault, Ran};
 /// Between two publications or reads of records.
 const RECORD_MS: u64 = 700;
 /// Without faults each attempt is answered within so long.
-const ANSWER_MS: u64 = 20_000;
+const ANSWER_MS: u64 = 10_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
