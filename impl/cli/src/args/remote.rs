@@ -208,12 +208,17 @@ fn time_to_live(text: &str) -> Result<Duration, String> {
     })
 }
 
+fn version(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a version, a number that `kv get` tells".to_owned())
+}
+
 /// `kv cas`.
 #[derive(Debug, Args)]
 pub struct CasArgs {
     /// The key
     pub key: String,
-    /// The version that it must have
+    /// The version that it must have, as `kv get` tells it
+    #[arg(value_parser = version)]
     pub expected: u64,
     /// Its new value.
     #[command(flatten)]
@@ -228,7 +233,8 @@ pub struct CasArgs {
 pub struct RemoveArgs {
     /// The key
     pub key: String,
-    /// The version that it must have
+    /// The version that it must have, as `kv get` tells it
+    #[arg(value_parser = version)]
     pub expected: u64,
     /// Where.
     #[command(flatten)]

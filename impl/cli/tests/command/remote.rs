@@ -110,6 +110,11 @@ fn a_value_comes_from_a_file_or_stdin_byte_for_byte() {
     desk.fails(&at("kv put-if-absent hat --file nowhere"), 2, "nowhere: expected a readable file");
     desk.fails(&at("kv put-if-absent hat red --file red"), 2, "cannot be used with");
     desk.fails(&at("kv put-if-absent hat"), 2, "required");
+    desk.fails(
+        &at("kv cas coat blue green"),
+        2,
+        "expected a version, a number that `kv get` tells",
+    );
 }
 
 #[test]
