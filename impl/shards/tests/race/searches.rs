@@ -9,7 +9,9 @@
 //!   has, for each set, the search with the highest bound that has no more than its limit, or had when
 //!   it was pinned: one that has become smaller may keep its bound;
 //! * the table is written by `CLOAKROOM_PIN=1 cargo test -p cloakroom-shards --test race pin`, and a
-//!   search that takes another number of executions than the table says fails.
+//!   search that takes another number of executions than the table says fails. With `CLOAKROOM_SET=deep` beside it,
+//!   what has a bound is tried once without one, within the deep set's limit, which is about a minute; nothing else is
+//!   looked for. `CLOAKROOM_SEARCH` names some, by a part of their cells.
 
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
