@@ -22,6 +22,8 @@
 //! safe; clients that send a pool's calls to one node are served faster.
 
 mod serving;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -29,13 +31,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cloakroom_pool::{FreeOutcome, Id, Memory, Tree, Want};
+use cloakroom_pool::{FreeOutcome, Id, MapError, Memory, Request, Response, Tree, Want};
 use cloakroom_server::Server;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::serving::{Host, Serving};
 use crate::directory::{self, Definition};
+use crate::drive;
 use crate::problem::{Kind, Problem};
 use crate::registers::Registers;
 
@@ -58,6 +61,39 @@ pub(crate) enum Done {
     Taken(Id),
     /// An id is free.
     Freed(FreeOutcome),
+}
+
+/// Where the pools stand: a node's registers, and in tests a map that takes its time by a clock that stands still.
+pub(crate) trait Ground: Clone + Send + Sync + 'static {
+    /// The response to a request, and why it is none of those that were hoped for.
+    fn answer(
+        &self,
+        tree: Tree,
+        request: Request,
+        until: Instant,
+    ) -> impl Future<Output = (Response, Option<MapError>)> + Send;
+
+    /// What the pool of this name is.
+    fn look_up(
+        &self,
+        name: &str,
+        until: Instant,
+    ) -> impl Future<Output = Result<Option<Definition>, MapError>> + Send;
+}
+
+impl Ground for Arc<Server> {
+    async fn answer(
+        &self,
+        tree: Tree,
+        request: Request,
+        until: Instant,
+    ) -> (Response, Option<MapError>) {
+        drive::answer(&Registers::new(Arc::clone(self), until), &tree, request).await
+    }
+
+    async fn look_up(&self, name: &str, until: Instant) -> Result<Option<Definition>, MapError> {
+        directory::look_up(&Registers::new(Arc::clone(self), until), name).await
+    }
 }
 
 /// All desks of a node.
@@ -98,7 +134,7 @@ impl Desks {
     /// Carries out a call on the pool of this name.
     pub(crate) async fn call(
         &self,
-        server: &Arc<Server>,
+        ground: &impl Ground,
         name: &str,
         want: Want,
         until: Instant,
@@ -106,7 +142,7 @@ impl Desks {
         let (reply, answered) = oneshot::channel();
         let (desk, begins) = self.join(name, Waiting { want, until, reply });
         if begins {
-            begin(desk, Arc::clone(server), Arc::from(name));
+            begin(desk, ground.clone(), Arc::from(name));
         }
         match timeout_at(until + GRACE, answered).await {
             Ok(Ok(ended)) => ended,
@@ -185,11 +221,11 @@ impl Drop for Leaving {
     }
 }
 
-fn begin(desk: Arc<Desk>, server: Arc<Server>, name: Arc<str>) {
-    tokio::spawn(work(desk, server, name));
+fn begin(desk: Arc<Desk>, ground: impl Ground, name: Arc<str>) {
+    tokio::spawn(work(desk, ground, name));
 }
 
-async fn work(desk: Arc<Desk>, server: Arc<Server>, name: Arc<str>) {
+async fn work(desk: Arc<Desk>, ground: impl Ground, name: Arc<str>) {
     let mut leaving = Leaving(Some(Arc::clone(&desk)));
     let mut known = lock(&desk.state).known.take();
     loop {
@@ -205,14 +241,14 @@ async fn work(desk: Arc<Desk>, server: Arc<Server>, name: Arc<str>) {
             let together = state.waiting.len().min(MOST_TOGETHER);
             state.waiting.drain(..together).collect()
         };
-        serve(&desk, &server, &name, &mut known, in_time(turn)).await;
+        serve(&desk, &ground, &name, &mut known, in_time(turn)).await;
     }
 }
 
 /// Serves some calls, and those that join them.
 async fn serve(
     desk: &Arc<Desk>,
-    server: &Arc<Server>,
+    ground: &impl Ground,
     name: &Arc<str>,
     known: &mut Option<Known>,
     turn: Vec<Waiting>,
@@ -222,8 +258,7 @@ async fn serve(
         *known = None;
     }
     if known.is_none() {
-        let registers = Registers::new(Arc::clone(server), until);
-        match directory::look_up(&registers, name).await {
+        match ground.look_up(name, until).await {
             Ok(Some(pool)) => *known = Some(Known::new(pool)),
             Ok(None) => return answer_all(turn, &no_such_pool(name)),
             Err(error) => return answer_all(turn, &Problem::from(error)),
@@ -233,7 +268,7 @@ async fn serve(
     let memory = Arc::clone(memory);
     let host = Host {
         desk: Arc::clone(desk),
-        server: Arc::clone(server),
+        ground: ground.clone(),
         name: Arc::clone(name),
         pool: pool.clone(),
         is_gone: Arc::clone(is_gone),
@@ -261,7 +296,7 @@ async fn serve(
 }
 
 /// Finds out what became of writes in doubt, while the desk serves others, as another node could.
-async fn settle(mut serving: Serving) {
+async fn settle(mut serving: Serving<impl Ground>) {
     // What it reads it reads anew.
     serving.memory = Arc::new(Mutex::new(Memory::new(NonZeroUsize::MIN)));
     while serving.ask() {
@@ -272,10 +307,13 @@ async fn settle(mut serving: Serving) {
 }
 
 /// Answers some calls that came together as they end; those that are to be served again wait at the desk.
-async fn answer(host: Host, until: Instant, mut ended: mpsc::UnboundedReceiver<(Waiting, Ended)>) {
-    let registers = Registers::new(Arc::clone(&host.server), until);
+async fn answer(
+    host: Host<impl Ground>,
+    until: Instant,
+    mut ended: mpsc::UnboundedReceiver<(Waiting, Ended)>,
+) {
     // What was done was done to what the pool was.
-    let changed = match directory::look_up(&registers, &host.name).await {
+    let changed = match host.ground.look_up(&host.name, until).await {
         Ok(Some(still)) if still == host.pool => None,
         Ok(_) => Some("the pool was deleted meanwhile".to_string()),
         Err(error) => Some(error.to_string()),
@@ -290,7 +328,7 @@ async fn answer(host: Host, until: Instant, mut ended: mpsc::UnboundedReceiver<(
         again.extend(waiting.end(ended, changed.as_deref()));
     }
     if host.desk.join(again) {
-        begin(host.desk, host.server, host.name);
+        begin(host.desk, host.ground, host.name);
     }
 }
 

@@ -15,16 +15,13 @@ use cloakroom_pool::{
     self as pool, AllocateFailure, Batch, Interrupted, MapError, Memory, Request, Response, Tree,
     Turn,
 };
-use cloakroom_server::Server;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::{Desk, Done, Ended, MOST_TOGETHER, Waiting, answer, last, lock};
+use super::{Desk, Done, Ended, Ground, MOST_TOGETHER, Waiting, answer, last, lock};
 use crate::directory::Definition;
-use crate::drive;
 use crate::problem::{Kind, Problem};
-use crate::registers::Registers;
 
 /// Calls of one turn: who could not join it has to wait for its end.
 const MOST_IN_TURN: usize = 1024;
@@ -35,9 +32,9 @@ const LEAST_SHARE: Duration = Duration::from_secs(1);
 
 /// Whose calls a turn serves.
 #[derive(Clone)]
-pub(super) struct Host {
+pub(super) struct Host<G> {
     pub(super) desk: Arc<Desk>,
-    pub(super) server: Arc<Server>,
+    pub(super) ground: G,
     pub(super) name: Arc<str>,
     pub(super) pool: Definition,
     pub(super) is_gone: Arc<AtomicBool>,
@@ -47,8 +44,8 @@ pub(super) struct Host {
 type Ends = mpsc::UnboundedSender<(Waiting, Ended)>;
 
 /// A turn under way, and those who wait for its ends.
-pub(super) struct Serving {
-    host: Host,
+pub(super) struct Serving<G> {
+    host: Host<G>,
     pub(super) memory: Arc<Mutex<Memory>>,
     pub(super) turn: Turn,
     /// By their numbers; `None`: it has been told.
@@ -71,8 +68,8 @@ struct Asked {
     responses: Vec<Option<Response>>,
 }
 
-impl Serving {
-    pub(super) fn new(host: Host, memory: Arc<Mutex<Memory>>, waiting: Vec<Waiting>) -> Self {
+impl<G: Ground> Serving<G> {
+    pub(super) fn new(host: Host<G>, memory: Arc<Mutex<Memory>>, waiting: Vec<Waiting>) -> Self {
         let Definition { tree, policy, .. } = host.pool;
         let waiting: Vec<Waiting> = waiting.into_iter().filter_map(|it| it.of(tree)).collect();
         let wants = waiting.iter().map(|waiting| waiting.want.clone()).collect();
@@ -142,18 +139,17 @@ impl Serving {
             let until = round_until(&open, self.turn.is_settling(), Instant::now());
             // Nobody waits for it.
             let Some(until) = until else { return false };
-            let registers = Registers::new(Arc::clone(&self.host.server), until);
             let responses: Vec<Option<Response>> = {
                 let mut memory = lock(&self.memory);
                 requests.iter().map(|request| memory.answer(request)).collect()
             };
             for (number, request) in requests.iter().enumerate() {
                 if responses[number].is_none() {
-                    let (registers, request) = (registers.clone(), request.clone());
+                    let (ground, request) = (self.host.ground.clone(), request.clone());
                     let tree = self.host.pool.tree;
                     let task = self
                         .under_way
-                        .spawn(async move { drive::answer(&registers, &tree, request).await });
+                        .spawn(async move { ground.answer(tree, request, until).await });
                     self.numbers.insert(task.id(), (batch, number));
                 }
             }
