@@ -25,6 +25,7 @@ use crate::doors::Doors;
 use crate::effects::{Answer, Effects};
 use crate::node::{Node, in_ms, send_parts};
 use crate::roster::roster_key;
+use crate::rounds::Rounds;
 
 /// After nobody of all that are known could run an operation.
 const PAUSE_MS: u64 = 200;
@@ -74,6 +75,7 @@ struct UnderWay {
     place: Place,
     /// Who could not run it.
     tried: BTreeSet<NodeId>,
+    rounds: Rounds,
 }
 
 /// Where an operation is.
@@ -119,6 +121,13 @@ impl Calls {
         };
         self.under_way.values().map(due).min().unwrap_or(Moment::NEVER)
     }
+
+    /// This node's coordinator asks others, for this operation.
+    pub(crate) fn round_has_begun(&mut self, id: OperationId) {
+        if let Some(call) = self.under_way.get_mut(&id) {
+            call.rounds = call.rounds.map(|rounds| rounds + 1);
+        }
+    }
 }
 
 impl UnderWay {
@@ -143,7 +152,7 @@ impl Node {
         // NODE-6: the list of members has its own way.
         let is_reserved = operation.key == roster_key() && operation.call != Call::Get;
         if is_reserved && origin == Origin::Client {
-            effects.answer.push(Answer::Ended(id, Outcome::Unavailable));
+            effects.answer.push(Answer::Ended(id, Outcome::Unavailable, Some(0)));
             return;
         }
         // Nobody needs the very newest list: one reading of it at a time, since those who ask for one key at once
@@ -169,7 +178,8 @@ impl Node {
         let slot = self.slot_of(&operation.key);
         let (origins, tried) = ([origin].into(), BTreeSet::new());
         let place = Place::Nowhere(now);
-        let under_way = UnderWay { operation, slot, give_up_at, origins, place, tried };
+        let rounds = Some(0);
+        let under_way = UnderWay { operation, slot, give_up_at, origins, place, tried, rounds };
         self.calls.under_way.insert(id, under_way);
         self.find_place(now, id, effects);
     }
@@ -247,6 +257,7 @@ impl Node {
         let again_at = now.plus_ms(self.calls.again_ms);
         let bound = call.operation.bound;
         call.place = Place::With { peer, number: *number, named, again_at, asked: 1 };
+        call.rounds = None;
         if !self.ask(now, id, effects) {
             // What no peer would take was not sent, and never will be.
             let outcome = bound.map_or(Outcome::Unavailable, Outcome::Unknown);
@@ -468,7 +479,7 @@ impl Node {
         for origin in call.origins {
             match (origin, end) {
                 (Origin::Client, End::Ended(outcome)) => {
-                    effects.answer.push(Answer::Ended(id, outcome.clone()));
+                    effects.answer.push(Answer::Ended(id, outcome.clone(), call.rounds));
                 }
                 (Origin::Client, End::Elsewhere(view)) => {
                     effects.answer.push(Answer::Elsewhere(id, view.clone()));

@@ -8,6 +8,7 @@ use cloakroom_kademlia::{Event, Held, Name, Transmit};
 use cloakroom_register::{Message, OperationId, Outcome, Save, Version, View};
 
 use crate::roster::ChangeFault;
+use crate::rounds::Rounds;
 
 /// What follows from a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,8 +47,8 @@ impl Effects {
 /// What a client, or whoever began a query, is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// An operation has ended.
-    Ended(OperationId, Outcome),
+    /// An operation has ended, after so many rounds.
+    Ended(OperationId, Outcome, Rounds),
     /// An operation was not begun: these are who can run it, as far as is known here.
     Elsewhere(OperationId, View),
     /// An operation was handed to a node that has not answered: nobody will say how it ended, and it must

@@ -34,6 +34,7 @@ mod known;
 mod node;
 mod placement;
 mod roster;
+mod rounds;
 mod watch;
 
 pub use effects::{Answer, Effects};
@@ -41,4 +42,5 @@ pub use genesis::{Founder, Genesis, GenesisError, MAX_SLOTS, Zone};
 pub use node::{Hash, Input, Node, Setup, Timer};
 pub use placement::{Candidate, place};
 pub use roster::{Change, ChangeFault, Place, Roster, Standing, roster_key};
+pub use rounds::Rounds;
 pub use watch::Patience;

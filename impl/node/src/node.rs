@@ -36,6 +36,7 @@ use crate::effects::Effects;
 use crate::genesis::Genesis;
 use crate::known::Known;
 use crate::roster::{Change, Roster};
+use crate::rounds;
 use crate::watch::{MOST_WATCHED, Patience, Watch};
 
 /// So many views are proposed at a time: what moves is copied, and that is not to be all that is done.
@@ -366,7 +367,12 @@ impl Node {
     /// What the registers want done, with messages to one node together.
     pub(crate) fn follow(&mut self, now: Moment, work: Work, effects: &mut Effects) {
         let Work { ask, ended, persist, send, votes } = work;
-        self.round_trips += rounds_in(&ask);
+        for (slot, ballot) in rounds::begun(&ask) {
+            self.round_trips += 1;
+            if let Some(id) = self.host.asks_under(slot, ballot) {
+                self.calls.round_has_begun(id);
+            }
+        }
         self.pack(&ask, &mut effects.first);
         effects.persist.extend(persist);
         self.pack(&send, &mut effects.send);
@@ -393,7 +399,7 @@ impl Node {
     }
 
     /// How many rounds of questions about keys this node's coordinators have sent to replicas at other
-    /// nodes, since the start. A round asks all members of a view, and ends with a majority's answers.
+    /// nodes, since the start: see [`Rounds`](crate::Rounds).
     pub fn round_trips(&self) -> u64 {
         self.round_trips
     }
@@ -436,17 +442,6 @@ fn append<T>(list: &mut Vec<T>, more: Vec<T>) {
     } else {
         list.extend(more);
     }
-}
-
-/// How many rounds begin with these: each has a ballot of its own within its slot.
-fn rounds_in(send: &[Envelope]) -> u64 {
-    let asks = |envelope: &Envelope| match &envelope.message.body {
-        register::Body::Ask(asks) => {
-            asks.iter().map(|ask| (envelope.message.slot, ask.ballot())).collect()
-        }
-        _ => Vec::new(),
-    };
-    send.iter().flat_map(asks).collect::<BTreeSet<_>>().len() as u64
 }
 
 /// Registers count in milliseconds.

@@ -111,6 +111,11 @@ impl Coordinator {
         self.running.values().map(|running| &running.operation)
     }
 
+    /// The operation that is under way under this ballot.
+    pub fn operation_under(&self, ballot: Ballot) -> Option<&Operation> {
+        self.running.get(&ballot).map(|running| &running.operation)
+    }
+
     /// Whether answers under this ballot still count.
     pub fn awaits(&self, ballot: Ballot) -> bool {
         self.running.contains_key(&ballot)

@@ -14,6 +14,7 @@
 //! Invariants:
 //! * a turn serves calls that have come before it, as the pool's machine says;
 //! * the pool of an answer was defined under the name at some moment during the call;
+//! * the rounds of an answer are those that its call waited for, one after the other: see [`Clock`];
 //! * a request that is not answered holds up those who came with its call for a share of their time, and
 //!   nobody else;
 //! * what a desk remembers is bounded, and nothing rests on it but speed.
@@ -21,6 +22,7 @@
 //! What it does not do: keep other nodes from working on the same pool. They are in each other's way, and
 //! safe; clients that send a pool's calls to one node are served faster.
 
+mod clock;
 mod serving;
 #[cfg(test)]
 mod tests;
@@ -31,11 +33,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cloakroom_node::Rounds;
 use cloakroom_pool::{FreeOutcome, Id, MapError, Memory, Request, Response, Tree, Want};
 use cloakroom_server::Server;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::clock::{Clock, Reading};
 use self::serving::{Host, Serving};
 use crate::directory::{self, Definition};
 use crate::drive;
@@ -63,22 +67,25 @@ pub(crate) enum Done {
     Freed(FreeOutcome),
 }
 
+/// A call that was carried out, and how many rounds it waited for, one after the other.
+pub(crate) type Answered = (Done, Rounds);
+
 /// Where the pools stand: a node's registers, and in tests a map that takes its time by a clock that stands still.
 pub(crate) trait Ground: Clone + Send + Sync + 'static {
-    /// The response to a request, and why it is none of those that were hoped for.
+    /// The response to a request, why it is none of those that were hoped for, and after how many rounds.
     fn answer(
         &self,
         tree: Tree,
         request: Request,
         until: Instant,
-    ) -> impl Future<Output = (Response, Option<MapError>)> + Send;
+    ) -> impl Future<Output = (Response, Option<MapError>, Rounds)> + Send;
 
-    /// What the pool of this name is.
+    /// What the pool of this name is, and after how many rounds that was known.
     fn look_up(
         &self,
         name: &str,
         until: Instant,
-    ) -> impl Future<Output = Result<Option<Definition>, MapError>> + Send;
+    ) -> impl Future<Output = (Result<Option<Definition>, MapError>, Rounds)> + Send;
 }
 
 impl Ground for Arc<Server> {
@@ -87,12 +94,20 @@ impl Ground for Arc<Server> {
         tree: Tree,
         request: Request,
         until: Instant,
-    ) -> (Response, Option<MapError>) {
-        drive::answer(&Registers::new(Arc::clone(self), until), &tree, request).await
+    ) -> (Response, Option<MapError>, Rounds) {
+        let registers = Registers::new(Arc::clone(self), until);
+        let (response, cause) = drive::answer(&registers, &tree, request).await;
+        (response, cause, registers.rounds())
     }
 
-    async fn look_up(&self, name: &str, until: Instant) -> Result<Option<Definition>, MapError> {
-        directory::look_up(&Registers::new(Arc::clone(self), until), name).await
+    async fn look_up(
+        &self,
+        name: &str,
+        until: Instant,
+    ) -> (Result<Option<Definition>, MapError>, Rounds) {
+        let registers = Registers::new(Arc::clone(self), until);
+        let found = directory::look_up(&registers, name).await;
+        (found, registers.rounds())
     }
 }
 
@@ -105,6 +120,7 @@ struct Desk {
     state: Mutex<State>,
     /// Somebody has come.
     came: Notify,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +134,9 @@ struct State {
 struct Waiting {
     want: Want,
     until: Instant,
-    reply: oneshot::Sender<Result<Done, Problem>>,
+    /// When it came.
+    came: Reading,
+    reply: oneshot::Sender<Result<Answered, Problem>>,
 }
 
 /// What is known of a pool.
@@ -138,9 +156,10 @@ impl Desks {
         name: &str,
         want: Want,
         until: Instant,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Answered, Problem> {
         let (reply, answered) = oneshot::channel();
-        let (desk, begins) = self.join(name, Waiting { want, until, reply });
+        let came = Reading::default();
+        let (desk, begins) = self.join(name, Waiting { want, until, came, reply });
         if begins {
             begin(desk, ground.clone(), Arc::from(name));
         }
@@ -152,12 +171,13 @@ impl Desks {
     }
 
     /// Whether somebody has to begin to work there.
-    fn join(&self, name: &str, waiting: Waiting) -> (Arc<Desk>, bool) {
+    fn join(&self, name: &str, mut waiting: Waiting) -> (Arc<Desk>, bool) {
         let mut desks = lock(&self.0);
         if desks.len() >= MOST_DESKS && !desks.contains_key(name) {
             desks.retain(|_, desk| lock(&desk.state).is_worked_at);
         }
         let desk = Arc::clone(desks.entry(name.into()).or_default());
+        waiting.came = desk.clock.read();
         let begins = desk.join([waiting]);
         (desk, begins)
     }
@@ -258,7 +278,10 @@ async fn serve(
         *known = None;
     }
     if known.is_none() {
-        match ground.look_up(name, until).await {
+        let begun = desk.clock.read();
+        let (found, rounds) = ground.look_up(name, until).await;
+        desk.clock.moved(begun, rounds);
+        match found {
             Ok(Some(pool)) => *known = Some(Known::new(pool)),
             Ok(None) => return answer_all(turn, &no_such_pool(name)),
             Err(error) => return answer_all(turn, &Problem::from(error)),
@@ -310,10 +333,13 @@ async fn settle(mut serving: Serving<impl Ground>) {
 async fn answer(
     host: Host<impl Ground>,
     until: Instant,
-    mut ended: mpsc::UnboundedReceiver<(Waiting, Ended)>,
+    mut ended: mpsc::UnboundedReceiver<(Waiting, Ended, Reading)>,
 ) {
+    let begun = host.desk.clock.read();
+    let (found, rounds) = host.ground.look_up(&host.name, until).await;
+    let looked = begun.after(rounds);
     // What was done was done to what the pool was.
-    let changed = match host.ground.look_up(&host.name, until).await {
+    let changed = match found {
         Ok(Some(still)) if still == host.pool => None,
         Ok(_) => Some("the pool was deleted meanwhile".to_string()),
         Err(error) => Some(error.to_string()),
@@ -324,8 +350,9 @@ async fn answer(
         host.is_gone.store(true, Ordering::Relaxed);
     }
     let mut again = Vec::new();
-    while let Some((waiting, ended)) = ended.recv().await {
-        again.extend(waiting.end(ended, changed.as_deref()));
+    while let Some((waiting, ended, at)) = ended.recv().await {
+        let rounds = waiting.came.until(at.max(looked));
+        again.extend(waiting.end(ended, rounds, changed.as_deref()));
     }
     if host.desk.join(again) {
         begin(host.desk, host.ground, host.name);
@@ -337,17 +364,17 @@ fn no_such_pool(name: &str) -> Problem {
 }
 
 impl Waiting {
-    fn answer(self, ended: Result<Done, Problem>) {
+    fn answer(self, ended: Result<Answered, Problem>) {
         // Whoever has asked may have gone.
         let _ = self.reply.send(ended);
     }
 
     /// Answers it, or gives it back to be served again. `changed`: why its pool is no longer what it was.
-    fn end(self, ended: Ended, changed: Option<&str>) -> Option<Self> {
+    fn end(self, ended: Ended, rounds: Rounds, changed: Option<&str>) -> Option<Self> {
         match (ended, changed) {
             (None, _) => return Some(self),
             (Some(Ok(_)), Some(why)) => self.answer(Err(Problem::unknown(why, None))),
-            (Some(ended), _) => self.answer(ended),
+            (Some(ended), _) => self.answer(ended.map(|done| (done, rounds))),
         }
         None
     }

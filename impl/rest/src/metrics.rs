@@ -12,6 +12,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::http::{Method, StatusCode};
+use cloakroom_node::Rounds;
+use cloakroom_pool::FreeOutcome;
 use cloakroom_server::Server;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -23,17 +25,26 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
+use crate::desk::Done;
 use crate::gate::Gate;
 
 /// Upper bounds of latencies, in seconds.
 const BOUNDS: [f64; 12] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
 
+/// Upper bounds of rounds.
+const TRIPS: [f64; 10] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     method: &'static str,
     path: String,
     status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Called {
+    call: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,6 +83,7 @@ pub(crate) struct Metrics {
     replicas: Gauge,
     disk_failed: Gauge,
     round_trips: Counter,
+    waited_for: Family<Called, Histogram, fn() -> Histogram>,
     syncs: Histogram,
     entries: Counter,
     bytes: Counter,
@@ -87,6 +99,7 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     pub(crate) fn new(gate: &Gate) -> Self {
         let latency: fn() -> Histogram = || Histogram::new(BOUNDS);
+        let trips: fn() -> Histogram = || Histogram::new(TRIPS);
         let mut metrics = Self {
             registry: Registry::with_prefix("cloakroom"),
             requests: Family::default(),
@@ -103,6 +116,7 @@ impl Metrics {
             replicas: Gauge::default(),
             disk_failed: Gauge::default(),
             round_trips: Counter::default(),
+            waited_for: Family::new_with_constructor(trips),
             syncs: latency(),
             entries: Counter::default(),
             bytes: Counter::default(),
@@ -179,6 +193,8 @@ impl Metrics {
         gauge(registry, "disk_failed", help, &self.disk_failed);
         let trips = "Rounds of questions about keys to replicas at other nodes";
         registry.register("register_round_trips", trips, self.round_trips.clone());
+        let help = "Rounds that a call of a pool waited for, one after the other; of calls of which another node ran no part";
+        registry.register("pool_call_round_trips", help, self.waited_for.clone());
         let help = "Time that a write of the disk took, with its sync";
         registry.register_with_unit("disk_sync_duration", help, Unit::Seconds, self.syncs.clone());
         let help = "Entries of the disk that were written or removed";
@@ -196,6 +212,18 @@ impl Metrics {
             entries.inc_by(synced.written.entries as u64);
             bytes.inc_by(synced.written.bytes as u64);
         });
+    }
+
+    /// A call of a pool has done something, after so many rounds.
+    pub(crate) fn called(&self, done: Done, rounds: Rounds) {
+        let call = match done {
+            Done::Taken(_) => "allocate",
+            Done::Freed(FreeOutcome::Freed) => "free",
+            Done::Freed(_) => return,
+        };
+        if let Some(rounds) = rounds {
+            self.waited_for.get_or_create(&Called { call }).observe(rounds.into());
+        }
     }
 
     /// A request was answered.

@@ -9,9 +9,10 @@
 //!
 //! What it does not do: know what keys and values mean, or find the members of a slot.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cloakroom_node::Rounds;
 use cloakroom_pool::{Cas, MapError};
 use cloakroom_register::{
     Attempts, Call, Expected, Held, Key, OperationId, Outcome, Value, Version,
@@ -33,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(640);
 pub(crate) struct Registers {
     server: Arc<Server>,
     until: Instant,
+    /// Of all calls that have ended.
+    rounds: Arc<Mutex<Rounds>>,
 }
 
 /// Why a call has no outcome.
@@ -47,7 +50,17 @@ pub(crate) struct Failure {
 impl Registers {
     /// For calls that are given up at a moment.
     pub(crate) fn new(server: Arc<Server>, until: Instant) -> Self {
-        Self { server, until }
+        Self { server, until, rounds: Arc::new(Mutex::new(Some(0))) }
+    }
+
+    /// How many rounds all calls together took that have ended.
+    pub(crate) fn rounds(&self) -> Rounds {
+        *self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, more: Rounds) {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        *rounds = rounds.zip(more).map(|(rounds, more)| rounds.saturating_add(more));
     }
 
     /// Runs a call to its end. `bound` is that of earlier attempts of the same operation.
@@ -78,13 +91,17 @@ impl Registers {
                 return Err(given_up(&attempts, "no majority has answered in time"));
             }
             match self.server.attempt(attempts.operation(), patience_ms).await {
-                Attempt::Ended(outcome) => {
+                Attempt::Ended(outcome, rounds) => {
+                    self.count(rounds);
                     if let Some(ended) = attempts.ended(outcome) {
                         let bound = attempts.operation().bound;
                         return ended.map_err(|error| Failure { error, bound });
                     }
                 }
-                Attempt::Lost => return Err(Failure { error: attempts.lost(), bound: None }),
+                Attempt::Lost => {
+                    self.count(None);
+                    return Err(Failure { error: attempts.lost(), bound: None });
+                }
             }
             let Some(pause) = pace.pause(attempts.operation().bound.is_some()) else {
                 return Err(given_up(&attempts, "nobody can say what became of it"));

@@ -153,7 +153,7 @@ async fn write(server: Arc<Server>, caller: usize) {
         let call = Call::CompareAndSet { expected, new };
         let Ok(operation) = Server::operation(key.as_bytes(), call) else { return };
         match server.attempt(&operation, 10_000).await {
-            Attempt::Ended(Outcome::Set(version)) => expected = Expected::Version(version),
+            Attempt::Ended(Outcome::Set(version), _) => expected = Expected::Version(version),
             _ => return,
         }
     }

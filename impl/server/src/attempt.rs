@@ -7,6 +7,7 @@
 //!
 //! What it does not do: try again. [`Attempts`](cloakroom_register::Attempts) says when that is right.
 
+use cloakroom_node::Rounds;
 use cloakroom_register::{Operation, Outcome};
 
 use crate::server::{Reply, Server};
@@ -14,8 +15,8 @@ use crate::server::{Reply, Server};
 /// What becomes of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// It has ended.
-    Ended(Outcome),
+    /// It has ended, after so many rounds.
+    Ended(Outcome, Rounds),
     /// Nobody will say how it has ended.
     Lost,
 }
@@ -25,10 +26,10 @@ impl Server {
     pub async fn attempt(&self, operation: &Operation, patience_ms: u64) -> Attempt {
         let bound = operation.bound.map(Outcome::Unknown);
         match self.call(operation.clone(), patience_ms).await {
-            Ok(Reply::Ended(outcome)) => Attempt::Ended(outcome),
-            Ok(Reply::Elsewhere(_)) => Attempt::Ended(bound.unwrap_or(Outcome::Unavailable)),
+            Ok(Reply::Ended(outcome, rounds)) => Attempt::Ended(outcome, rounds),
+            Ok(Reply::Elsewhere(_)) => Attempt::Ended(bound.unwrap_or(Outcome::Unavailable), None),
             // It may have been begun. An attempt never binds to another version than the one before it.
-            Ok(Reply::Lost) | Err(_) => bound.map_or(Attempt::Lost, Attempt::Ended),
+            Ok(Reply::Lost) | Err(_) => bound.map_or(Attempt::Lost, |it| Attempt::Ended(it, None)),
         }
     }
 }

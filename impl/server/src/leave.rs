@@ -168,7 +168,7 @@ pub(crate) fn transmit(transport: &Transport, send: Vec<Transmit>) {
 pub(crate) fn answer(waiting: &Waiters, answers: Vec<Answer>) {
     for answer in answers {
         let (id, reply) = match answer {
-            Answer::Ended(id, outcome) => (id, Reply::Ended(outcome)),
+            Answer::Ended(id, outcome, rounds) => (id, Reply::Ended(outcome, rounds)),
             Answer::Elsewhere(id, view) => (id, Reply::Elsewhere(view)),
             Answer::Lost(id) => (id, Reply::Lost),
             Answer::Changed(id, result) => {

@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use cloakroom_kademlia::{Busy, Judge, Moment, ParameterError, Parameters, Peer, Transmit};
-use cloakroom_node::{Change, Effects, Genesis, Input, Node, Patience, Setup, Timer};
+use cloakroom_node::{Change, Effects, Genesis, Input, Node, Patience, Rounds, Setup, Timer};
 use cloakroom_register::{
     Call, Key, Message as RegisterMessage, Operation, OperationId, Outcome, ReplicaError, View,
     Waits,
@@ -103,8 +103,8 @@ pub enum ServerError {
 /// What becomes of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It has ended.
-    Ended(Outcome),
+    /// It has ended, after so many rounds.
+    Ended(Outcome, Rounds),
     /// It was not begun: these can run it.
     Elsewhere(View),
     /// Another node ran it, and nobody will say how it ended: it must not be tried again.

@@ -105,9 +105,9 @@ impl Cluster {
         for _ in 0..20 {
             let server = self.servers[at].as_ref().unwrap();
             match server.call(operation.clone(), 3000).await.unwrap() {
-                Reply::Ended(Outcome::Unknown(bound)) => operation.bound = Some(bound),
-                Reply::Ended(Outcome::Unavailable) => operation.bound = None,
-                Reply::Ended(outcome) => return outcome,
+                Reply::Ended(Outcome::Unknown(bound), _) => operation.bound = Some(bound),
+                Reply::Ended(Outcome::Unavailable, _) => operation.bound = None,
+                Reply::Ended(outcome, _) => return outcome,
                 Reply::Elsewhere(view) => at = self.number_of(view.members()[0].node),
                 Reply::Lost => panic!("nobody says how {operation:?} ended"),
             }
@@ -373,7 +373,7 @@ impl Cluster {
         let mut attempts = Attempts::new(id, key, call, 20);
         loop {
             match server.attempt(attempts.operation(), 3000).await {
-                Attempt::Ended(outcome) => {
+                Attempt::Ended(outcome, _) => {
                     if let Some(ended) = attempts.ended(outcome) {
                         return ended.unwrap();
                     }

@@ -148,7 +148,7 @@ impl World {
         }
         for answer in effects.answer {
             match answer {
-                Answer::Ended(id, outcome) => {
+                Answer::Ended(id, outcome, _) => {
                     let before = self.ended.insert(id, outcome);
                     assert_eq!(before, None, "{id} has ended twice");
                 }

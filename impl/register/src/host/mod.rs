@@ -32,6 +32,7 @@ pub use disk::{Disk, Save};
 use operations::Running;
 use upkeep::{Collection, Entered, Proposal};
 
+use crate::ballot::Ballot;
 use crate::coordinator::Coordinator;
 use crate::durable::Life;
 use crate::forward::Start;
@@ -238,6 +239,11 @@ impl Host {
     /// The newest view of a slot that was heard of: where a client may try.
     pub fn newest(&self, slot: Slot) -> Option<&View> {
         self.known.get(&slot)
+    }
+
+    /// For which operation its coordinator of a slot asks under this ballot.
+    pub fn asks_under(&self, slot: Slot, ballot: Ballot) -> Option<OperationId> {
+        Some(self.coordinators.get(&slot)?.operation_under(ballot)?.id)
     }
 
     /// The views that it proposes, as long as nobody has voted for anything else.

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cloakroom_node::Rounds;
 use cloakroom_pool::{
     self as pool, AllocateFailure, Batch, Interrupted, MapError, Memory, Request, Response, Tree,
     Turn,
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::clock::Reading;
 use super::{Desk, Done, Ended, Ground, MOST_TOGETHER, Waiting, answer, last, lock};
 use crate::directory::Definition;
 use crate::problem::{Kind, Problem};
@@ -41,7 +43,7 @@ pub(super) struct Host<G> {
 }
 
 /// Where the end of a call is told to whom answers it.
-type Ends = mpsc::UnboundedSender<(Waiting, Ended)>;
+type Ends = mpsc::UnboundedSender<(Waiting, Ended, Reading)>;
 
 /// A turn under way, and those who wait for its ends.
 pub(super) struct Serving<G> {
@@ -55,7 +57,7 @@ pub(super) struct Serving<G> {
     /// The batches under way.
     asked: Vec<Asked>,
     /// Their requests, and which they are.
-    pub(super) under_way: JoinSet<(Response, Option<MapError>)>,
+    pub(super) under_way: JoinSet<Carried>,
     numbers: HashMap<task::Id, (Batch, usize)>,
     /// The last error of the registers.
     cause: Option<MapError>,
@@ -64,6 +66,7 @@ pub(super) struct Serving<G> {
 /// A batch under way, and the answers that there are.
 struct Asked {
     batch: Batch,
+    begun: Reading,
     requests: Vec<Request>,
     responses: Vec<Option<Response>>,
 }
@@ -133,7 +136,7 @@ impl<G: Ground> Serving<G> {
     /// Begins what can begin; whether anything is under way.
     pub(super) fn ask(&mut self) -> bool {
         while let Some(batch) = self.turn.begin() {
-            let requests = self.turn.requests(batch);
+            let (requests, begun) = (self.turn.requests(batch), self.host.desk.clock.read());
             let open = self.waiting.iter().flatten().map(|(waiting, _)| waiting.until);
             let open: Vec<Instant> = open.collect();
             let until = round_until(&open, self.turn.is_settling(), Instant::now());
@@ -153,14 +156,14 @@ impl<G: Ground> Serving<G> {
                     self.numbers.insert(task.id(), (batch, number));
                 }
             }
-            self.asked.push(Asked { batch, requests, responses });
+            self.asked.push(Asked { batch, begun, requests, responses });
             self.go_on();
         }
         !self.under_way.is_empty()
     }
 
     /// A request has been carried out, or has broken off.
-    pub(super) fn take(&mut self, ended: Option<Result<Answered, JoinError>>) {
+    pub(super) fn take(&mut self, ended: Option<Result<(task::Id, Carried), JoinError>>) {
         let (id, answered) = match ended {
             None => return,
             Some(Ok((id, answered))) => (id, Some(answered)),
@@ -169,7 +172,9 @@ impl<G: Ground> Serving<G> {
         let Some((batch, number)) = self.numbers.remove(&id) else { return };
         let Some(asked) = self.asked.iter_mut().find(|asked| asked.batch == batch) else { return };
         let request = &asked.requests[number];
-        let (response, error) = answered.unwrap_or_else(|| (broken_off(request), None));
+        let broken = || (broken_off(request), None, None);
+        let (response, error, rounds) = answered.unwrap_or_else(broken);
+        self.host.desk.clock.moved(asked.begun, rounds);
         lock(&self.memory).note(request, &response);
         asked.responses[number] = Some(response);
         self.cause = error.or(self.cause.take());
@@ -188,17 +193,17 @@ impl<G: Ground> Serving<G> {
 
     /// Tells those whose end the turn tells now.
     pub(super) fn tell(&mut self) {
-        let tree = self.host.pool.tree;
+        let (tree, now) = (self.host.pool.tree, self.host.desk.clock.read());
         for (number, done) in self.turn.ended() {
             let Some((waiting, ends)) = self.waiting[number].take() else { continue };
             // Whoever answers waits for all of them.
-            let _ = ends.send((waiting, tell(&tree, done, self.cause.as_ref())));
+            let _ = ends.send((waiting, tell(&tree, done, self.cause.as_ref()), now));
         }
     }
 }
 
-/// A task that has ended, and what came of its request.
-type Answered = (task::Id, (Response, Option<MapError>));
+/// What came of a request, why it is none of what was hoped for, and after how many rounds.
+type Carried = (Response, Option<MapError>, Rounds);
 
 fn broken_off(request: &Request) -> Response {
     match request {

@@ -45,7 +45,12 @@ impl Rehearsal {
 }
 
 impl Ground for Rehearsal {
-    async fn answer(&self, _: Tree, request: Request, _: Instant) -> (Response, Option<MapError>) {
+    async fn answer(
+        &self,
+        _: Tree,
+        request: Request,
+        _: Instant,
+    ) -> (Response, Option<MapError>, Rounds) {
         let response = match request {
             Request::Get(place) | Request::Recall(place) => {
                 Response::Value(lock(&self.places).get(&place).cloned())
@@ -63,25 +68,30 @@ impl Ground for Rehearsal {
             }
             Request::IsLive(tag) => panic!("asked whether {tag:?} is live"),
         };
-        (response, None)
+        (response, None, Some(1))
     }
 
-    async fn look_up(&self, name: &str, _: Instant) -> Result<Option<Definition>, MapError> {
+    async fn look_up(
+        &self,
+        name: &str,
+        _: Instant,
+    ) -> (Result<Option<Definition>, MapError>, Rounds) {
         let policy = Policy::LowestFirst;
-        Ok(Some(Definition { name: name.into(), tree: self.tree, policy }))
+        (Ok(Some(Definition { name: name.into(), tree: self.tree, policy })), Some(1))
     }
 }
 
-/// How many milliseconds a lone caller waits for an allocation and for a free, between which he rests.
-async fn a_pair(rest: Duration) -> [u128; 2] {
+/// How many milliseconds and rounds a lone caller waits for an allocation and for a free, between which he rests.
+async fn a_pair(rest: Duration) -> [(u128, Rounds); 2] {
     let (desks, ground) = (Desks::default(), Rehearsal::new());
     let tag = Tag::new("ann").expect("a tag");
     let call = async |want| {
         let begun = Instant::now();
         let done = desks.call(&ground, "coats", want, begun + Duration::from_mins(1)).await;
-        (done.expect("it is done"), begun.elapsed().as_millis())
+        let (done, rounds) = done.expect("it is done");
+        (done, (begun.elapsed().as_millis(), rounds))
     };
-    let mut took = [0, 0];
+    let mut took = [(0, None); 2];
     // The first ones create what is above.
     for _ in 0..5 {
         let (done, allocated) = call(Want::Allocate(tag.clone())).await;
@@ -99,9 +109,10 @@ async fn a_pair(rest: Duration) -> [u128; 2] {
 #[tokio::test(start_paused = true)]
 async fn the_counts_above_an_id_are_written_beside_the_next_call_of_a_lone_caller() {
     // An id is taken after one sync, a free is counted after two.
-    assert_eq!(a_pair(LINGER / 2).await, [10, 20]);
+    assert_eq!(a_pair(LINGER / 2).await, [(10, Some(1)), (20, Some(2))]);
     // Who comes when they are being written waits for the rest of that.
-    assert_eq!(a_pair(LINGER + Duration::from_millis(3)).await, [10, 20 + 7]);
+    let rest = LINGER + Duration::from_millis(3);
+    assert_eq!(a_pair(rest).await, [(10, Some(1)), (20 + 7, Some(2))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +122,7 @@ async fn the_counts_above_an_id_are_written_also_when_nobody_comes() {
         assert_eq!(ground.counted(), before);
         let until = Instant::now() + Duration::from_mins(1);
         let want = Want::Allocate(Tag::new("ann").expect("a tag"));
-        assert!(matches!(desks.call(&ground, "coats", want, until).await, Ok(Done::Taken(_))));
+        assert!(matches!(desks.call(&ground, "coats", want, until).await, Ok((Done::Taken(_), _))));
         sleep(LINGER + SYNC * 2).await;
     }
 }

@@ -121,7 +121,9 @@ impl App {
 
     /// A call on a pool, carried out together with those that come at the same time.
     async fn call(&self, pool: &str, want: Want, until: Instant) -> Result<Done, Problem> {
-        self.0.desks.call(&self.0.server, pool, want, until).await
+        let (done, rounds) = self.0.desks.call(&self.0.server, pool, want, until).await?;
+        self.0.metrics.called(done, rounds);
+        Ok(done)
     }
 
     /// All paths.

@@ -271,7 +271,7 @@ impl Chaos {
 
     fn answered(&mut self, world: &mut Nodes, answer: Answer) {
         let (id, outcome) = match answer {
-            Answer::Ended(id, outcome) => (id, Some(outcome)),
+            Answer::Ended(id, outcome, _) => (id, Some(outcome)),
             Answer::Elsewhere(id, _) => {
                 let under = self.under.get(&id);
                 let attempts = under.and_then(|under| self.clients[under.client].attempts());

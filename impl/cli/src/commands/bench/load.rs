@@ -124,9 +124,8 @@ impl Caller {
         let begun = Instant::now();
         let freed = self.bench.client.free(&self.bench.name, id, &tag).await;
         // An attempt whose answer was lost has freed it, and then somebody else was given it.
-        let freed =
-            freed.or_else(|error| error.is_refusal("not-owner").then_some(false).ok_or(error));
-        if self.ended(1, begun, freed).is_none() {
+        let is_not_ours = matches!(&freed, Err(error) if error.is_refusal("not-owner"));
+        if self.ended(1, begun, freed).is_none() && !is_not_ours {
             // Call it again until it returns.
             self.held.push((id, tag));
         }
@@ -151,6 +150,10 @@ impl Caller {
         };
         if error.is_refusal("pool-full") {
             tally.full += 1;
+            return None;
+        }
+        if error.is_refusal("not-owner") {
+            tally.not_owner += 1;
             return None;
         }
         if matches!(error, ClientError::Unknown(_)) {

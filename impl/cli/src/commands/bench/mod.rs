@@ -10,6 +10,7 @@
 mod latencies;
 mod load;
 mod report;
+mod rounds;
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -23,7 +24,8 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, interval, sleep_until};
 
 use self::load::{Bench, Caller, Tallies};
-use self::report::{Report, Row, Run, per, ratio};
+use self::report::{Report, Row, Run, per};
+use self::rounds::Rounds;
 use super::Done;
 use super::place::options;
 use crate::args::{BenchArgs, Format, WorkloadArg};
@@ -150,7 +152,7 @@ async fn run(
     for (number, held) in rest.held.drain(..).enumerate() {
         callers[number % clients].held.push(held);
     }
-    let before = round_trips(args).await;
+    let before = rounds(args).await;
     let phase =
         Phase { limit: Duration::from_secs(args.duration.into()), calls: None, verb: "measuring" };
     let begun = Instant::now();
@@ -163,16 +165,17 @@ async fn run(
     }
     let (callers, interrupted) = phase.wait(bench, tasks, interrupt).await;
     let took = begun.elapsed();
-    let after = round_trips(args).await;
+    let rounds = before.zip(rounds(args).await).map(|(before, after)| after.since(&before));
     let kinds: &[&str] = if args.workload == WorkloadArg::Ids { &IDS } else { &KEYS };
     let tallies = rest.take(callers);
-    let calls: Vec<Row> =
-        kinds.iter().zip(&tallies).map(|(kind, tally)| Row::new(kind, tally, took)).collect();
+    let row = |(kind, tally): (&&'static str, _)| {
+        Row::new(kind, tally, took, rounds.as_ref().and_then(|rounds| rounds.median(kind)))
+    };
+    let calls: Vec<Row> = kinds.iter().zip(&tallies).map(row).collect();
     let done: u64 = calls.iter().map(Row::done).sum();
-    let trips = before.zip(after).map(|(before, after)| after.saturating_sub(before));
-    let round_trips_per_call = trips.filter(|_| done > 0).map(|trips| ratio(trips, done));
+    let all_rounds_per_call = rounds.and_then(|rounds| rounds.per_call(done));
     (
-        Run { clients, held_before, seconds: took.as_secs_f64(), calls, round_trips_per_call },
+        Run { clients, held_before, seconds: took.as_secs_f64(), calls, all_rounds_per_call },
         interrupted,
     )
 }
@@ -245,16 +248,12 @@ impl Phase {
     }
 }
 
-/// Round trips to replicas, of all servers since their starts; `None` if one has not said.
-async fn round_trips(args: &BenchArgs) -> Option<u64> {
-    let mut all = 0;
+/// Of all servers since their starts; `None` if one has not said.
+async fn rounds(args: &BenchArgs) -> Option<Rounds> {
+    let mut all = Rounds::default();
     for endpoint in &args.server.endpoint {
         let options = options(std::slice::from_ref(endpoint), &args.server.choice);
-        let text = metrics(&options).await.ok()?;
-        let mut lines = text.lines();
-        let value =
-            lines.find_map(|it| it.strip_prefix("cloakroom_register_round_trips_total "))?;
-        all += value.trim().parse::<u64>().ok()?;
+        all.add(&metrics(&options).await.ok()?)?;
     }
     Some(all)
 }

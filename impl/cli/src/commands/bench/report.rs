@@ -22,6 +22,8 @@ pub(super) struct Tally {
     pub(super) errors: u64,
     /// May have been done.
     pub(super) unknown: u64,
+    /// Frees that were answered that somebody else holds the id: an earlier attempt has freed it.
+    pub(super) not_owner: u64,
 }
 
 impl Tally {
@@ -30,6 +32,7 @@ impl Tally {
         self.full += other.full;
         self.errors += other.errors;
         self.unknown += other.unknown;
+        self.not_owner += other.not_owner;
     }
 }
 
@@ -46,6 +49,10 @@ pub(super) struct Row {
     full: u64,
     errors: u64,
     unknown: u64,
+    not_owner: u64,
+    /// Rounds of questions to replicas that half of the calls waited for at most, one after the other; `None`: the servers
+    /// have not said.
+    round_trips_p50: Option<u64>,
 }
 
 /// With one number of clients.
@@ -55,8 +62,9 @@ pub(super) struct Run {
     pub(super) held_before: usize,
     pub(super) seconds: f64,
     pub(super) calls: Vec<Row>,
-    /// Of the servers' coordinators to replicas, for each call that was done; `None`: they have not said.
-    pub(super) round_trips_per_call: Option<f64>,
+    /// All rounds of the servers' coordinators, for each call that was done: also those beside what it waits for, and
+    /// those that many calls share; `None`: they have not said.
+    pub(super) all_rounds_per_call: Option<f64>,
 }
 
 /// All of it.
@@ -72,7 +80,12 @@ pub(super) struct Report {
 }
 
 impl Row {
-    pub(super) fn new(call: &'static str, tally: &Tally, took: Duration) -> Self {
+    pub(super) fn new(
+        call: &'static str,
+        tally: &Tally,
+        took: Duration,
+        round_trips_p50: Option<u64>,
+    ) -> Self {
         let latencies = &tally.latencies;
         let percentile = |percent| ms(latencies.percentile_us(percent));
         Self {
@@ -86,6 +99,8 @@ impl Row {
             full: tally.full,
             errors: tally.errors,
             unknown: tally.unknown,
+            not_owner: tally.not_owner,
+            round_trips_p50,
         }
     }
 
@@ -101,7 +116,7 @@ impl Report {
             writeln!(text, "{line}").expect("a String takes everything");
         };
         line(format_args!(
-            "{:<9}{:<10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>8}{:>9}{:>13}",
+            "{:<9}{:<10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>8}{:>9}{:>11}{:>13}{:>12}",
             "CLIENTS",
             "CALL",
             "DONE",
@@ -113,16 +128,20 @@ impl Report {
             "FULL",
             "ERRORS",
             "UNKNOWN",
-            "ROUND TRIPS"
+            "NOT OWNER",
+            "ROUND TRIPS",
+            "ALL ROUNDS"
         ));
-        for Run { clients, calls, round_trips_per_call, .. } in &self.runs {
-            let trips = round_trips_per_call.map_or("-".to_owned(), |trips| format!("{trips:.2}"));
+        for Run { clients, calls, all_rounds_per_call, .. } in &self.runs {
+            let all = all_rounds_per_call.map_or("-".to_owned(), |all| format!("{all:.2}"));
             for row in calls {
                 let Row { call, done, per_second, p50_ms, p95_ms, p99_ms, max_ms, .. } = row;
-                let Row { full, errors, unknown, .. } = row;
+                let Row { full, errors, unknown, not_owner, round_trips_p50, .. } = row;
+                let trips = round_trips_p50.map_or("-".to_owned(), |trips| trips.to_string());
                 line(format_args!(
                     "{clients:<9}{call:<10}{done:>9}{per_second:>9.0}{p50_ms:>9.2}{p95_ms:>9.2}\
-                     {p99_ms:>9.2}{max_ms:>9.2}{full:>7}{errors:>8}{unknown:>9}{trips:>13}"
+                     {p99_ms:>9.2}{max_ms:>9.2}{full:>7}{errors:>8}{unknown:>9}{not_owner:>11}\
+                     {trips:>13}{all:>12}"
                 ));
             }
         }
@@ -150,22 +169,24 @@ mod tests {
 
     #[test]
     fn a_table_has_a_row_for_each_kind_of_call_and_round_trips_only_if_they_are_known() {
-        let mut tally = Tally { unknown: 3, ..Tally::default() };
+        let mut tally = Tally { unknown: 3, not_owner: 4, ..Tally::default() };
         for ms in 1..=100 {
             tally.latencies.add(Duration::from_millis(ms));
         }
-        let row = Row::new("allocate", &tally, Duration::from_secs(2));
-        assert_eq!((row.done(), row.unknown), (100, 3));
+        let row = Row::new("allocate", &tally, Duration::from_secs(2), None);
+        assert_eq!((row.done(), row.unknown, row.not_owner), (100, 3, 4));
         assert!((row.per_second - 50.0).abs() < 1e-9 && row.p50_ms >= 50.0 && row.p50_ms < 51.0);
-        let calls = vec![row.clone(), row];
+        let calls = vec![row.clone(), row.clone()];
         let run =
-            Run { clients: 7, held_before: 5, seconds: 2.0, calls, round_trips_per_call: None };
-        let known = Run { round_trips_per_call: Some(2.0), ..run.clone() };
+            Run { clients: 7, held_before: 5, seconds: 2.0, calls, all_rounds_per_call: None };
+        let row = Row { round_trips_p50: Some(2), ..row };
+        let known =
+            Run { all_rounds_per_call: Some(3.0), calls: vec![row.clone(), row], ..run.clone() };
         let report = Report { runs: vec![run, known], ..Report::default() };
         let table = report.table();
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 5);
-        assert!(lines[1].starts_with("7 ") && lines[2].ends_with(" -"), "{table}");
-        assert!(lines[3].ends_with(" 2.00"), "{table}");
+        assert!(lines[1].starts_with("7 ") && lines[2].ends_with(" -           -"), "{table}");
+        assert!(lines[3].ends_with(" 4            2        3.00"), "{table}");
     }
 }
