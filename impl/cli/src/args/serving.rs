@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 
@@ -45,9 +46,12 @@ impl FromStr for HttpArg {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Makes a cluster of one in --folder if there is nothing, with its own key and authority; otherwise \
-serves the node whose folder it is. Prints the URL on stdout, the log on stderr. Ctrl-C and SIGTERM \
-end it: what is under way is answered first, for at most ten seconds. SIGHUP reads certificates and \
+serves the node whose folder it is. Prints the URL on stdout, the log on stderr. SIGHUP reads certificates and \
 revocations anew.
+
+SIGTERM ends it in three steps: /readyz says no, while all is served for --end-grace-ms more, so that a load balancer \
+sends requests elsewhere; then nobody is let in any more, and what is under way is answered, for at most ten seconds; \
+then the disk is closed. Ctrl-C leaves the first step out. A second SIGTERM or Ctrl-C ends it at once.
 
 Plain HTTP takes only addresses of loopback: whoever is on this machine may do everything. --https takes any \
 address: whoever shows a certificate of the cluster's authority (`cert issue --client`) may do everything, \
@@ -119,7 +123,12 @@ pub struct ServeArgs {
     #[arg(long, env = "CLOAKROOM_OTLP", hide_env_values = true, value_name = "URL")]
     pub otlp: Option<String>,
 
-    /// End, as after SIGTERM, when the standard input ends: for programs that start it and may die
+    /// How long to go on serving after SIGTERM, while /readyz says no [default: 5000 with --https, else 0]
+    #[arg(long, env = "CLOAKROOM_END_GRACE_MS", hide_env_values = true, value_name = "MS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=600_000))]
+    pub end_grace_ms: Option<u32>,
+
+    /// End, as after Ctrl-C, when the standard input ends: for programs that start it and may die
     #[arg(long, env = "CLOAKROOM_UNTIL_STDIN_ENDS", hide_env_values = true)]
     pub until_stdin_ends: bool,
 
@@ -183,6 +192,14 @@ pub struct LimitArgs {
     #[arg(long, env = "CLOAKROOM_MAX_STREAMS_PER_SECOND_PER_PEER", hide_env_values = true)]
     #[arg(value_name = "N", default_value = "20000")]
     pub max_streams_per_second_per_peer: NonZeroU32,
+}
+
+impl ServeArgs {
+    /// Only who serves others than those on this machine has a load balancer before it.
+    pub(crate) fn end_grace(&self) -> Duration {
+        let usual_ms = if self.https.is_some() { 5000 } else { 0 };
+        Duration::from_millis(self.end_grace_ms.unwrap_or(usual_ms).into())
+    }
 }
 
 impl LimitArgs {

@@ -11,6 +11,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -246,10 +247,14 @@ fn child(folder: &Path, authority: &Path, port: u16, secure: bool) -> std::io::R
         .arg(folder)
         .args(has_authority.then_some("--authority"))
         .args(has_authority.then_some(authority))
+        // No load balancer is before them.
+        .args(["--end-grace-ms", "0"])
         // Should this process be killed, they end.
         .arg("--until-stdin-ends")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // A terminal's Ctrl-C is for this process, which tells them: told twice they would end at once.
+        .process_group(0)
         .spawn()
 }
 
@@ -260,7 +265,6 @@ impl Children {
     /// Tells them to end, and waits; whether all have ended cleanly.
     fn end(&mut self) -> std::io::Result<bool> {
         for child in &self.0 {
-            // A terminal has told them already; twice is harmless.
             Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
         }
         let mut clean = true;

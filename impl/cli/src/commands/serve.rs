@@ -5,7 +5,8 @@
 //! * SIGHUP: certificates and revocations are read anew (`certificates.rs`);
 //! * with `--until-stdin-ends` the end of its standard input tells it so too: whoever has started it may die of
 //!   anything;
-//! * who is told to end answers what is under way, then closes the disk;
+//! * who is told to end by SIGTERM says so at `/readyz` before it lets nobody in any more; it answers what is under
+//!   way, then closes the disk. Told a second time, it ends at once, as if it were killed;
 //! * a node whose disk has failed votes no more, and the process stays: `/readyz` says so, other requests are
 //!   answered as unavailable, until somebody has seen to it. Its end is a failure of the command.
 //!
@@ -14,7 +15,9 @@
 use std::fmt::Write;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cloakroom_kademlia::Parameters;
 use cloakroom_node::{Genesis, Patience};
@@ -70,8 +73,11 @@ pub(super) fn serve(args: &ServeArgs, settings: &[Setting]) -> Result<Done, Erro
     let _log = Log::begin(args)?;
     let system = |cause| Error::System { what: "threads", cause };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(workers()).enable_all().build();
-    runtime.map_err(system)?.block_on(run(args))
+    let runtime = runtime.worker_threads(workers()).enable_all().build().map_err(system)?;
+    let done = runtime.block_on(run(args));
+    // What is cut off is waited for by nobody.
+    runtime.shutdown_background();
+    done
 }
 
 /// What no setting can be told by itself.
@@ -165,7 +171,8 @@ async fn run(args: &ServeArgs) -> Result<Done, Error> {
         server.renew_for_others(authority.to_owned());
     }
     let gate = Gate::new(args.limits.of_clients());
-    let router = App::within(gate.clone(), Arc::clone(&server), cluster, genesis).router();
+    let app = App::within(gate.clone(), Arc::clone(&server), cluster, genesis);
+    let router = app.clone().router();
     let mut told = String::new();
     for (scheme, listening) in [("http", &plain), ("https", &https)] {
         if let Some(listening) = listening {
@@ -182,17 +189,45 @@ async fn run(args: &ServeArgs) -> Result<Done, Error> {
             listening.behind(gate.clone()).serve(router.clone(), end).await;
         }
     };
-    let look_after = async {
-        signals.obey(&server, certificates).await;
-        over.send_replace(true);
+    let mut serving = pin!(async { tokio::join!(serve(plain), serve(https)) });
+    let grace = tokio::select! {
+        told = signals.obey(&server, certificates) => match told {
+            Told::Terminate if !server.has_stopped() => args.end_grace(),
+            _ => Duration::ZERO,
+        },
+        _ = &mut serving => unreachable!("they end when they are told to, below"),
     };
-    tokio::join!(serve(plain), serve(https), look_after);
-    if server.has_stopped() {
-        return Err(ServerError::Stopped.into());
+    app.leave();
+    let ends = async {
+        tokio::select! {
+            () = tokio::time::sleep(grace) => {}
+            _ = &mut serving => unreachable!("nobody has told them yet"),
+        }
+        over.send_replace(true);
+        serving.await;
+        if server.has_stopped() {
+            return Err(ServerError::Stopped.into());
+        }
+        server.stop().await;
+        say("cloakroom has ended");
+        Ok(Done::Yes)
+    };
+    tokio::select! {
+        ended = ends => ended,
+        () = signals.told_again() => {
+            say("cloakroom has ended at once: what was under way is cut off");
+            Ok(Done::Refused)
+        }
     }
-    server.stop().await;
-    say("cloakroom has ended");
-    Ok(Done::Yes)
+}
+
+/// Who has told it to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Whoever looks after services.
+    Terminate,
+    /// Somebody at a terminal, or whoever has started it, who has gone.
+    Interrupt,
 }
 
 /// What a process can be told.
@@ -214,8 +249,15 @@ impl Signals {
         })
     }
 
+    async fn told_again(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
     /// Looks after the certificates until it is told to end.
-    async fn obey(mut self, server: &Arc<Server>, mut certificates: Certificates) {
+    async fn obey(&mut self, server: &Arc<Server>, mut certificates: Certificates) -> Told {
         let mut looks = tokio::time::interval(LOOK);
         let mut has_failed = false;
         let starter = self.starter.take();
@@ -227,9 +269,9 @@ impl Signals {
         });
         loop {
             tokio::select! {
-                () = &mut has_gone => break,
-                _ = self.interrupt.recv() => break,
-                _ = self.terminate.recv() => break,
+                () = &mut has_gone => return Told::Interrupt,
+                _ = self.interrupt.recv() => return Told::Interrupt,
+                _ = self.terminate.recv() => return Told::Terminate,
                 () = server.stopped(), if !has_failed => {
                     has_failed = true;
                     error!("votes no more: mend the disk, then start it again");

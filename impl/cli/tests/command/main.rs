@@ -5,6 +5,7 @@ mod binary;
 mod certificates;
 mod demo_trace;
 mod disk;
+mod ending;
 #[cfg(feature = "otel")]
 mod otel;
 mod pools;

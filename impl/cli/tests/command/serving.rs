@@ -1,4 +1,4 @@
-//! `serve` as a process: the README's lines, `kill -9`, SIGTERM, wrong addresses.
+//! `serve` as a process: the README's lines, `kill -9`, clusters, wrong addresses.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
@@ -9,8 +9,8 @@ use crate::binary::Desk;
 
 /// A server that is ended when the test is over.
 pub(crate) struct Serving {
-    child: Child,
-    out: BufReader<ChildStdout>,
+    pub(crate) child: Child,
+    pub(crate) out: BufReader<ChildStdout>,
     pub(crate) address: String,
 }
 
@@ -56,7 +56,7 @@ impl Serving {
     }
 
     /// A signal that does not end it.
-    fn send(&self, name: &str) {
+    pub(crate) fn send(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
@@ -95,20 +95,6 @@ fn the_readmes_curl_lines_work_as_printed_and_what_they_did_survives_kill_9() {
     serving.signal("-KILL");
     let again = Serving::start(&desk);
     assert_eq!(text(&again.shell(lines[2])), said[2]);
-}
-
-#[test]
-fn sigterm_ends_it_cleanly_and_it_says_where_its_data_is() {
-    let desk = Desk::new();
-    let mut serving = Serving::start(&desk);
-    let mut line = String::new();
-    serving.out.read_line(&mut line).unwrap();
-    let folder = desk.path("cloakroom-node");
-    assert!(line.starts_with("its data is in ") && folder.join("node.redb").is_file(), "{line}");
-    assert_eq!(serving.signal("-TERM").code(), Some(0));
-    let mut said = String::new();
-    serving.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.ends_with("cloakroom has ended\n"), "{said}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! * ready means that an operation on a register has gone through a majority, at most a second before, and that
-//!   peers take the node's certificate;
+//!   peers take the node's certificate, and that it has not been told to end;
 //! * REST-3: however many ask whether it is ready, a majority is asked at most once a second.
 //!
 //! What it does not do: say why others cannot be reached; the log and `/v1/cluster` do.
@@ -104,6 +104,8 @@ pub(super) async fn ready(
     // Said while it holds still: somebody must renew it.
     let detail = is_due.then(|| format!("the certificate expires in {days} days"));
     checks.push(Check { name: "certificate", ok: !left.is_zero(), detail });
+    let leaves = app.is_leaving().then(|| "it has been told to end".to_owned());
+    checks.push(Check { name: "stays", ok: leaves.is_none(), detail: leaves });
     let ready = checks.iter().all(|check| check.ok);
     let told = axum::Json(Ready { ready, checks: verbose.then_some(checks) });
     if ready {

@@ -33,6 +33,7 @@ mod request;
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -82,6 +83,8 @@ struct Shared {
     /// For large bodies, in kibibytes.
     room: Arc<Semaphore>,
     desks: Desks,
+    /// It has been told to end.
+    is_leaving: AtomicBool,
     /// Whether one can be reached, or why not.
     majority: Glance<Result<(), String>>,
 }
@@ -110,8 +113,21 @@ impl App {
             gate,
             room: Arc::new(Semaphore::new(LARGE_KIB)),
             desks: Desks::default(),
+            is_leaving: AtomicBool::new(false),
             majority: Glance::default(),
         }))
+    }
+
+    /// From now on `/readyz` says no, and all else is answered as before: whoever sends requests here is to send them
+    /// elsewhere before nobody takes them any more.
+    pub fn leave(&self) {
+        // Release: with the Acquire of `is_leaving`, whoever sees it sees all that was done before.
+        self.0.is_leaving.store(true, Ordering::Release);
+    }
+
+    fn is_leaving(&self) -> bool {
+        // Acquire: of the store in `leave`.
+        self.0.is_leaving.load(Ordering::Acquire)
     }
 
     /// The registers, as long as a request may take.

@@ -173,7 +173,7 @@ async fn records_health_version_and_cluster_are_told() {
     assert_eq!(&node.get("/livez").await.body[..], b"ok\n");
     let ready = node.get("/readyz?verbose").await;
     assert_eq!((ready.status, ready.json()["ready"].as_bool()), (StatusCode::OK, Some(true)));
-    assert_eq!(ready.json()["checks"].as_array().unwrap().len(), 3);
+    assert_eq!(ready.json()["checks"].as_array().unwrap().len(), 4);
     assert_eq!(node.get("/version").await.json()["api"], "v1");
     let cluster = node.get("/v1/cluster").await.json();
     assert_eq!(
