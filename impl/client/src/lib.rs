@@ -8,7 +8,7 @@
 //! | `endpoint.rs` | one node: its connections, how fast it is, one attempt |
 //! | `trust.rs` | HTTPS: whom a client believes, and what it shows |
 //! | `retry.rs` | all attempts of a call: when another one is right, and what it must say |
-//! | `calls.rs`, `dht.rs` | what can be called |
+//! | `calls.rs`, `cluster.rs`, `dht.rs` | what can be called |
 //!
 //! Invariants:
 //! * CLIENT-1: a call that changes something is carried out at most once: after an attempt that may have been
@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod calls;
+mod cluster;
 mod dht;
 mod endpoint;
 mod retry;
@@ -28,12 +29,11 @@ mod trust;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use calls::{
-    Allocation, Cluster, Held, Life, Member, Policy, Pool, Recovered, Slot, Standing, Usage, WIDE,
-};
+pub use calls::{Allocation, Held, Policy, Pool, Recovered, Usage, WIDE};
 use cloakroom_kademlia::Balance;
 /// The longest value of a key or record.
 pub use cloakroom_wire::MAX_VALUE_BYTES;
+pub use cluster::{Cluster, Life, Member, Slot, Standing};
 pub use dht::{Closest, Near, Pinged, Record};
 pub use retry::Client;
 use thiserror::Error;

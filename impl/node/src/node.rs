@@ -264,6 +264,12 @@ impl Node {
         self.watch.heard_at(node)
     }
 
+    /// Whether another node was not heard for so long that it is taken for gone: [`Patience::silent_ms`]; one that never
+    /// was, since the start.
+    pub fn is_silent(&self, now: Moment, node: NodeId) -> bool {
+        node != self.me().node && self.watch.is_gone(now, node)
+    }
+
     /// The newest view of a key's slot that was heard of.
     pub fn view_of(&self, key: &register::Key) -> View {
         self.view_in(self.slot_of(key))

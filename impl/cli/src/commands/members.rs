@@ -18,8 +18,6 @@ use crate::args::{Format, JoinArgs, MemberArgs, RemoveArgs, ServerArgs};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
 
-/// A member that was not heard for so long is told.
-const SILENT_MS: u64 = 10_000;
 /// Digits of an id that are shown.
 pub(super) const SHOWN: usize = 16;
 
@@ -69,7 +67,7 @@ pub(super) fn status(args: &ServerArgs) -> Result<Done, Error> {
             row("told by", shown(&cluster.node).to_owned());
             print(text.as_bytes())?;
             for member in silent.iter().map(|node| shown(node)) {
-                say(format_args!("not heard for {} s or more: {member}", SILENT_MS / 1000));
+                say(format_args!("not heard for too long: {member}"));
             }
         }
     }
@@ -77,10 +75,7 @@ pub(super) fn status(args: &ServerArgs) -> Result<Done, Error> {
 }
 
 fn silent(cluster: &Cluster) -> impl Iterator<Item = &Member> {
-    let is_silent = |member: &&Member| {
-        !member.own && member.heard_ms_ago.is_none_or(|heard| heard >= SILENT_MS)
-    };
-    cluster.members.iter().filter(is_silent)
+    cluster.members.iter().filter(|member| member.silent)
 }
 
 fn silent_none(cluster: &Cluster) -> bool {
@@ -230,6 +225,7 @@ mod tests {
             standing: Standing::Draining,
             seats: 0,
             heard_ms_ago: Some(0),
+            silent: false,
             own: false,
         };
         for (drained, shown) in

@@ -1,7 +1,7 @@
 //! Nodes of which the list says nothing.
 
 use cloakroom_kademlia::{Moment, Peer};
-use cloakroom_node::{Effects, Input, Timer};
+use cloakroom_node::{Effects, Input, Patience, Timer};
 use cloakroom_register::{
     Body, Boot, Call, Called, Epoch, Forwarded, Incarnation, Key, Message, Operation, OperationId,
     Outcome, Slot, Start, Told, pack, unpack,
@@ -144,7 +144,15 @@ fn a_guest_knows_which_members_are_silent_and_calls_the_others() {
         assert!(is_lately, "of node {member} it has not heard lately: {heard:?}");
     }
     world.crash(1);
-    world.pass_ms(15_000);
+    let patience_ms = Patience::default().silent_ms;
+    let silent = |world: &World| {
+        let node = &world.nodes[&9];
+        [9, 0, 1, 2, 77].map(|number| node.is_silent(world.now, contact(number).id))
+    };
+    world.pass_ms(patience_ms / 2);
+    assert_eq!(silent(&world), [false, false, false, false, true], "of 77 nobody has ever heard");
+    world.pass_ms(15_000 - patience_ms / 2);
+    assert_eq!(silent(&world), [false, false, true, false, true]);
     for key in 0..9 {
         let begun = world.now;
         let put = world.put_at(9, &format!("key {key}"), "coat");

@@ -43,6 +43,9 @@ pub(super) struct Member {
     own: bool,
     /// How long ago this node has heard of it; nothing if it never has.
     heard_ms_ago: Option<u64>,
+    /// Whether this node has not heard of it for so long that it takes it for gone; for one that it never has heard of,
+    /// since its start.
+    silent: bool,
 }
 
 /// How a member stands.
@@ -157,6 +160,7 @@ pub(super) async fn members(State(app): State<App>) -> Result<axum::Json<Cluster
                 seats: seats.get(&contact.id).copied().unwrap_or(0),
                 own: contact.id == own,
                 heard_ms_ago: heard,
+                silent: node.is_silent(now, contact.id),
             }
         };
         (roster.places().map(member).collect(), version.0, node.is_drained())

@@ -28,8 +28,6 @@ use crate::problem::{Answer, Kind, Problem};
 const MOST_OTHERS: usize = 64;
 /// Bytes of a zone's name.
 const MOST_ZONE: usize = 255;
-/// Whoever was not heard for so long may be lost.
-const SILENT_MS: u64 = 10_000;
 
 /// A newcomer's wish.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -182,9 +180,8 @@ pub(super) async fn remove(
     let node = NodeId(point("node", &node)?);
     let is_active = move |now: Moment, here: &Node| {
         let place = here.roster().0.place(node);
-        let is_heard = here.me().node == node
-            || here.heard_at(node).is_some_and(|at| now.since_ms(at) < SILENT_MS);
-        is_heard && place.is_some_and(|place| place.standing == Standing::Active)
+        // Who is silent may be lost.
+        !here.is_silent(now, node) && place.is_some_and(|place| place.standing == Standing::Active)
     };
     if !force && app.0.server.look(is_active).await.map_err(stopped)? {
         let detail =
