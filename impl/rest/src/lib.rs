@@ -11,6 +11,7 @@
 //! | `memory.rs` | what became of the operations that clients have named |
 //! | `problem.rs` | what went wrong, as `application/problem+json` |
 //! | `metrics.rs` | what the node counts |
+//! | `events.rs` | what has happened in the cluster lately |
 //! | `http/` | the paths |
 //! | `listen.rs` | connections, their limits, and a clean end |
 //! | `connection.rs` | one of them: its handshake, its requests, its end |
@@ -30,6 +31,7 @@ mod connection;
 mod desk;
 mod directory;
 mod drive;
+mod events;
 mod gate;
 mod glance;
 mod http;

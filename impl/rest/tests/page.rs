@@ -196,8 +196,37 @@ fn open(folder: NodeFolder) -> (Arc<Server>, Router) {
         limits: Limits::default(),
     };
     let server = Arc::new(Server::start(config).unwrap());
-    let router = App::new(Arc::clone(&server), cluster, genesis).router();
+    let app = App::new(Arc::clone(&server), cluster, genesis);
+    let router = app.clone().router();
+    // Until the server has stopped.
+    tokio::spawn(app.watch());
     (server, router)
+}
+
+/// Whoever opens the page after that sees it.
+fn what_has_happened_before_the_page_was_opened_is_shown(
+    runtime: &tokio::runtime::Runtime,
+    cluster: &Cluster,
+    browser: &OsString,
+    url: &str,
+) {
+    let members: serde_json::Value =
+        serde_json::from_slice(&runtime.block_on(cluster.body("/v1/cluster"))).unwrap();
+    let mut members = members["members"].as_array().unwrap().iter();
+    let node = members.find(|member| member["own"] == false).unwrap()["node"].as_str().unwrap();
+    let text = format!("n{} drains", &node[..8]);
+    runtime.block_on(async {
+        assert_eq!(cluster.post(&format!("/v1/cluster/members/{node}/drain"), "").await, 200);
+        let begun = Instant::now();
+        let events = async || cluster.body("/v1/cluster/events").await;
+        while !String::from_utf8_lossy(&events().await).contains(&text) {
+            assert!(begun.elapsed() < Duration::from_mins(1), "it is not noted");
+            tokio::task::yield_now().await;
+        }
+    });
+    let document = visit(browser, url, "--dump-dom");
+    assert_eq!(attribute(&document, "data-errors=", "data-errors"), "", "script errors");
+    assert!(document.contains(&text), "{document}");
 }
 
 /// Each page that is open asks for it each second, and so does whoever watches the node.
@@ -305,9 +334,10 @@ fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark()
         assert_eq!(attribute(&document, "id=\"map-pool\"", "data-options"), "4");
         let events: usize = attribute(&document, "id=\"events\"", "data-marks").parse().unwrap();
         assert!(
-            events >= 1 && document.contains("opened: members 3, slots 8, ready"),
+            events >= 2 && document.contains("opened: members 3, slots 8, ready"),
             "{document}"
         );
+        assert!(document.contains("this node has started"), "{document}");
         let shot = folder.path().join(format!("{theme}.png"));
         visit(&browser, &url, &format!("--screenshot={}", shot.display()));
         let (width, pixels) = picture(&shot);
@@ -316,6 +346,7 @@ fn the_status_page_has_no_script_error_and_no_empty_chart_in_light_and_in_dark()
         no_chart_is_empty(theme, &document, (width, &pixels), slots);
     }
     a_chosen_pool_is_drawn_and_what_is_dear_is_seldom_asked_for(&runtime, &cluster, &browser, &url);
+    what_has_happened_before_the_page_was_opened_is_shown(&runtime, &cluster, &browser, &url);
     assert!(grounds[0] > 600 && grounds[1] < 150, "light and dark differ: {grounds:?}");
     drop(end);
     runtime.block_on(serving).unwrap();

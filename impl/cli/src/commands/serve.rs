@@ -173,6 +173,7 @@ async fn run(args: &ServeArgs) -> Result<Done, Error> {
     let gate = Gate::new(args.limits.of_clients());
     let app = App::within(gate.clone(), Arc::clone(&server), cluster, genesis);
     let router = app.clone().router();
+    let watching = tokio::spawn(app.clone().watch());
     let mut told = String::new();
     for (scheme, listening) in [("http", &plain), ("https", &https)] {
         if let Some(listening) = listening {
@@ -208,6 +209,8 @@ async fn run(args: &ServeArgs) -> Result<Done, Error> {
         if server.has_stopped() {
             return Err(ServerError::Stopped.into());
         }
+        // Its end is no failure of the disk.
+        watching.abort();
         server.stop().await;
         say("cloakroom has ended");
         Ok(Done::Yes)

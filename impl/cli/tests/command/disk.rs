@@ -57,6 +57,11 @@ fn a_node_whose_disk_is_full_votes_no_more_and_lives_and_has_all_that_it_acknowl
     assert_eq!(get(&serving, 0), "503");
     assert_eq!(status(&serving, "localhost:8420/readyz"), "503");
     assert_eq!(status(&serving, "localhost:8420/livez"), "200");
+    let events = || text(&serving.shell("curl -sS localhost:8420/v1/cluster/events"));
+    let begun = Instant::now();
+    while !events().contains(r#""kind":"disk_failed""#) {
+        assert!(begun.elapsed() < Duration::from_mins(1), "{}", events());
+    }
     assert_eq!(serving.signal("-TERM").code(), Some(1), "its end is a failure");
     let again = Serving::start(&desk);
     for key in 0..acknowledged {

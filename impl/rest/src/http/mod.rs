@@ -6,7 +6,7 @@
 //! | `pools.rs`, `allocations.rs` | pools, and the ids that they hand out |
 //! | `records.rs`, `dht.rs` | records of the DHT, and its nodes |
 //! | `cluster.rs`, `health.rs` | who is there, and how it does |
-//! | `members.rs` | who comes, drains and goes |
+//! | `members.rs`, `events.rs` | who comes, drains and goes; what has happened |
 //! | `request.rs` | what is taken from a request, strictly |
 //! | `describe.rs` | the API's description |
 //! | `page.rs` | the status page |
@@ -22,6 +22,7 @@ mod allocations;
 mod cluster;
 mod describe;
 mod dht;
+mod events;
 mod health;
 mod keys;
 mod members;
@@ -58,6 +59,7 @@ use utoipa_axum::routes;
 
 use crate::caller::Caller;
 use crate::desk::{Desks, Done};
+use crate::events::{Events, Kind as Happened};
 use crate::gate::Gate;
 use crate::glance::Glance;
 use crate::memory::Memory;
@@ -79,6 +81,7 @@ struct Shared {
     genesis: Arc<Genesis>,
     memory: Memory<Answer>,
     metrics: Metrics,
+    events: Events,
     gate: Gate,
     /// For large bodies, in kibibytes.
     room: Arc<Semaphore>,
@@ -104,12 +107,14 @@ impl App {
     ) -> Self {
         let metrics = Metrics::new(&gate);
         metrics.watch(&server);
+        let events = Events::new(server.contact().id);
         Self(Arc::new(Shared {
             server,
             cluster: cluster.into(),
             genesis: Arc::new(genesis),
             memory: Memory::default(),
             metrics,
+            events,
             gate,
             room: Arc::new(Semaphore::new(LARGE_KIB)),
             desks: Desks::default(),
@@ -118,11 +123,17 @@ impl App {
         }))
     }
 
+    /// Notes what happens in the cluster, for whoever asks later, until the server has stopped.
+    pub async fn watch(self) {
+        self.0.events.watch(&self.0.server, &self.0.genesis).await;
+    }
+
     /// From now on `/readyz` says no, and all else is answered as before: whoever sends requests here is to send them
     /// elsewhere before nobody takes them any more.
     pub fn leave(&self) {
         // Release: with the Acquire of `is_leaving`, whoever sees it sees all that was done before.
         self.0.is_leaving.store(true, Ordering::Release);
+        self.0.events.note(Happened::Leaving);
     }
 
     fn is_leaving(&self) -> bool {
@@ -191,6 +202,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(dht::ping))
         .routes(routes!(cluster::members))
         .routes(routes!(cluster::slots))
+        .routes(routes!(events::events))
         .routes(routes!(members::join))
         .routes(routes!(members::drain))
         .routes(routes!(members::remove))

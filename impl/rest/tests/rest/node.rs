@@ -46,6 +46,7 @@ impl Got {
 pub(crate) struct Node {
     folder: TempDir,
     server: Option<Arc<Server>>,
+    app: Option<App>,
     router: Router,
     behind: std::sync::Mutex<Router>,
 }
@@ -54,8 +55,9 @@ impl Node {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         NodeFolder::found_alone(&folder.path().join("node"), 8).unwrap();
-        let (server, router) = open(&folder.path().join("node"));
-        Self { folder, server: Some(server), router, behind: std::sync::Mutex::default() }
+        let (server, app) = open(&folder.path().join("node"));
+        let (router, behind) = (app.clone().router(), std::sync::Mutex::default());
+        Self { folder, server: Some(server), app: Some(app), router, behind }
     }
 
     /// Its paths behind a gate.
@@ -84,22 +86,29 @@ impl Node {
         self.router.clone()
     }
 
+    pub(crate) fn app(&self) -> App {
+        self.app.clone().unwrap()
+    }
+
     /// Stops it and starts it with what its disk has.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
-        (self.server, self.router) = {
-            let (server, router) = open(&self.path());
-            (Some(server), router)
-        };
+        let (server, app) = open(&self.path());
+        self.router = app.clone().router();
+        (self.server, self.app) = (Some(server), Some(app));
     }
 
     pub(crate) async fn stop(&mut self) {
-        self.router = Router::new();
+        (self.router, self.app) = (Router::new(), None);
         self.server.take().unwrap().stop().await;
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Got {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        Self::send_to(self.router(), request).await
+    }
+
+    pub(crate) async fn send_to(router: Router, request: Request<Body>) -> Got {
+        let response = router.oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Got { status: parts.status, headers: parts.headers, body }
@@ -128,7 +137,7 @@ impl Node {
     }
 }
 
-fn open(path: &Path) -> (Arc<Server>, Router) {
+fn open(path: &Path) -> (Arc<Server>, App) {
     let NodeFolder { credentials, genesis, .. } = NodeFolder::open(path).unwrap();
     let cluster = credentials.cluster().to_owned();
     let config = ServerConfig {
@@ -143,6 +152,6 @@ fn open(path: &Path) -> (Arc<Server>, Router) {
         limits: Limits::default(),
     };
     let server = Arc::new(Server::start(config).unwrap());
-    let router = App::new(Arc::clone(&server), cluster, genesis).router();
-    (server, router)
+    let app = App::new(Arc::clone(&server), cluster, genesis);
+    (server, app)
 }

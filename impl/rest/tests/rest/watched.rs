@@ -59,6 +59,35 @@ async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() 
     }
 }
 
+/// Also when its disk has failed.
+#[tokio::test]
+async fn a_node_tells_what_has_happened_the_newest_first_and_without_names() {
+    let mut node = Node::start();
+    node.post("/v1/pools", r#"{"name":"secret-pool","size":9}"#).await;
+    node.post("/v1/pools/secret-pool/allocations", r#"{"tag":"secret-tag"}"#).await;
+    let own = node.get("/v1/cluster").await.json()["node"].clone();
+    assert_eq!(node.get("/v1/cluster/events?limit=0").await.problem(), "malformed");
+    assert_eq!(node.get("/v1/cluster/events?limit=257").await.problem(), "malformed");
+    let (app, router) = (node.app(), node.router());
+    app.leave();
+    let watching = tokio::spawn(app.watch());
+    node.stop().await;
+    watching.await.unwrap();
+    let last = async |most: usize| {
+        let path = format!("/v1/cluster/events?limit={most}");
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        Node::send_to(router.clone(), request).await
+    };
+    let told = last(256).await;
+    assert!(!String::from_utf8_lossy(&told.body).contains("secret"), "{told:?}");
+    let told = told.json();
+    let events = told["events"].as_array().unwrap();
+    let kinds: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["disk_failed", "leaving", "started"]);
+    assert!(events.iter().all(|event| event["node"] == own && event["at_ms"].is_u64()), "{told}");
+    assert_eq!(last(1).await.json()["events"].as_array().unwrap().as_slice(), &events[..1]);
+}
+
 #[tokio::test]
 async fn a_node_that_is_not_ready_says_why_and_when_to_ask_again() {
     let mut node = Node::start();
