@@ -302,7 +302,7 @@ impl Client {
         Ok(json_of::<Written>(&self.call(ask).await?)?.version)
     }
 
-    /// What a node counts, as OpenMetrics text. To be asked of one endpoint only: of that node.
+    /// What a node counts, in the text format of Prometheus. To be asked of one endpoint only: of that node.
     ///
     /// # Errors
     /// [`ClientError`]

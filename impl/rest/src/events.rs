@@ -261,7 +261,8 @@ mod tests {
     }
 
     fn texts(events: &Events) -> Vec<String> {
-        let mut texts: Vec<String> = events.last(usize::MAX).into_iter().map(|it| it.text).collect();
+        let mut texts: Vec<String> =
+            events.last(usize::MAX).into_iter().map(|it| it.text).collect();
         texts.reverse();
         texts
     }

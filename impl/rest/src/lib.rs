@@ -11,6 +11,7 @@
 //! | `memory.rs` | what became of the operations that clients have named |
 //! | `problem.rs` | what went wrong, as `application/problem+json` |
 //! | `metrics.rs` | what the node counts |
+//! | `exposition.rs` | in which format that is told |
 //! | `events.rs` | what has happened in the cluster lately |
 //! | `http/` | the paths |
 //! | `listen.rs` | connections, their limits, and a clean end |
@@ -32,6 +33,7 @@ mod desk;
 mod directory;
 mod drive;
 mod events;
+mod exposition;
 mod gate;
 mod glance;
 mod http;

@@ -9,7 +9,7 @@
 //! | `members.rs`, `events.rs` | who comes, drains and goes; what has happened |
 //! | `request.rs` | what is taken from a request, strictly |
 //! | `describe.rs` | the API's description |
-//! | `page.rs` | the status page |
+//! | `own.rs` | what stands beside `/v1`: metrics, the description itself, the status page |
 //!
 //! Invariants:
 //! * REST-3: what clients can make the node keep is bounded: requests under way, bodies, and the time of
@@ -26,7 +26,7 @@ mod events;
 mod health;
 mod keys;
 mod members;
-mod page;
+mod own;
 mod pools;
 mod records;
 mod request;
@@ -38,12 +38,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use cloakroom_node::Genesis;
 use cloakroom_pool::Want;
 use cloakroom_server::Server;
@@ -157,12 +155,7 @@ impl App {
     pub fn router(self) -> Router {
         let (router, api) = api().split_for_parts();
         let bare = Arc::new(describe::without_query(&api));
-        let description: Bytes = describe::text(&api).into();
-        let json = [("content-type", "application/json")];
         router
-            .route("/openapi.json", get(move || async move { (json, description) }))
-            .route("/metrics", get(metrics))
-            .route("/", get(page::page))
             .fallback(async || Problem::new(Kind::NO_SUCH_PATH, "see /openapi.json"))
             .method_not_allowed_fallback(async || Problem::new(Kind::METHOD, "see /openapi.json"))
             .layer(DefaultBodyLimit::max(self.0.gate.limits().body_bytes as usize))
@@ -209,6 +202,9 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::version))
+        .routes(routes!(own::metrics))
+        .routes(routes!(own::description))
+        .routes(routes!(own::page))
 }
 
 /// The API's description, as `/openapi.json` has it.
@@ -282,12 +278,6 @@ async fn measure(State(app): State<App>, request: Request, next: Next) -> Respon
     let response = next.run(request).await;
     app.0.metrics.answered(&method, path, response.status(), begun.elapsed());
     response
-}
-
-async fn metrics(State(app): State<App>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = app.0.metrics.text(&app.0.server, &app.0.gate).await;
-    ([("content-type", kind)], text).into_response()
 }
 
 /// What a client was told of in so many words, and the metrics count, is no news: many get it while a node is away.

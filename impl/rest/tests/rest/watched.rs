@@ -1,12 +1,14 @@
 //! What a node says of itself: its metrics, and whether it is ready.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use serde_json::json;
 use tower::ServiceExt;
 
-use crate::node::Node;
+use crate::node::{Got, Node};
 
 const SYNCS: &str = "cloakroom_disk_sync_duration_seconds_count";
 
@@ -47,7 +49,7 @@ async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() 
     assert!(syncs >= 2.0 && figure("cloakroom_disk_sync_duration_seconds_sum") > 0.0, "{text}");
     assert!(figure("cloakroom_disk_entries_written_total") >= syncs, "{text}");
     assert!(figure("cloakroom_disk_written_bytes_total") > 40.0 * syncs, "{text}");
-    for line in text.lines().filter(|line| *line != "# EOF") {
+    for line in text.lines() {
         let name = line.trim_start_matches("# ").split(' ');
         let name = name.clone().find(|word| !["HELP", "TYPE", "UNIT"].contains(word)).unwrap();
         assert!(name.starts_with("cloakroom_"), "{line}");
@@ -56,6 +58,49 @@ async fn metrics_have_our_prefix_a_help_text_and_no_label_that_clients_choose() 
     for line in types {
         let name = line.split(' ').nth(2).unwrap();
         assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help text");
+    }
+}
+
+/// Names of families by what they are, and the samples without their values.
+fn families(text: &str) -> (BTreeMap<&str, &str>, BTreeSet<&str>) {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    (types.collect(), samples.map(|line| line.rsplit_once(' ').unwrap().0).collect())
+}
+
+#[tokio::test]
+async fn metrics_are_told_as_openmetrics_to_whoever_asks_for_that_and_else_as_prometheus_has_them()
+{
+    let node = Node::start();
+    node.post("/v1/pools", r#"{"name":"p","size":9}"#).await;
+    node.post("/v1/pools/p/allocations", r#"{"tag":"ann"}"#).await;
+    let metrics = async |accept: &str| node.ask("GET", "/metrics", &[("accept", accept)], "").await;
+    // What it counts of itself is there in both.
+    metrics("*/*").await;
+    let newer = metrics("application/openmetrics-text; version=1.0.0").await;
+    let older = metrics("text/html, */*;q=0.1").await;
+    let kind = |got: &Got| got.headers["content-type"].to_str().unwrap().to_owned();
+    assert_eq!(kind(&newer), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!(kind(&older), "text/plain; version=0.0.4; charset=utf-8");
+    assert!([&newer, &older].iter().all(|got| got.headers["vary"] == "accept"));
+    let [newer, older] = [newer, older].map(|got| String::from_utf8(got.body.to_vec()).unwrap());
+    assert!(newer.ends_with("\n# EOF\n") && newer.contains("\n# UNIT "), "{newer}");
+    assert!(!older.contains("# EOF") && !older.contains("# UNIT "), "{older}");
+    let (types, samples) = families(&older);
+    assert_eq!(samples, families(&newer).1);
+    for sample in samples {
+        let name = sample.split('{').next().unwrap();
+        let ends = ["_bucket", "_sum", "_count"].into_iter();
+        let mut bases = ends.filter_map(|end| name.strip_suffix(end));
+        match types.get(name) {
+            Some(&"counter") => assert!(name.ends_with("_total"), "{name}"),
+            Some(&"gauge") => {}
+            _ => {
+                let is_histogram = bases.any(|base| types.get(base) == Some(&"histogram"));
+                assert!(is_histogram, "{name}: no type");
+            }
+        }
+        assert!(!name.ends_with("_total") || types.contains_key(name), "{name}");
     }
 }
 
