@@ -5,12 +5,13 @@
 //! What it does not do: change who is a member; `members.rs` does.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use axum::extract::State;
 use cloakroom_kademlia::Moment;
 use cloakroom_node::{Genesis, Node, Place, Standing as PlaceStanding};
 use cloakroom_register::{Life as ReplicaLife, Member as Seated, Slot as SlotNumber};
-use cloakroom_wire::NodeId;
+use cloakroom_wire::{Contact, NodeId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -140,16 +141,19 @@ pub(super) struct Page {
 )]
 pub(super) async fn members(State(app): State<App>) -> Result<axum::Json<Cluster>, Problem> {
     let genesis = app.0.genesis.clone();
-    let own = app.0.server.contact().id;
+    let Contact { id: own, address: listens, .. } = app.0.server.contact();
     let look = move |now: Moment, node: &Node| {
         let (roster, version) = node.roster();
         let seats = seats(node, &genesis);
         let member = |place: &Place| {
             let contact = place.contact;
+            // The member of a cluster of one is listed without a port: it takes any that is free.
+            let is_anywhere = contact.id == own && SocketAddr::from(contact.address).port() == 0;
+            let address = if is_anywhere { listens } else { contact.address };
             let heard = node.heard_at(contact.id).map(|at| now.0.saturating_sub(at.0) / 1000);
             Member {
                 node: hex(&contact.id.0),
-                address: contact.address.to_string(),
+                address: address.to_string(),
                 key: hex(&contact.key.0),
                 incarnation: format!("{:016x}", place.member.incarnation.0),
                 zone: place.zone.0.to_string(),

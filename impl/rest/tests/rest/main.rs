@@ -7,6 +7,8 @@ mod doubt;
 mod node;
 mod watched;
 
+use std::net::SocketAddr;
+
 use axum::http::StatusCode;
 use node::Node;
 use serde_json::json;
@@ -180,6 +182,10 @@ async fn records_health_version_and_cluster_are_told() {
         (cluster["slots"].as_u64(), cluster["members"][0]["own"].as_bool()),
         (Some(8), Some(true))
     );
+    // The genesis of a cluster of one says no port.
+    let address: SocketAddr = cluster["members"][0]["address"].as_str().unwrap().parse().unwrap();
+    assert_eq!(address, SocketAddr::from(node.server().contact().address));
+    assert!(address.ip().is_loopback() && address.port() > 0, "{address}");
     let slots = node.get("/v1/cluster/slots?limit=3&after=1").await.json();
     assert_eq!((slots["slots"][0]["slot"].as_u64(), slots["next"].as_u64()), (Some(2), Some(4)));
     assert_eq!(slots["slots"][0]["life"], "active");

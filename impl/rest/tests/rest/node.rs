@@ -86,6 +86,10 @@ impl Node {
         self.router.clone()
     }
 
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
     pub(crate) fn app(&self) -> App {
         self.app.clone().unwrap()
     }
