@@ -29,7 +29,7 @@ pub(crate) use cert::{
     CertCommand, HolderArgs, IssueArgs, RenewArgs, RequestArgs, RevokeArgs, digits,
 };
 pub(crate) use cluster::{
-    ClusterCommand, DevClusterArgs, DevCommand, FounderArg, InitArgs, JoinArgs, MemberArgs,
+    ClusterCommand, DevClusterArgs, DevCommand, DrainArgs, FounderArg, InitArgs, JoinArgs,
     RemoveArgs,
 };
 pub(crate) use data::DataArgs;

@@ -147,6 +147,16 @@ impl Client {
         Ok(json_of::<Written>(&got)?.version)
     }
 
+    /// Has a member that drains take seats again. The list's version.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn undo_drain(&self, node: &str) -> Result<u64, ClientError> {
+        let path = format!("/v1/cluster/members/{}/drain", escaped(node));
+        let got = self.call(ask(Method::DELETE, path, Effect::Harmless)).await?;
+        Ok(json_of::<Written>(&got)?.version)
+    }
+
     /// Takes a member off the list, for ever in this life of its disk; by `force` one that is active. The list's version.
     ///
     /// # Errors

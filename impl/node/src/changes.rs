@@ -308,9 +308,10 @@ impl Node {
 
     /// Whether this node has given up all its seats, and nobody needs what is on its disk any more: it may go.
     ///
-    /// Two gaps. A view that was proposed before, and is not decided yet, may still name it: if it goes, that
+    /// Three gaps. A view that was proposed before, and is not decided yet, may still name it: if it goes, that
     /// view begins with one member less. And it may never be true, when those who took over have gone
-    /// themselves before they have said that they had.
+    /// themselves before they have said that they had. And it is still true when the drain was undone, until this node has
+    /// read the list again: who has it drain once more then waits that long, or asks the others whether it is named.
     pub fn is_drained(&self) -> bool {
         let standing = self.changes.known.roster.standing(self.me());
         let needed = |replica: &cloakroom_register::Replica| {

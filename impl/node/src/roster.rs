@@ -78,6 +78,8 @@ pub enum Change {
     },
     /// A node is to give up its seats.
     Drain(NodeId),
+    /// A node is to take seats again, if it drains. A disk that was removed stays banned.
+    Activate(NodeId),
     /// A node is gone for ever, in this life of its disk.
     Remove(NodeId),
 }
@@ -174,6 +176,11 @@ impl Roster {
             Change::Drain(node) => {
                 let place = after.places.get_mut(node).ok_or(ChangeFault::NoMember(*node))?;
                 place.standing = Standing::Draining;
+            }
+            Change::Activate(node) => {
+                // NODE-6: who has no place is given none.
+                let place = after.places.get_mut(node).ok_or(ChangeFault::NoMember(*node))?;
+                place.standing = Standing::Active;
             }
             Change::Remove(node) => match after.places.remove(node) {
                 Some(place) => {
@@ -361,6 +368,16 @@ mod tests {
         let moved = made(&roster, &join(1, 0));
         assert_eq!(moved.standing(member(1, 0)), Some(Standing::Draining));
         assert_eq!(moved.place(NodeId([1; 32])).unwrap().zone, Zone("b".into()));
+    }
+
+    #[test]
+    fn who_drains_may_stay_and_who_was_removed_may_not_come_back_so() {
+        let one = NodeId([1; 32]);
+        let roster = made(&two(), &Change::Drain(one));
+        assert_eq!(made(&roster, &Change::Activate(one)), two());
+        assert_eq!(two().after(&Change::Activate(one)), Ok(None), "it is as it is asked to be");
+        let roster = made(&roster, &Change::Remove(one));
+        assert_eq!(roster.after(&Change::Activate(one)), Err(ChangeFault::NoMember(one)));
     }
 
     #[test]

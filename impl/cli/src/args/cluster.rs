@@ -15,7 +15,8 @@ use super::cert::{ValidityArgs, digits};
 
 const DRAINED: &str = "\
 When it has drained it may be removed, and its server be ended. Only that server knows: `cluster members`, asked \
-of it, shows `drained`. No seat is not enough, since those who take over may still need what is on its disk.
+of it, shows `drained`. No seat is not enough, since those who take over may still need what is on its disk. Until \
+it is removed, --undo has it take seats again.
 
 Example:
   cloakroom cluster drain n1f3a --endpoint http://127.0.0.1:8420
@@ -34,7 +35,7 @@ pub enum ClusterCommand {
     Join(JoinArgs),
     /// Have a member give up its seats, so that it may go
     #[command(after_help = DRAINED)]
-    Drain(MemberArgs),
+    Drain(DrainArgs),
     /// Take a member off the list, for ever: it is lost, or has drained
     Remove(RemoveArgs),
 }
@@ -142,6 +143,17 @@ pub struct MemberArgs {
     /// Where.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// `cluster drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Whom.
+    #[command(flatten)]
+    pub member: MemberArgs,
+    /// Have a member that drains take seats again, unless it was removed
+    #[arg(long, env = "CLOAKROOM_UNDO", hide_env_values = true)]
+    pub undo: bool,
 }
 
 /// `cluster remove`.

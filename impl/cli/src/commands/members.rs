@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::Done;
 use super::place::Remote;
-use crate::args::{Format, JoinArgs, MemberArgs, RemoveArgs, ServerArgs};
+use crate::args::{DrainArgs, Format, JoinArgs, RemoveArgs, ServerArgs};
 use crate::error::Error;
 use crate::output::{print, print_json, say};
 
@@ -156,9 +156,13 @@ pub(super) fn join(args: &JoinArgs) -> Result<Done, Error> {
     told(&args.server, &node, version, "is a member")
 }
 
-pub(super) fn drain(args: &MemberArgs) -> Result<Done, Error> {
+pub(super) fn drain(DrainArgs { member: args, undo }: &DrainArgs) -> Result<Done, Error> {
     let remote = servers(&args.server)?;
     let node = member(&remote, &args.node)?;
+    if *undo {
+        let version = remote.wait(async |client| client.undo_drain(&node).await)?;
+        return told(&args.server, &node, version, "takes seats again");
+    }
     let version = remote.wait(async |client| client.drain(&node).await)?;
     let advice =
         "drains: when `cluster members`, asked of its own server, shows it as drained, remove it";

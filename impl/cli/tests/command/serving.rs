@@ -278,12 +278,17 @@ fn a_node_joins_and_members_drain_and_are_removed_for_ever() {
     let told = desk.json(&format!("cluster members {own}"));
     let told = told.as_array().unwrap().iter().find(|member| member["own"] == true).unwrap();
     assert_eq!((&told["drained"], &told["seats"]), (&true.into(), &0.into()));
-    desk.fails(&format!("cluster join --zone node-1 {own}"), 1, "drains, which cannot be undone");
+    desk.fails(&format!("cluster join --zone node-1 {own}"), 1, "this node drains: undo that");
+    let undo = format!("cluster drain --undo n{} {member}", &first[..12]);
+    assert_eq!(desk.ok(&undo), "3\n");
+    until("node-1", &|it| it.is_some_and(|member| member["standing"] == "active"));
+    assert_eq!(desk.ok(&undo), "3\n", "it is as it was asked to be");
     // It answers, and nobody has told it to drain.
     desk.fails(&format!("cluster remove {newcomer_id} {member}"), 1, "have it drain first");
-    assert_eq!(desk.ok(&format!("cluster remove --force {newcomer_id} {member}")), "3\n");
+    assert_eq!(desk.ok(&format!("cluster remove --force {newcomer_id} {member}")), "4\n");
     until("d", &|it| it.is_none());
     // Its disk is banned.
+    desk.fails(&format!("cluster drain --undo {newcomer_id} {member}"), 2, "no such member");
     desk.fails(&format!("cluster join --zone d {at}"), 1, "banned");
     desk.fails(&format!("cluster drain {} {member}", "0".repeat(64)), 2, "no such member");
     desk.fails(

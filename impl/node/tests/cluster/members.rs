@@ -178,6 +178,35 @@ fn who_drains_gives_up_its_seats_and_may_go() {
 }
 
 #[test]
+fn who_has_drained_takes_seats_again_when_that_is_undone() {
+    let mut world = World::new(&APART, 16, 3);
+    fill(&mut world);
+    let drains = contact(2).id;
+    assert!(world.change(4, Change::Drain(drains)).is_ok());
+    let until = |world: &mut World, is: &dyn Fn(&World) -> bool| {
+        for _ in 0..60 {
+            world.pass_ms(2_000);
+            if is(world) {
+                return;
+            }
+        }
+        panic!("{:?}", world.views());
+    };
+    until(&mut world, &|world| world.nodes[&2].is_drained());
+    assert!(!world.is_named(2), "it still has seats");
+    let version = world.change(0, Change::Activate(drains)).unwrap();
+    assert_eq!(world.change(2, Change::Activate(drains)), Ok(version), "made twice, it is as once");
+    assert!(!world.nodes[&2].is_drained());
+    until(&mut world, &|world| world.is_named(2));
+    rest(&mut world);
+    is_all_there(&mut world);
+    // Removed, it has nothing that could be undone.
+    assert!(world.change(0, Change::Remove(drains)).is_ok());
+    let fault = Err(ChangeFault::NoMember(drains));
+    assert_eq!(world.change(0, Change::Activate(drains)), fault);
+}
+
+#[test]
 fn whoever_has_called_forgets_those_who_have_left() {
     let mut world = World::new(&APART, 16, 3);
     world.pass_ms(20_000);

@@ -81,7 +81,7 @@ pub(super) struct Listed {
 /// Make the node that answers a member
 ///
 /// On the disk that it has, where it listens. Harmless to send again; from then on it may be given seats. A member that
-/// drains is refused: that cannot be undone.
+/// drains is refused: to undo that is another request.
 #[utoipa::path(
     post, path = "/v1/cluster/members", tag = "cluster", request_body = Joining,
     params(("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$")),
@@ -112,8 +112,8 @@ pub(super) async fn join(
     let others = others.iter().map(contact).collect::<Result<Vec<_>, _>>()?;
     let known = app.0.server.members().await.map_err(stopped)?;
     if known.roster.standing(known.me) == Some(Standing::Draining) {
-        let detail = "this node drains, which cannot be undone: when it has drained, remove it, and join with a new \
-                      data folder";
+        let detail = "this node drains: undo that (`cluster drain --undo`), or, when it has drained, remove it, and \
+                      join with a new data folder";
         return Err(Problem::new(Kind::NOT_LISTED, detail));
     }
     let (server, until) = (Arc::clone(&app.0.server), asked.until);
@@ -147,6 +147,34 @@ pub(super) async fn drain(
     Path(node): Path<String>,
 ) -> Result<Response, Problem> {
     change(app, asked, Change::Drain(NodeId(point("node", &node)?))).await
+}
+
+/// Have a member that drains take seats again
+///
+/// As long as it was not removed. Seats that it has given up come back to it one by one, where it is among the closest.
+/// Harmless to send again.
+#[utoipa::path(
+    delete, path = "/v1/cluster/members/{node}/drain", tag = "cluster",
+    params(
+        ("node" = String, Path, pattern = "^[0-9a-f]{64}$"),
+        ("Cloakroom-Operation" = Option<String>, Header, pattern = "^[0-9a-fA-F]{32}$"),
+    ),
+    responses(
+        (status = 200, body = Listed),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 428, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 504, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn undo_drain(
+    State(app): State<App>,
+    asked: Asked,
+    Path(node): Path<String>,
+) -> Result<Response, Problem> {
+    change(app, asked, Change::Activate(NodeId(point("node", &node)?))).await
 }
 
 /// Take a member off the list, for ever

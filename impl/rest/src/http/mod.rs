@@ -197,7 +197,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(cluster::slots))
         .routes(routes!(events::events))
         .routes(routes!(members::join))
-        .routes(routes!(members::drain))
+        .routes(routes!(members::drain, members::undo_drain))
         .routes(routes!(members::remove))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

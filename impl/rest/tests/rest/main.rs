@@ -219,6 +219,7 @@ async fn the_list_of_members_changes_by_the_rules_alone() {
         ("DELETE", format!("{mine}?force=true"), String::new(), "not-listed"),
         ("DELETE", format!("{mine}?force=perhaps"), String::new(), "malformed"),
         ("POST", format!("{theirs}/drain"), String::new(), "no-such-member"),
+        ("DELETE", format!("{theirs}/drain"), String::new(), "no-such-member"),
         ("DELETE", theirs, String::new(), "no-such-member"),
         ("DELETE", "/v1/cluster/members/n12".to_owned(), String::new(), "malformed"),
         ("POST", "/v1/cluster/members".to_owned(), r#"{"zone":""}"#.to_owned(), "malformed"),
@@ -229,6 +230,8 @@ async fn the_list_of_members_changes_by_the_rules_alone() {
         let got = node.ask(method, &path, &json, &body).await;
         assert_eq!(got.problem(), expected, "{method} {path} {body}");
     }
+    let undone = node.ask("DELETE", &format!("{mine}/drain"), &[], "").await;
+    assert_eq!(undone.json()["version"], 1, "it takes seats as it did");
     assert_eq!(node.get("/v1/cluster").await.json()["version"], 1);
 }
 

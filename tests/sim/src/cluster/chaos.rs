@@ -340,6 +340,10 @@ impl Chaos {
                 && place.is_some_and(|place| place.standing == Standing::Active)
             {
                 wanted.push((at, Change::Drain(contact.id)));
+            } else if !self.drains.contains(&node)
+                && place.is_some_and(|place| place.standing == Standing::Draining)
+            {
+                wanted.push((at, Change::Activate(contact.id)));
             }
         }
         for (at, change) in wanted {

@@ -122,7 +122,11 @@ impl Chaos {
             return;
         }
         let node = self.random.index(self.disks.len());
-        if self.left.contains(&node) || self.drains.contains(&node) {
+        if self.left.contains(&node) {
+            return;
+        }
+        if self.drains.remove(&node) {
+            self.ran.say(world.now(), || format!("n{node} is to stay"));
             return;
         }
         if self.random.below(2) == 0 {
