@@ -50,8 +50,6 @@ pub(crate) struct Calls {
     doors: Doors,
     /// A peer that has not answered is asked again, or another one is.
     again_ms: u64,
-    /// When a peer was given up that has not answered.
-    given_up: BTreeMap<NodeId, Moment>,
 }
 
 /// Who wants to know.
@@ -108,7 +106,6 @@ impl Calls {
             starts: BTreeMap::new(),
             doors: Doors::default(),
             again_ms,
-            given_up: BTreeMap::new(),
         }
     }
 
@@ -228,12 +225,7 @@ impl Node {
         let first = if is_list { 0 } else { usize::from(id.0[15]) % length };
         let members = (0..length).map(|at| view.members()[(first + at) % length].node);
         let members: Vec<NodeId> = members.filter(can_be_asked).collect();
-        // Long before it is silent for as long as it may, it has not answered.
-        let has_not_answered = |node: &NodeId| {
-            let heard_at = self.watch.heard_at(*node).unwrap_or(Moment(0));
-            self.calls.given_up.get(node).is_some_and(|given_up_at| heard_at <= *given_up_at)
-        };
-        let is_silent = |node: &&NodeId| self.watch.is_gone(now, **node) || has_not_answered(node);
+        let is_silent = |node: &&NodeId| self.watch.is_asked_last(now, **node);
         // Who has no place in the list has left, unless the list is an old one.
         let roster = &self.changes.known.roster;
         let is_listed = |node: &&NodeId| roster.place(**node).is_some();
@@ -417,7 +409,7 @@ impl Node {
                 }
                 Place::With { peer, .. } => {
                     call.tried.insert(*peer);
-                    self.calls.given_up.insert(*peer, now);
+                    self.watch.give_up(now, *peer);
                     self.find_place(now, id, effects);
                 }
                 Place::Here | Place::Nowhere(_) => self.find_place(now, id, effects),

@@ -63,6 +63,8 @@ pub(crate) struct Watch {
     heard: BTreeMap<NodeId, Heard>,
     /// In which life of its disk a node was last heard, if it has said so.
     lives: BTreeMap<NodeId, Told>,
+    /// When a node was given up that did not answer a call.
+    given_up: BTreeMap<NodeId, Moment>,
     pub(crate) next: Moment,
 }
 
@@ -95,7 +97,8 @@ struct Seen {
 
 impl Watch {
     pub(crate) fn new(now: Moment, patience: Patience) -> Self {
-        Self { patience, began: now, heard: BTreeMap::new(), lives: BTreeMap::new(), next: now }
+        let (heard, lives, given_up) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { patience, began: now, heard, lives, given_up, next: now }
     }
 
     /// A node has sent something.
@@ -145,6 +148,10 @@ impl Watch {
         self.heard.retain(|node, heard| now.since_ms(heard.last) < silent_ms || matters(*node));
         let heard = &self.heard;
         self.lives.retain(|node, _| heard.contains_key(node) || matters(*node));
+        let is_over = |node: &NodeId, at: Moment| {
+            heard.get(node).is_some_and(|heard: &Heard| heard.last > at)
+        };
+        self.given_up.retain(|node, at| !is_over(node, *at) && matters(*node));
     }
 
     /// How often over a node has been silent for as long as it may.
@@ -156,6 +163,17 @@ impl Watch {
     /// Whether a node has been silent for too long.
     pub(crate) fn is_gone(&self, now: Moment, node: NodeId) -> bool {
         self.patience_lost(now, node) > 0
+    }
+
+    /// A node has not answered a call.
+    pub(crate) fn give_up(&mut self, now: Moment, node: NodeId) {
+        self.given_up.insert(node, now);
+    }
+
+    /// Whether calls go to others first: a node has been silent for too long, or since a call was given up there.
+    pub(crate) fn is_asked_last(&self, now: Moment, node: NodeId) -> bool {
+        let is_since = |at: &Moment| self.heard_at(node).is_none_or(|heard| heard <= *at);
+        self.is_gone(now, node) || self.given_up.get(&node).is_some_and(is_since)
     }
 
     /// Whether a node has been heard for long enough to be given seats that others have.
