@@ -25,7 +25,7 @@ fn ended(mut serving: Serving) -> (Option<i32>, String) {
 }
 
 fn status(serving: &Serving, path: &str) -> String {
-    text(&serving.shell(&format!("curl -sS -o answer -w '%{{http_code}}' localhost:8420{path}")))
+    text(&serving.shell(&format!("curl -sS -o /dev/null -w '%{{http_code}}' localhost:8420{path}")))
 }
 
 #[test]
