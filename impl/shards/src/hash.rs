@@ -24,7 +24,7 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Odd, and known to mix well as the second of two: splitmix's.
 const SECOND: u64 = 0xbf58_476d_1ce4_e5b9;
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Hasher {
     seed: u64,
     /// For keys of more than 8 bytes.

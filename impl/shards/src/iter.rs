@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 use crate::blob::Blob;
 use crate::bounds::GROUP;
 use crate::error::{MAX_KEY_BYTES, ShardsError};
+use crate::hash::Hasher;
 use crate::key;
 use crate::map::{Shards, copied};
 use crate::reclaim::Reclaim;
@@ -86,17 +87,18 @@ impl<R: Reclaim> Walk<'_, R> {
             let place = table.place(self.at);
             self.at += 1;
             let value = place.value();
-            if !value.is_present() {
-                continue;
-            }
             let mut both = None;
-            let copy = |key: &[u8], value: &[u8]| {
+            let mut copy = |key: &[u8], value: &[u8]| {
                 both = Some(copied(key).and_then(|key| Ok((key, copied(value)?))));
             };
             // SAFETY: `table` was read from its shard under the guard that stands beside it, and then
             // the value.
-            unsafe { entry(self.map, self.shard, place, value, copy) };
-            return both;
+            unsafe {
+                entry(self.map.hasher(), self.shard, place, value, table.key_words(), &mut copy);
+            };
+            if both.is_some() {
+                return both;
+            }
         }
         None
     }
@@ -107,68 +109,101 @@ pub(crate) fn for_each<R: Reclaim>(
     map: &Shards<R>,
     mut f: impl FnMut(&[u8], &[u8]),
 ) -> Result<(), ShardsError> {
+    // A copy, which stays in registers.
+    let hasher = *map.hasher();
     for (number, shard) in map.shards().iter().enumerate() {
         let guard = map.pin()?;
         // SAFETY: read under `guard`, which outlives the reference.
         let table = unsafe { shard.current(&guard).as_ref() };
-        let groups = table.len() / GROUP;
-        for first in (0..groups).step_by(AT_ONCE) {
-            let mut there = 0_u64;
-            for group in first..groups.min(first + AT_ONCE) {
-                there |= table.may_have_values(group) << ((group - first) * GROUP);
-            }
-            while there != 0 {
-                let place = table.place(first * GROUP + there.trailing_zeros() as usize);
-                there &= there - 1;
-                let value = place.value();
-                if value.is_present() {
-                    // SAFETY: as above.
-                    unsafe { entry(map, number, place, value, &mut f) };
-                }
+        // SAFETY: as above.
+        unsafe {
+            // What the compiler knows is quicker: keys of 8, 16 and 32 bytes.
+            match table.key_words() {
+                1 => walk(&hasher, number, table, 1, &mut f),
+                2 => walk(&hasher, number, table, 2, &mut f),
+                4 => walk(&hasher, number, table, 4, &mut f),
+                key_words => walk(&hasher, number, table, key_words, &mut f),
             }
         }
     }
     Ok(())
 }
 
-/// Hands the entry of a slot to `f`.
+/// Hands all entries of a table to `f`; `key_words` are the table's.
 ///
 /// # Safety
-/// The slot's table was read from its shard under a guard that is held, and then the value, which is
-/// there, from the slot.
+/// The table was read from its shard under a guard that is held.
 #[inline(always)]
-unsafe fn entry<R: Reclaim>(
-    map: &Shards<R>,
+unsafe fn walk(
+    hasher: &Hasher,
+    shard: usize,
+    table: &Table,
+    key_words: usize,
+    f: &mut impl FnMut(&[u8], &[u8]),
+) {
+    let slots = table.slots(key_words);
+    let groups = table.len() / GROUP;
+    for first in (0..groups).step_by(AT_ONCE) {
+        let mut there = 0_u64;
+        for group in first..groups.min(first + AT_ONCE) {
+            there |= table.may_have_values(group) << ((group - first) * GROUP);
+        }
+        while there != 0 {
+            let place = slots.place(first * GROUP + there.trailing_zeros() as usize);
+            there &= there - 1;
+            // SAFETY: the caller's promise.
+            unsafe { entry(hasher, shard, place, place.value(), key_words, f) };
+        }
+    }
+}
+
+/// Hands the entry of a slot to `f`, if there is one.
+///
+/// # Safety
+/// The slot's table, which has so many key words, was read from its shard under a guard that is held, and then the
+/// value from the slot.
+#[inline(always)]
+unsafe fn entry(
+    hasher: &Hasher,
     shard: usize,
     place: Place<'_>,
     value: Word,
-    mut f: impl FnMut(&[u8], &[u8]),
+    key_words: usize,
+    f: &mut impl FnMut(&[u8], &[u8]),
 ) {
-    let first = place.first();
-    let mut eight = [0; 8];
     // What is short stands inline, with lengths that the compiler knows.
-    if let Some(key) = key::eight(map.hasher(), shard, first)
-        && let Some(value) = value.eight()
-    {
-        return f(&key, &value);
+    if let Some(eight) = value.eight() {
+        let first = place.first();
+        if key_words == 1
+            && let Some(key) = key::eight(hasher, shard, first)
+        {
+            return f(&key, &eight);
+        }
+        let mut key = [0; MAX_KEY_BYTES];
+        let further = |word| place.further(word);
+        return match key::inline(hasher, shard, first, key_words, further, &mut key) {
+            Some(length) => f(&key[..length], &eight),
+            // SAFETY: acquired under the caller's guard.
+            None => unsafe { entry_apart(None, first, value, f) },
+        };
     }
+    if !value.is_present() {
+        return;
+    }
+    let first = place.first();
     let mut key = [0; MAX_KEY_BYTES];
     let further = |word| place.further(word);
-    let words = place.table().key_words();
-    let length = key::inline(map.hasher(), shard, first, words, further, &mut key);
-    if let (Some(length), Some(value)) = (length, value.short(&mut eight)) {
-        return f(&key[..length], value);
-    }
+    let length = key::inline(hasher, shard, first, key_words, further, &mut key);
     // SAFETY: both acquired under the caller's guard.
-    unsafe { entry_on_heap(length.map(|it| &key[..it]), first, value, &mut f) };
+    unsafe { entry_apart(length.map(|it| &key[..it]), first, value, f) };
 }
 
-/// As [`entry`], for a key or a value on the heap.
+/// As [`entry`], for a key or a value on the heap, or a value of another length.
 ///
 /// # Safety
 /// As there.
 #[inline(never)]
-unsafe fn entry_on_heap(
+unsafe fn entry_apart(
     key: Option<&[u8]>,
     first: Word,
     value: Word,

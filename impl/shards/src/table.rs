@@ -69,6 +69,27 @@ pub(crate) struct Table {
     full: AtomicUsize,
 }
 
+/// The slots of a table, in what a loop keeps in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Slots<'t> {
+    first: NonNull<SlotWord>,
+    mask: usize,
+    key_words: usize,
+    table: &'t Table,
+}
+
+impl<'t> Slots<'t> {
+    /// The slot with a number below [`Table::len`].
+    #[inline]
+    pub(crate) fn place(self, number: usize) -> Place<'t> {
+        debug_assert!(number <= self.mask);
+        // SAFETY: `Table::new` made so many slots, `key_words + 1` words each, in the allocation that the table stands
+        // in. All callers have the number from a loop over them, or masked, or of a slot of a group by a shift that
+        // leaves less.
+        unsafe { Place::new(self.table, self.first.add(number * (self.key_words + 1))) }
+    }
+}
+
 impl Table {
     /// And where the slots begin, at a cache line. The fingerprints stand before them, from there
     /// downwards: so one address leads to both.
@@ -208,11 +229,14 @@ impl Table {
     /// The slot with a number below [`Table::len`].
     #[inline]
     pub(crate) fn place(&self, number: usize) -> Place<'_> {
-        debug_assert!(number <= self.mask);
-        // SAFETY: `new` made so many slots, `key_words + 1` words each, in the allocation that
-        // `self` stands in. All callers have the number from a loop over them, or masked, or of a slot of a
-        // group by a shift that leaves less.
-        unsafe { Place::new(self, self.slots.add(number * (self.key_words + 1))) }
+        self.slots(self.key_words).place(number)
+    }
+
+    /// The slots, for whoever knows how many key words the table has.
+    #[inline]
+    pub(crate) fn slots(&self, key_words: usize) -> Slots<'_> {
+        debug_assert!(key_words == self.key_words);
+        Slots { first: self.slots, mask: self.mask, key_words, table: self }
     }
 
     /// Which slots of a group may have a value, by a bit for each.
