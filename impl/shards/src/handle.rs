@@ -58,7 +58,7 @@ impl<'m, R: Reclaim> Handle<'m, R> {
         key: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<A, ShardsError> {
-        self.map.read_under(&self.local.pin(), key, f)
+        self.map.read_under(self.local.pin(), key, f)
     }
 
     /// As [`Shards::compare_and_set`].
@@ -71,8 +71,7 @@ impl<'m, R: Reclaim> Handle<'m, R> {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Cas, ShardsError> {
-        let mut guard = self.local.pin();
-        self.map.set_under(&mut guard, key, expected, new, mismatch).map(answer)?
+        self.map.set_under(self.local.pin(), key, expected, new, mismatch).map(answer)?
     }
 
     /// As [`Shards::try_set`].
@@ -86,8 +85,7 @@ impl<'m, R: Reclaim> Handle<'m, R> {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<bool, ShardsError> {
-        let mut guard = self.local.pin();
-        Ok(self.map.set_under(&mut guard, key, expected, new, |_| ())?.is_ok())
+        Ok(self.map.set_under(self.local.pin(), key, expected, new, |_| ())?.is_ok())
     }
 }
 

@@ -37,7 +37,7 @@ use crate::blob::Blob;
 use crate::error::{MAX_KEY_BYTES, ShardsError};
 use crate::hash::Hasher;
 use crate::slot::Place;
-use crate::table::Table;
+use crate::table::{Look, Table};
 use crate::word::{Bits, New, Owned, Word, number_of};
 
 const KIND: u64 = 0b111;
@@ -58,12 +58,17 @@ pub(crate) const HASH_AT: u32 = 18;
 pub(crate) const MOST_WORDS: usize = 1 + MAX_KEY_BYTES / 8;
 
 /// A key that is looked for.
-pub(crate) trait Probe {
+pub(crate) trait Probe: Copy {
+    fn shard(&self) -> usize;
+
     /// The hash without the shard's bits.
     fn local(&self) -> u64;
 
-    /// Its slot in a table.
-    fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>>;
+    /// As [`Table::look`].
+    fn look<'t>(&self, table: &'t Table) -> Look<'t>;
+
+    /// As [`Table::find_further`].
+    fn find_further<'t>(&self, table: &'t Table) -> Option<Place<'t>>;
 
     /// Puts it into a slot, with `pending` as its copy on the heap if it needs one there. Answers
     /// whether it stands there, by whomever; if not, another key does.
@@ -76,6 +81,7 @@ pub(crate) trait Probe {
 /// A key of up to 8 bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Short {
+    shard: usize,
     /// The hash without the shard's bits.
     local: u64,
     /// The only word.
@@ -83,30 +89,45 @@ pub(crate) struct Short {
 }
 
 impl Short {
-    /// And the shard. `bytes` are at most 8.
+    /// `bytes` are at most 8.
     #[inline(always)]
-    pub(crate) fn new(bytes: &[u8], hasher: &Hasher) -> (usize, Self) {
+    pub(crate) fn new(bytes: &[u8], hasher: &Hasher) -> Self {
         let length = bytes.len() as u64;
         let (number, kind) = if length == 8 { (0, EIGHT) } else { (length << 56, SHORT) };
         let hash = hasher.mixed(number_of(bytes) | number);
         let local = hasher.local(hash);
         debug_assert!(local & KIND == 0, "the shard's bits have room for the kind");
-        (hasher.shard(hash), Self { local, word: local | kind })
+        Self { shard: hasher.shard(hash), local, word: local | kind }
     }
 }
 
 impl Probe for Short {
+    #[inline(always)]
+    fn shard(&self) -> usize {
+        self.shard
+    }
+
     #[inline(always)]
     fn local(&self) -> u64 {
         self.local
     }
 
     #[inline(always)]
-    fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
+    fn look<'t>(&self, table: &'t Table) -> Look<'t> {
         let word = bits(self.word);
-        table.find(self.local, move |place| place.first_bits() == word)
+        let is = move |place: Place<'_>| place.first_bits() == word;
+        match table.key_words() {
+            1 => table.look(1, self.local).if_it_is(is),
+            key_words => table.look(key_words, self.local).if_it_is(is),
+        }
     }
 
+    fn find_further<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
+        let word = bits(self.word);
+        table.find_further(self.local, move |place| place.first_bits() == word)
+    }
+
+    #[inline(always)]
     fn claim(&self, place: Place<'_>, _: &mut Option<Owned>) -> Result<bool, ShardsError> {
         Ok(place.claim_first(bits(self.word)))
     }
@@ -127,7 +148,7 @@ pub(crate) enum Form {
 #[derive(Clone, Copy)]
 pub(crate) struct Long<'a> {
     bytes: &'a [u8],
-    pub(crate) shard: usize,
+    shard: usize,
     /// The hash without the shard's bits.
     pub(crate) local: u64,
     /// See [`Hasher::mask`].
@@ -205,15 +226,22 @@ impl<'a> Long<'a> {
         }
     }
 
-    /// As [`Probe::find`], of a form in the slot.
+    /// Whether a slot has it, in a form that is in the slot.
     #[inline(always)]
-    fn find_in<'t>(&self, table: &'t Table, form: Form) -> Option<Place<'t>> {
-        let (first, words) = (self.first(form), self.words(form));
-        table.find(self.local, |place| {
-            place.first_bits() == first
-                // A word that is 0 is not the key's either: nobody has decided whose the slot is.
-                && (1..words).all(|at| place.further(at) == self.further(form, at))
-        })
+    fn is_in(&self, place: Place<'_>, form: Form) -> bool {
+        place.first_bits() == self.first(form)
+            // A word that is 0 is not the key's either: nobody has decided whose the slot is.
+            && (1..self.words(form)).all(|at| place.further(at) == self.further(form, at))
+    }
+
+    /// As [`Probe::look`], where it is not full. By value: what has an address cannot stay in registers.
+    #[inline(never)]
+    fn look_apart(self, table: &Table) -> Look<'_> {
+        let look = table.look(table.key_words(), self.local);
+        match self.form(table.key_words()) {
+            Form::Heap => look.if_it_is(|place| self.is_blob(place.first())),
+            form => look.if_it_is(|place| self.is_in(place, form)),
+        }
     }
 
     /// Whether a first key word is the address of this key.
@@ -225,17 +253,30 @@ impl<'a> Long<'a> {
 }
 
 impl Probe for Long<'_> {
+    fn shard(&self) -> usize {
+        self.shard
+    }
+
     fn local(&self) -> u64 {
         self.local
     }
 
     #[inline(always)]
-    fn find<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
-        match self.form(table.key_words()) {
-            Form::Full => self.find_in(table, Form::Full),
-            Form::Wide => self.find_in(table, Form::Wide),
-            Form::Heap => table.find(self.local, |place| self.is_blob(place.first())),
+    fn look<'t>(&self, table: &'t Table) -> Look<'t> {
+        if self.form(table.key_words()) != Form::Full {
+            return self.look_apart(table);
         }
+        // As long as a slot, so of a length that the compiler may know.
+        let key_words = self.words(Form::Full);
+        table.look(key_words, self.local).if_it_is(|place| self.is_in(place, Form::Full))
+    }
+
+    fn find_further<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
+        let form = self.form(table.key_words());
+        if form == Form::Heap {
+            return table.find_further(self.local, |place| self.is_blob(place.first()));
+        }
+        table.find_further(self.local, |place| self.is_in(place, form))
     }
 
     fn claim(&self, place: Place<'_>, pending: &mut Option<Owned>) -> Result<bool, ShardsError> {

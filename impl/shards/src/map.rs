@@ -137,7 +137,7 @@ impl<R: Reclaim> Shards<R> {
         key: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<A, ShardsError> {
-        self.read_under(&self.domain.pin()?, key, f)
+        self.read_under(self.domain.pin()?, key, f)
     }
 
     /// Makes `new` the value of a key if it has exactly the value `expected`; `None` is absence.
@@ -153,7 +153,7 @@ impl<R: Reclaim> Shards<R> {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Cas, ShardsError> {
-        self.set_under(&mut self.domain.pin()?, key, expected, new, mismatch).map(answer)?
+        self.set_under(self.domain.pin()?, key, expected, new, mismatch).map(answer)?
     }
 
     /// As [`Shards::compare_and_set`], without a copy of a mismatch's value: whether it was done.
@@ -167,7 +167,7 @@ impl<R: Reclaim> Shards<R> {
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<bool, ShardsError> {
-        let done = self.set_under(&mut self.domain.pin()?, key, expected, new, |_| ())?;
+        let done = self.set_under(self.domain.pin()?, key, expected, new, |_| ())?;
         Ok(done.is_ok())
     }
 

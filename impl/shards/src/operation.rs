@@ -10,7 +10,8 @@
 //!   another one has changed something; whoever meets a frozen slot or a full table replaces it himself.
 //!
 //! Each of them is compiled for a key and values of up to 8 bytes, which need no memory and stand inline with the
-//! caller, and for the rest; a change also for a longer key with such values.
+//! caller; for keys of 16 and 32 bytes, by calls; and for the rest. Each has a quick part, which ends where one look at
+//! a group of slots does not tell, and calls what goes on from there: nothing is asked for twice.
 
 // Measured: an operation on a key and a value of up to 8 bytes is a few dozen instructions.
 #![allow(clippy::inline_always)]
@@ -23,7 +24,7 @@ use crate::key::{Long, Probe, Short};
 use crate::map::Shards;
 use crate::reclaim::{Garbage, Guard, Reclaim};
 use crate::slot::Place;
-use crate::table::Table;
+use crate::table::{Look, Table};
 use crate::word::{New, Owned, Wanted, Word};
 
 /// What came of an attempt.
@@ -35,60 +36,100 @@ enum Attempt {
     Replace,
 }
 
+/// How far a change has come.
+struct Begun<'t> {
+    current: NonNull<Table>,
+    look: Look<'t>,
+    /// The value in the slot that was found, if it was read.
+    seen: Option<Word>,
+}
+
 impl<R: Reclaim> Shards<R> {
     /// As [`Shards::read`].
     #[inline(always)]
     pub(crate) fn read_under<A>(
         &self,
-        guard: &impl Guard,
+        guard: impl Guard,
         key: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<A, ShardsError> {
-        if key.len() > 8 {
-            return self.read_long(guard, key, f);
+        match key.len() {
+            0..=8 => Ok(self.read_at(guard, Short::new(key, self.hasher()), f)),
+            16 => Ok(self.read_sized::<16, A>(guard, sized(key), f)),
+            32 => Ok(self.read_sized::<32, A>(guard, sized(key), f)),
+            _ => self.read_long(guard, key, f),
         }
-        let (shard, key) = Short::new(key, self.hasher());
-        Ok(self.read_at(shard, &key, guard, f))
+    }
+
+    /// A key of a length that the compiler knows, which makes it a few dozen instructions too.
+    #[inline(never)]
+    fn read_sized<const BYTES: usize, A>(
+        &self,
+        guard: impl Guard,
+        key: &[u8; BYTES],
+        f: impl FnOnce(Option<&[u8]>) -> A,
+    ) -> A {
+        self.read_at(guard, Long::new(key, self.hasher()), f)
     }
 
     #[inline(never)]
     fn read_long<A>(
         &self,
-        guard: &impl Guard,
+        guard: impl Guard,
         key: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<A, ShardsError> {
         if key.len() > MAX_KEY_BYTES {
             return Err(ShardsError::KeyTooLong { got: key.len() });
         }
-        let key = Long::new(key, self.hasher());
-        Ok(self.read_at(key.shard, &key, guard, f))
+        Ok(self.read_at(guard, Long::new(key, self.hasher()), f))
     }
 
-    /// A read takes effect here: wait-free, for no loop but the one of `find`, and no help: a frozen
-    /// value is an answer too.
+    /// A read takes effect here: wait-free, for no loop but the one of `find_further`, and no help: a
+    /// frozen value is an answer too.
     #[inline(always)]
     fn read_at<A>(
         &self,
-        shard: usize,
-        key: &impl Probe,
-        guard: &impl Guard,
+        guard: impl Guard,
+        key: impl Probe,
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> A {
         // SAFETY: `guard` was taken before and outlives the reference.
-        let table = unsafe { self.shards()[shard].current(guard).as_ref() };
-        match key.find(table) {
+        let table = unsafe { self.shards()[key.shard()].current(&guard).as_ref() };
+        match key.look(table) {
+            // SAFETY: acquired under `guard`.
+            Look::Found(place) => unsafe { place.value().read(f) },
+            Look::Absent => f(None),
+            // SAFETY: as above.
+            Look::Further => unsafe { Self::read_further(guard, table, key, f) },
+        }
+    }
+
+    /// As [`Shards::read_at`], when the first group of the key's way does not tell.
+    ///
+    /// # Safety
+    /// `guard` led to the table.
+    #[inline(never)]
+    unsafe fn read_further<A>(
+        guard: impl Guard,
+        table: &Table,
+        key: impl Probe,
+        f: impl FnOnce(Option<&[u8]>) -> A,
+    ) -> A {
+        let answer = match key.find_further(table) {
             // SAFETY: acquired under `guard`.
             Some(place) => unsafe { place.value().read(f) },
             None => f(None),
-        }
+        };
+        drop(guard);
+        answer
     }
 
     /// As [`Shards::compare_and_set`]; hands what it has instead to `other`.
     #[inline(always)]
     pub(crate) fn set_under<A>(
         &self,
-        guard: &mut impl Guard,
+        guard: impl Guard,
         key: &[u8],
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
@@ -98,35 +139,51 @@ impl<R: Reclaim> Shards<R> {
             |value: Option<&[u8]>| value.map_or(Some(None), |it| Word::inline(it).map(Some));
         match (inline(expected), inline(new)) {
             (Some(expected), Some(new)) if key.len() <= 8 => {
-                let (shard, key) = Short::new(key, self.hasher());
-                let mut new = new.unwrap_or(Word::EMPTY);
-                self.set_at(shard, &key, &expected, &mut new, guard, other)
+                let key = Short::new(key, self.hasher());
+                self.set_at(guard, key, expected, new.unwrap_or(Word::EMPTY), other)
             }
             (Some(expected), Some(new)) if key.len() <= MAX_KEY_BYTES => {
-                self.set_inline(guard, key, expected, new.unwrap_or(Word::EMPTY), other)
+                let new = new.unwrap_or(Word::EMPTY);
+                match key.len() {
+                    16 => self.set_sized::<16, A>(guard, sized(key), expected, new, other),
+                    32 => self.set_sized::<32, A>(guard, sized(key), expected, new, other),
+                    _ => self.set_inline(guard, key, expected, new, other),
+                }
             }
             _ => self.set_long(guard, key, expected, new, other),
         }
+    }
+
+    /// As [`Shards::set_inline`], of a length that the compiler knows.
+    #[inline(never)]
+    fn set_sized<const BYTES: usize, A>(
+        &self,
+        guard: impl Guard,
+        key: &[u8; BYTES],
+        expected: Option<Word>,
+        new: Word,
+        other: impl FnOnce(Option<&[u8]>) -> A,
+    ) -> Result<Result<(), A>, ShardsError> {
+        self.set_at(guard, Long::new(key, self.hasher()), expected, new, other)
     }
 
     /// A key of more than 8 bytes, with values that need no memory.
     #[inline(never)]
     fn set_inline<A>(
         &self,
-        guard: &mut impl Guard,
+        guard: impl Guard,
         key: &[u8],
         expected: Option<Word>,
-        mut new: Word,
+        new: Word,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
-        let key = Long::new(key, self.hasher());
-        self.set_at(key.shard, &key, &expected, &mut new, guard, other)
+        self.set_at(guard, Long::new(key, self.hasher()), expected, new, other)
     }
 
     #[inline(never)]
     fn set_long<A>(
         &self,
-        guard: &mut impl Guard,
+        guard: impl Guard,
         key: &[u8],
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
@@ -138,51 +195,110 @@ impl<R: Reclaim> Shards<R> {
         if let Some(got) = new.map(<[u8]>::len).filter(|&got| got > MAX_VALUE_BYTES) {
             return Err(ShardsError::ValueTooLong { got });
         }
-        let mut new = new.map_or(Ok(Owned::removal()), Owned::new)?;
+        let new = new.map_or(Ok(Owned::removal()), Owned::new)?;
         if key.len() <= 8 {
-            let (shard, key) = Short::new(key, self.hasher());
-            return self.set_at(shard, &key, &expected, &mut new, guard, other);
+            let key = Short::new(key, self.hasher());
+            // SAFETY: `guard` goes with the answer.
+            let begun = unsafe { self.begin(&key, &guard) };
+            return self.set_on(guard, begun, key, expected, new, other);
         }
         let key = Long::new(key, self.hasher());
-        self.set_at(key.shard, &key, &expected, &mut new, guard, other)
+        // SAFETY: as above.
+        let begun = unsafe { self.begin(&key, &guard) };
+        self.set_on(guard, begun, key, expected, new, other)
     }
 
+    /// # Safety
+    /// `guard` is held for as long as the answer is used.
+    #[inline(always)]
+    unsafe fn begin<'t>(&self, key: &impl Probe, guard: &impl Guard) -> Begun<'t> {
+        let current = self.shards()[key.shard()].current(guard);
+        // SAFETY: the caller's promise.
+        let table = unsafe { current.as_ref() };
+        Begun { current, look: key.look(table), seen: None }
+    }
+
+    /// What mostly is all there is to a change stands inline, and keeps as little as can be: each word that is put
+    /// aside before an exchange has to reach the cache before it. The rest goes on from where this ends.
     #[inline(always)]
     fn set_at<A>(
         &self,
-        shard: usize,
-        key: &impl Probe,
-        expected: &impl Wanted,
-        new: &mut impl New,
-        guard: &mut impl Guard,
+        mut guard: impl Guard,
+        key: impl Probe,
+        expected: Option<Word>,
+        new: Word,
+        other: impl FnOnce(Option<&[u8]>) -> A,
+    ) -> Result<Result<(), A>, ShardsError> {
+        // SAFETY: `guard` is held until it goes with the answer.
+        let Begun { current, look, .. } = unsafe { self.begin(&key, &guard) };
+        let Look::Found(place) = look else {
+            let begun = Begun { current, look, seen: None };
+            return self.set_on(guard, begun, key, expected, new, other);
+        };
+        let mut seen = place.value();
+        // As expected, and so neither frozen nor on the heap; and not from nothing to nothing.
+        let wanted = expected.unwrap_or(Word::EMPTY);
+        if seen == wanted && (new.is_present() || wanted.is_present()) {
+            match place.swap(seen, new) {
+                // SHARD-1: here the operation took effect.
+                Ok(()) => {
+                    count(seen, new, 0, &mut guard);
+                    return Ok(Ok(()));
+                }
+                Err(other) => seen = other,
+            }
+        }
+        let begun = Begun { current, look, seen: Some(seen) };
+        self.set_on(guard, begun, key, expected, new, other)
+    }
+
+    /// A change that has begun.
+    #[inline(never)]
+    fn set_on<A>(
+        &self,
+        mut guard: impl Guard,
+        mut begun: Begun<'_>,
+        key: impl Probe,
+        expected: impl Wanted,
+        mut new: impl New,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
         loop {
-            let current = self.shards()[shard].current(guard);
+            let Begun { current, look, seen } = begun;
             // SAFETY: `guard` was taken before and outlives the reference.
             let table = unsafe { current.as_ref() };
-            let place = match key.find(table) {
+            let there = match look {
+                Look::Found(place) => Some(place),
+                Look::Absent => None,
+                Look::Further => key.find_further(table),
+            };
+            let place = match there {
                 Some(place) => Some(place),
                 None if !expected.is_absence() => return Ok(Err(other(None))),
                 // From nothing to nothing.
                 None if !new.word().is_present() => return Ok(Ok(())),
-                None => self.insert(table, key, guard)?,
+                None => self.insert(table, &key, &mut guard)?,
             };
             let attempt = match place {
-                Some(place) => Self::change(place, expected, new, guard)?,
+                Some(place) => {
+                    let seen = seen.unwrap_or_else(|| place.value());
+                    Self::change(place, seen, expected, &mut new, &mut guard)?
+                }
                 None => Attempt::Replace,
             };
             match attempt {
                 Attempt::Set => return Ok(Ok(())),
                 // SAFETY: acquired under `guard`.
                 Attempt::Differs(value) => return Ok(Err(unsafe { value.read(other) })),
-                Attempt::Replace => self.replace(shard, current, guard)?,
+                Attempt::Replace => self.replace(key.shard(), current, &mut guard)?,
             }
+            // SAFETY: `guard` is held until the end.
+            begun = unsafe { self.begin(&key, &guard) };
         }
     }
 
     /// Puts the key into its slot. `None` when the table has to be replaced first.
-    #[inline(never)]
+    #[inline(always)]
     fn insert<'t>(
         &self,
         table: &'t Table,
@@ -206,15 +322,15 @@ impl<R: Reclaim> Shards<R> {
         Ok(place)
     }
 
-    /// Compares and exchanges the value of a slot that has the key.
+    /// Compares and exchanges the value of a slot that has the key, which was `seen` there.
     #[inline(always)]
     fn change(
         place: Place<'_>,
-        expected: &impl Wanted,
+        mut seen: Word,
+        expected: impl Wanted,
         new: &mut impl New,
         guard: &mut impl Guard,
     ) -> Result<Attempt, ShardsError> {
-        let mut seen = place.value();
         loop {
             // SAFETY: acquired under `guard`.
             if !unsafe { expected.is(seen) } {
@@ -235,8 +351,8 @@ impl<R: Reclaim> Shards<R> {
                 Err(other) => seen = other,
             }
         }
-        let entries = isize::from(new.word().is_present()) - isize::from(seen.is_present());
-        guard.count(entries, new.share().cast_signed());
+        let word = new.word();
+        count(seen, word, new.share(), guard);
         if let Some(blob) = seen.blob() {
             // SAFETY: the exchange took the only word that led to the blob: an unfrozen slot of a
             // table that is current or about to be replaced, and then frozen without it.
@@ -295,6 +411,18 @@ impl<R: Reclaim> Shards<R> {
         }
         Ok(())
     }
+}
+
+/// A key of that length.
+fn sized<const BYTES: usize>(key: &[u8]) -> &[u8; BYTES] {
+    key.try_into().expect("the length that was asked for")
+}
+
+/// Counts an exchange of `seen` for `new`, which takes so many bytes on the heap.
+#[inline(always)]
+fn count(seen: Word, new: Word, bytes: usize, guard: &mut impl Guard) {
+    let entries = isize::from(new.is_present()) - isize::from(seen.is_present());
+    guard.count(entries, bytes.cast_signed());
 }
 
 /// # Safety

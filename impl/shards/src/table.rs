@@ -69,6 +69,26 @@ pub(crate) struct Table {
     full: AtomicUsize,
 }
 
+/// What the first group of a key's way tells: mostly all there is to tell.
+#[derive(Clone, Copy)]
+pub(crate) enum Look<'t> {
+    Found(Place<'t>),
+    Absent,
+    /// The key may stand further on, or in another slot of the group: see [`Table::find_further`].
+    Further,
+}
+
+impl Look<'_> {
+    /// What was found by its fingerprint is the key's slot if `is` says so.
+    #[inline(always)]
+    pub(crate) fn if_it_is(self, is: impl FnOnce(Place<'_>) -> bool) -> Self {
+        match self {
+            Look::Found(place) if !is(place) => Look::Further,
+            other => other,
+        }
+    }
+}
+
 /// The slots of a table, in what a loop keeps in registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Slots<'t> {
@@ -257,24 +277,24 @@ impl Table {
     /// Has the processor fetch a group's slots while the fingerprints that tell which of them are still on their way: else
     /// it would wait for one after the other.
     #[inline(always)]
-    fn fetch_ahead(&self, group: usize) {
+    fn fetch_ahead(&self, group: usize, key_words: usize) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             const LINE: usize = 64;
-            let words = GROUP * (self.key_words + 1);
+            let words = GROUP * (key_words + 1);
             let first = self.slots.as_ptr().wrapping_add(group * words).cast::<i8>();
             // SAFETY: a hint: it faults for no address, and nothing is read by it.
             let fetch = |at| unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(at)) };
             // All of it where keys are short; no loop there.
             fetch(0);
             fetch(LINE);
-            if self.key_words > 1 {
+            if key_words > 1 {
                 (2 * LINE..words * size_of::<SlotWord>()).step_by(LINE).for_each(fetch);
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = group;
+        let _ = (group, key_words);
     }
 
     #[inline]
@@ -294,7 +314,7 @@ impl Table {
     }
 
     /// Sees to it that the fingerprint of a slot with a key stands.
-    #[inline]
+    #[inline(always)]
     fn put_fingerprint(&self, group: usize, at: usize, local: impl FnOnce() -> u64) {
         let mut fingerprints = self.read_fingerprints(group);
         if fingerprints::of_slot(fingerprints, at) != 0 {
@@ -333,35 +353,34 @@ impl Table {
         self.key_words
     }
 
-    /// Follows the way of a key by the fingerprints, until `is` says of a slot that it has the key. At
-    /// most once round, so a bounded number of steps.
+    /// Which slot of the first group of a key's way has its fingerprint: the first of them. `key_words` are the
+    /// table's: a number that the compiler may know.
     #[inline(always)]
-    pub(crate) fn find(&self, local: u64, is: impl Fn(Place<'_>) -> bool) -> Option<Place<'_>> {
+    pub(crate) fn look(&self, key_words: usize, local: u64) -> Look<'_> {
         let start = self.start(local);
-        self.fetch_ahead(start);
+        self.fetch_ahead(start, key_words);
         let wanted = fingerprints::everywhere(fingerprints::fingerprint(local));
-        // What mostly is all there is to it stands inline, and the rest out of its way.
         let fingerprints = self.read_fingerprints(start);
         let same = fingerprints::zeros_at_least(fingerprints ^ wanted);
         if same != 0 {
-            let place = self.place(start * GROUP + fingerprints::slot_of(same));
-            if is(place) {
-                return Some(place);
-            }
+            Look::Found(self.slots(key_words).place(start * GROUP + fingerprints::slot_of(same)))
         } else if fingerprints::zeros_at_least(fingerprints) != 0 {
-            return None;
+            Look::Absent
+        } else {
+            Look::Further
         }
-        self.find_on(start, wanted, is)
     }
 
-    /// As [`Table::find`].
+    /// Follows the way of a key by the fingerprints, until `is` says of a slot that it has the key. At
+    /// most once round, so a bounded number of steps.
     #[inline(never)]
-    fn find_on(
+    pub(crate) fn find_further(
         &self,
-        start: usize,
-        wanted: u64,
+        local: u64,
         is: impl Fn(Place<'_>) -> bool,
     ) -> Option<Place<'_>> {
+        let start = self.start(local);
+        let wanted = fingerprints::everywhere(fingerprints::fingerprint(local));
         let mut number = start;
         loop {
             let fingerprints = self.read_fingerprints(number);
@@ -391,6 +410,7 @@ impl Table {
     ///
     /// # Safety
     /// The caller's guard led to this table.
+    #[inline(always)]
     pub(crate) unsafe fn put_key(
         &self,
         local: u64,
@@ -452,6 +472,7 @@ impl Table {
     }
 
     /// Whether one more key may be put in.
+    #[inline]
     pub(crate) fn has_room(&self) -> bool {
         // Relaxed: a limit that a few may pass; the slots themselves say what is empty. A wrong number costs
         // time alone: a table is replaced too early, or when no slot of it is left.

@@ -171,7 +171,7 @@ pub(crate) fn number_of(bytes: &[u8]) -> u64 {
 }
 
 /// A byte string, or absence, that a value is compared with.
-pub(crate) trait Wanted {
+pub(crate) trait Wanted: Copy {
     fn is_absence(&self) -> bool;
 
     /// Whether `word`, frozen or not, stands for it.
