@@ -116,7 +116,7 @@ fn work<K: Key>(map: &mut impl Worker<K>, load: Load, part: &Part) -> u64 {
         Load::Grow => {
             let share = KEYS / threads;
             for key in thread * share..(thread + 1) * share {
-                assert!(map.compare_and_set(K::new(key), None, Some(key)));
+                assert!(map.compare_and_set(&K::new(key), None, Some(key)));
             }
             return share;
         }
@@ -126,7 +126,7 @@ fn work<K: Key>(map: &mut impl Worker<K>, load: Load, part: &Part) -> u64 {
     for _ in 0..operations {
         let number = random(&mut state);
         let spread = u64::try_from((u128::from(number) * u128::from(KEYS)) >> 64).expect("below");
-        let key = K::new(if load == Load::HotKey { 0 } else { spread });
+        let key = &K::new(if load == Load::HotKey { 0 } else { spread });
         match load {
             Load::Read95 if number & 127 >= 6 => {
                 black_box(map.read(key));
@@ -181,7 +181,7 @@ fn measure<K: Key, M: Map<K>>(map: &M, load: Load, threads: u64, (seed, each): (
 fn fill<K: Key, M: Map<K>>(map: &M, every: usize) {
     let mut worker = map.worker();
     for key in (0..KEYS).step_by(every) {
-        assert!(worker.compare_and_set(K::new(key), None, Some(key)));
+        assert!(worker.compare_and_set(&K::new(key), None, Some(key)));
     }
 }
 

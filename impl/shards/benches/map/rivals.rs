@@ -51,8 +51,8 @@ impl Key for [u8; 32] {
 
 /// A map, as a thread of the benchmark uses it.
 pub(crate) trait Worker<K> {
-    fn read(&mut self, key: K) -> Option<u64>;
-    fn compare_and_set(&mut self, key: K, expected: Option<u64>, new: Option<u64>) -> bool;
+    fn read(&mut self, key: &K) -> Option<u64>;
+    fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool;
     /// Looks at every entry; answers how many there are.
     fn iterate(&mut self) -> usize;
 }
@@ -147,13 +147,13 @@ impl<K: Key, R: Reclaim> Map<K> for Shards<R> {
 
 impl<K: Key, R: Reclaim> Worker<K> for Handle<'_, R> {
     #[inline]
-    fn read(&mut self, key: K) -> Option<u64> {
+    fn read(&mut self, key: &K) -> Option<u64> {
         let number = |value: &[u8]| u64::from_le_bytes(value.try_into().expect("8 bytes"));
         Handle::read(self, key.bytes(), |value| value.map(number)).expect("memory")
     }
 
     #[inline]
-    fn compare_and_set(&mut self, key: K, expected: Option<u64>, new: Option<u64>) -> bool {
+    fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool {
         let (expected, new) = (expected.map(u64::to_le_bytes), new.map(u64::to_le_bytes));
         let (expected, new) = (expected.as_ref().map(|it| &it[..]), new.as_ref().map(|it| &it[..]));
         self.try_set(key.bytes(), expected, new).expect("memory")
@@ -207,7 +207,7 @@ impl<K: Key, L: Lock<K>> Map<K> for Mutexed<L> {
 
 impl<L> Mutexed<L> {
     #[inline]
-    fn shard<K: Key>(&self, key: K) -> &L {
+    fn shard<K: Key>(&self, key: &K) -> &L {
         // The high half goes to the shard: the map itself uses the lowest and the highest bits.
         let at = usize::try_from(Seeded.hash_one(key) >> 40).expect("24 bits") % SHARDS;
         &self.0[at]
@@ -216,14 +216,14 @@ impl<L> Mutexed<L> {
 
 impl<K: Key, L: Lock<K>> Worker<K> for &Mutexed<L> {
     #[inline]
-    fn read(&mut self, key: K) -> Option<u64> {
-        self.shard(key).with(|map| map.get(&key).copied())
+    fn read(&mut self, key: &K) -> Option<u64> {
+        self.shard(key).with(|map| map.get(key).copied())
     }
 
     #[inline]
-    fn compare_and_set(&mut self, key: K, expected: Option<u64>, new: Option<u64>) -> bool {
+    fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool {
         use std::collections::hash_map::Entry;
-        self.shard(key).with(|map| match (map.entry(key), new) {
+        self.shard(key).with(|map| match (map.entry(*key), new) {
             (Entry::Occupied(mut entry), Some(new)) if Some(*entry.get()) == expected => {
                 entry.insert(new);
                 true
@@ -260,14 +260,14 @@ impl<K: Key> Map<K> for dashmap::DashMap<K, u64, Seeded> {
 
 impl<K: Key> Worker<K> for &dashmap::DashMap<K, u64, Seeded> {
     #[inline]
-    fn read(&mut self, key: K) -> Option<u64> {
-        self.get(&key).map(|entry| *entry)
+    fn read(&mut self, key: &K) -> Option<u64> {
+        self.get(key).map(|entry| *entry)
     }
 
     #[inline]
-    fn compare_and_set(&mut self, key: K, expected: Option<u64>, new: Option<u64>) -> bool {
+    fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool {
         use dashmap::Entry;
-        match (self.entry(key), new) {
+        match (self.entry(*key), new) {
             (Entry::Occupied(mut entry), Some(new)) if Some(*entry.get()) == expected => {
                 entry.insert(new);
                 true
@@ -304,14 +304,14 @@ impl<K: Key> Map<K> for scc::HashMap<K, u64, Seeded> {
 
 impl<K: Key> Worker<K> for &scc::HashMap<K, u64, Seeded> {
     #[inline]
-    fn read(&mut self, key: K) -> Option<u64> {
-        self.read_sync(&key, |_, value| *value)
+    fn read(&mut self, key: &K) -> Option<u64> {
+        self.read_sync(key, |_, value| *value)
     }
 
     #[inline]
-    fn compare_and_set(&mut self, key: K, expected: Option<u64>, new: Option<u64>) -> bool {
+    fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool {
         use scc::hash_map::Entry;
-        match (self.entry_sync(key), new) {
+        match (self.entry_sync(*key), new) {
             (Entry::Occupied(mut entry), Some(new)) if Some(*entry.get()) == expected => {
                 entry.insert(new);
                 true
@@ -352,14 +352,14 @@ impl<K: Key> Map<K> for scc::HashIndex<K, u64, Seeded> {
 
 impl<K: Key> Worker<K> for &scc::HashIndex<K, u64, Seeded> {
     #[inline]
-    fn read(&mut self, key: K) -> Option<u64> {
-        self.peek_with(&key, |_, value| *value)
+    fn read(&mut self, key: &K) -> Option<u64> {
+        self.peek_with(key, |_, value| *value)
     }
 
     #[inline]
-    fn compare_and_set(&mut self, key: K, expected: Option<u64>, new: Option<u64>) -> bool {
+    fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool {
         use scc::hash_index::Entry;
-        match (self.entry_sync(key), new) {
+        match (self.entry_sync(*key), new) {
             (Entry::Occupied(mut entry), Some(new)) if Some(*entry.get()) == expected => {
                 entry.update(new);
                 true
@@ -396,15 +396,15 @@ impl<K: Key> Map<K> for papaya::HashMap<K, u64, Seeded> {
 
 impl<K: Key> Worker<K> for &papaya::HashMap<K, u64, Seeded> {
     #[inline]
-    fn read(&mut self, key: K) -> Option<u64> {
-        self.pin().get(&key).copied()
+    fn read(&mut self, key: &K) -> Option<u64> {
+        self.pin().get(key).copied()
     }
 
     #[inline]
-    fn compare_and_set(&mut self, key: K, expected: Option<u64>, new: Option<u64>) -> bool {
+    fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool {
         use papaya::{Compute, Operation};
         let map = self.pin();
-        let answer = map.compute(key, |entry| match new {
+        let answer = map.compute(*key, |entry| match new {
             _ if entry.map(|(_, value)| *value) != expected => Operation::Abort(false),
             Some(new) => Operation::Insert(new),
             None if expected.is_none() => Operation::Abort(true),
@@ -432,22 +432,22 @@ impl<K: Key> Map<K> for crossbeam_skiplist::SkipMap<K, u64> {
 
 impl<K: Key> Worker<K> for &crossbeam_skiplist::SkipMap<K, u64> {
     #[inline]
-    fn read(&mut self, key: K) -> Option<u64> {
-        self.get(&key).map(|entry| *entry.value())
+    fn read(&mut self, key: &K) -> Option<u64> {
+        self.get(key).map(|entry| *entry.value())
     }
 
     /// Weaker than asked: whether its value was taken is not told, so this compares first.
     #[inline]
-    fn compare_and_set(&mut self, key: K, expected: Option<u64>, new: Option<u64>) -> bool {
-        match (self.get(&key), new) {
+    fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool {
+        match (self.get(key), new) {
             (Some(entry), None) if Some(*entry.value()) == expected => entry.remove(),
             (None, None) => expected.is_none(),
             (Some(entry), Some(new)) if Some(*entry.value()) == expected => {
-                self.compare_insert(key, new, |value| Some(*value) == expected);
+                self.compare_insert(*key, new, |value| Some(*value) == expected);
                 true
             }
             (None, Some(new)) if expected.is_none() => {
-                self.get_or_insert(key, new);
+                self.get_or_insert(*key, new);
                 true
             }
             _ => false,
