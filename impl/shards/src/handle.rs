@@ -40,7 +40,7 @@ impl<'m, R: Reclaim> Handle<'m, R> {
         self.map
     }
 
-    /// As [`Shards::get`], and wait-free: at most one look at each slot of one table.
+    /// As [`Shards::get`], and wait-free: at most two looks at each slot of one table.
     ///
     /// # Errors
     /// As there.

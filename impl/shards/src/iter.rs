@@ -115,33 +115,34 @@ pub(crate) fn for_each<R: Reclaim>(
         let guard = map.pin()?;
         // SAFETY: read under `guard`, which outlives the reference.
         let table = unsafe { shard.current(&guard).as_ref() };
-        // SAFETY: as above.
+        // SAFETY: as above, and so many key words.
         unsafe {
             // What the compiler knows is quicker: keys of 8, 16 and 32 bytes.
             match table.key_words() {
-                1 => walk(&hasher, number, table, 1, &mut f),
-                2 => walk(&hasher, number, table, 2, &mut f),
-                4 => walk(&hasher, number, table, 4, &mut f),
-                key_words => walk(&hasher, number, table, key_words, &mut f),
+                1 => hand_over(&hasher, number, table, 1, &mut f),
+                2 => hand_over(&hasher, number, table, 2, &mut f),
+                4 => hand_over(&hasher, number, table, 4, &mut f),
+                key_words => hand_over(&hasher, number, table, key_words, &mut f),
             }
         }
     }
     Ok(())
 }
 
-/// Hands all entries of a table to `f`; `key_words` are the table's.
+/// Hands all entries of a table to `f`.
 ///
 /// # Safety
-/// The table was read from its shard under a guard that is held.
+/// The table, which has so many key words, was read from its shard under a guard that is held.
 #[inline(always)]
-unsafe fn walk(
+unsafe fn hand_over(
     hasher: &Hasher,
     shard: usize,
     table: &Table,
     key_words: usize,
     f: &mut impl FnMut(&[u8], &[u8]),
 ) {
-    let slots = table.slots(key_words);
+    // SAFETY: the caller's promise.
+    let slots = unsafe { table.slots(key_words) };
     let groups = table.len() / GROUP;
     for first in (0..groups).step_by(AT_ONCE) {
         let mut there = 0_u64;
@@ -171,7 +172,7 @@ unsafe fn entry(
     key_words: usize,
     f: &mut impl FnMut(&[u8], &[u8]),
 ) {
-    // What is short stands inline, with lengths that the compiler knows.
+    // What mostly is stands inline, with lengths that the compiler knows.
     if let Some(eight) = value.eight() {
         let first = place.first();
         if key_words == 1
@@ -198,7 +199,7 @@ unsafe fn entry(
     unsafe { entry_apart(length.map(|it| &key[..it]), first, value, f) };
 }
 
-/// As [`entry`], for a key or a value on the heap, or a value of another length.
+/// As [`entry`], for a key on the heap, or a value that is not [`Word::eight`].
 ///
 /// # Safety
 /// As there.

@@ -37,7 +37,7 @@ use crate::blob::Blob;
 use crate::error::{MAX_KEY_BYTES, ShardsError};
 use crate::hash::Hasher;
 use crate::slot::Place;
-use crate::table::{Look, Table};
+use crate::table::{FirstLook, Table};
 use crate::word::{Bits, New, Owned, Word, number_of};
 
 const KIND: u64 = 0b111;
@@ -59,16 +59,17 @@ pub(crate) const MOST_WORDS: usize = 1 + MAX_KEY_BYTES / 8;
 
 /// A key that is looked for.
 pub(crate) trait Probe: Copy {
+    /// Which shard has it.
     fn shard(&self) -> usize;
 
     /// The hash without the shard's bits.
     fn local(&self) -> u64;
 
-    /// As [`Table::look`].
-    fn look<'t>(&self, table: &'t Table) -> Look<'t>;
+    /// As [`Table::look_first`].
+    fn look_first<'t>(&self, table: &'t Table) -> FirstLook<'t>;
 
-    /// As [`Table::find_further`].
-    fn find_further<'t>(&self, table: &'t Table) -> Option<Place<'t>>;
+    /// As [`Table::find_on`].
+    fn find_on<'t>(&self, table: &'t Table) -> Option<Place<'t>>;
 
     /// Puts it into a slot, with `pending` as its copy on the heap if it needs one there. Answers
     /// whether it stands there, by whomever; if not, another key does.
@@ -99,6 +100,12 @@ impl Short {
         debug_assert!(local & KIND == 0, "the shard's bits have room for the kind");
         Self { shard: hasher.shard(hash), local, word: local | kind }
     }
+
+    /// Whether a slot has it.
+    #[inline(always)]
+    fn is_in(self, place: Place<'_>) -> bool {
+        place.first_bits() == bits(self.word)
+    }
 }
 
 impl Probe for Short {
@@ -113,18 +120,17 @@ impl Probe for Short {
     }
 
     #[inline(always)]
-    fn look<'t>(&self, table: &'t Table) -> Look<'t> {
-        let word = bits(self.word);
-        let is = move |place: Place<'_>| place.first_bits() == word;
+    fn look_first<'t>(&self, table: &'t Table) -> FirstLook<'t> {
         match table.key_words() {
-            1 => table.look(1, self.local).if_it_is(is),
-            key_words => table.look(key_words, self.local).if_it_is(is),
+            // SAFETY: so many.
+            1 => unsafe { table.look_first(1, self.local, |place| self.is_in(place)) },
+            // SAFETY: so many.
+            words => unsafe { table.look_first(words, self.local, |place| self.is_in(place)) },
         }
     }
 
-    fn find_further<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
-        let word = bits(self.word);
-        table.find_further(self.local, move |place| place.first_bits() == word)
+    fn find_on<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
+        table.find_on(self.local, |place| self.is_in(place))
     }
 
     #[inline(always)]
@@ -234,14 +240,15 @@ impl<'a> Long<'a> {
             && (1..self.words(form)).all(|at| place.further(at) == self.further(form, at))
     }
 
-    /// As [`Probe::look`], where it is not full. By value: what has an address cannot stay in registers.
+    /// As [`Probe::look_first`], of any form. By value: what has an address cannot stay in registers.
     #[inline(never)]
-    fn look_apart(self, table: &Table) -> Look<'_> {
-        let look = table.look(table.key_words(), self.local);
-        match self.form(table.key_words()) {
-            Form::Heap => look.if_it_is(|place| self.is_blob(place.first())),
-            form => look.if_it_is(|place| self.is_in(place, form)),
-        }
+    fn look_apart(self, table: &Table, form: Form) -> FirstLook<'_> {
+        let is = |place: Place<'_>| match form {
+            Form::Heap => self.is_blob(place.first()),
+            form => self.is_in(place, form),
+        };
+        // SAFETY: so many.
+        unsafe { table.look_first(table.key_words(), self.local, is) }
     }
 
     /// Whether a first key word is the address of this key.
@@ -253,30 +260,34 @@ impl<'a> Long<'a> {
 }
 
 impl Probe for Long<'_> {
+    #[inline(always)]
     fn shard(&self) -> usize {
         self.shard
     }
 
+    #[inline(always)]
     fn local(&self) -> u64 {
         self.local
     }
 
     #[inline(always)]
-    fn look<'t>(&self, table: &'t Table) -> Look<'t> {
-        if self.form(table.key_words()) != Form::Full {
-            return self.look_apart(table);
+    fn look_first<'t>(&self, table: &'t Table) -> FirstLook<'t> {
+        let form = self.form(table.key_words());
+        if form != Form::Full {
+            return self.look_apart(table, form);
         }
-        // As long as a slot, so of a length that the compiler may know.
-        let key_words = self.words(Form::Full);
-        table.look(key_words, self.local).if_it_is(|place| self.is_in(place, Form::Full))
+        // Of a length that the compiler may know.
+        let words = self.words(Form::Full);
+        // SAFETY: a full key has as many words as a slot.
+        unsafe { table.look_first(words, self.local, |place| self.is_in(place, Form::Full)) }
     }
 
-    fn find_further<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
+    fn find_on<'t>(&self, table: &'t Table) -> Option<Place<'t>> {
         let form = self.form(table.key_words());
         if form == Form::Heap {
-            return table.find_further(self.local, |place| self.is_blob(place.first()));
+            return table.find_on(self.local, |place| self.is_blob(place.first()));
         }
-        table.find_further(self.local, |place| self.is_in(place, form))
+        table.find_on(self.local, |place| self.is_in(place, form))
     }
 
     fn claim(&self, place: Place<'_>, pending: &mut Option<Owned>) -> Result<bool, ShardsError> {

@@ -10,8 +10,11 @@
 //!   another one has changed something; whoever meets a frozen slot or a full table replaces it himself.
 //!
 //! Each of them is compiled for a key and values of up to 8 bytes, which need no memory and stand inline with the
-//! caller; for keys of 16 and 32 bytes, by calls; and for the rest. Each has a quick part, which ends where one look at
-//! a group of slots does not tell, and calls what goes on from there: nothing is asked for twice.
+//! caller; for keys of 16 and of 32 bytes and for all others with such values; and for the rest.
+//!
+//! Its quick part ends with a read, or with an exchange at the first attempt. All else is called last, and takes over
+//! the guard, so that nothing has to be kept for after the call: what is put aside in memory has to reach the cache
+//! before an exchange does. A value that was read is not read again.
 
 // Measured: an operation on a key and a value of up to 8 bytes is a few dozen instructions.
 #![allow(clippy::inline_always)]
@@ -24,7 +27,7 @@ use crate::key::{Long, Probe, Short};
 use crate::map::Shards;
 use crate::reclaim::{Garbage, Guard, Reclaim};
 use crate::slot::Place;
-use crate::table::{Look, Table};
+use crate::table::{FirstLook, Table};
 use crate::word::{New, Owned, Wanted, Word};
 
 /// What came of an attempt.
@@ -39,7 +42,7 @@ enum Attempt {
 /// How far a change has come.
 struct Begun<'t> {
     current: NonNull<Table>,
-    look: Look<'t>,
+    look: FirstLook<'t>,
     /// The value in the slot that was found, if it was read.
     seen: Option<Word>,
 }
@@ -85,7 +88,7 @@ impl<R: Reclaim> Shards<R> {
         Ok(self.read_at(guard, Long::new(key, self.hasher()), f))
     }
 
-    /// A read takes effect here: wait-free, for no loop but the one of `find_further`, and no help: a
+    /// A read takes effect here: wait-free, for no loop but the one of `find_on`, and no help: a
     /// frozen value is an answer too.
     #[inline(always)]
     fn read_at<A>(
@@ -96,12 +99,12 @@ impl<R: Reclaim> Shards<R> {
     ) -> A {
         // SAFETY: `guard` was taken before and outlives the reference.
         let table = unsafe { self.shards()[key.shard()].current(&guard).as_ref() };
-        match key.look(table) {
+        match key.look_first(table) {
             // SAFETY: acquired under `guard`.
-            Look::Found(place) => unsafe { place.value().read(f) },
-            Look::Absent => f(None),
-            // SAFETY: as above.
-            Look::Further => unsafe { Self::read_further(guard, table, key, f) },
+            FirstLook::Found(place) => unsafe { place.value().read(f) },
+            FirstLook::Absent => f(None),
+            // SAFETY: `guard` led to the table.
+            FirstLook::Unclear => unsafe { Self::read_on(guard, NonNull::from(table), key, f) },
         }
     }
 
@@ -110,19 +113,20 @@ impl<R: Reclaim> Shards<R> {
     /// # Safety
     /// `guard` led to the table.
     #[inline(never)]
-    unsafe fn read_further<A>(
+    unsafe fn read_on<A>(
         guard: impl Guard,
-        table: &Table,
+        table: NonNull<Table>,
         key: impl Probe,
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> A {
-        let answer = match key.find_further(table) {
-            // SAFETY: acquired under `guard`.
+        // The last to go.
+        let _guard = guard;
+        // SAFETY: the caller's promise.
+        match key.find_on(unsafe { table.as_ref() }) {
+            // SAFETY: acquired under the guard.
             Some(place) => unsafe { place.value().read(f) },
             None => f(None),
-        };
-        drop(guard);
-        answer
+        }
     }
 
     /// As [`Shards::compare_and_set`]; hands what it has instead to `other`.
@@ -197,15 +201,25 @@ impl<R: Reclaim> Shards<R> {
         }
         let new = new.map_or(Ok(Owned::removal()), Owned::new)?;
         if key.len() <= 8 {
-            let key = Short::new(key, self.hasher());
-            // SAFETY: `guard` goes with the answer.
-            let begun = unsafe { self.begin(&key, &guard) };
-            return self.set_on(guard, begun, key, expected, new, other);
+            return self.set_all(guard, Short::new(key, self.hasher()), expected, new, other);
         }
-        let key = Long::new(key, self.hasher());
-        // SAFETY: as above.
-        let begun = unsafe { self.begin(&key, &guard) };
-        self.set_on(guard, begun, key, expected, new, other)
+        self.set_all(guard, Long::new(key, self.hasher()), expected, new, other)
+    }
+
+    /// A change without a quick part.
+    fn set_all<A>(
+        &self,
+        guard: impl Guard,
+        key: impl Probe,
+        expected: Option<&[u8]>,
+        new: Owned,
+        other: impl FnOnce(Option<&[u8]>) -> A,
+    ) -> Result<Result<(), A>, ShardsError> {
+        // SAFETY: `set_on` takes over `guard` with what was begun under it.
+        unsafe {
+            let begun = self.begin(&key, &guard);
+            self.set_on(guard, begun, key, expected, new, other)
+        }
     }
 
     /// # Safety
@@ -215,11 +229,10 @@ impl<R: Reclaim> Shards<R> {
         let current = self.shards()[key.shard()].current(guard);
         // SAFETY: the caller's promise.
         let table = unsafe { current.as_ref() };
-        Begun { current, look: key.look(table), seen: None }
+        Begun { current, look: key.look_first(table), seen: None }
     }
 
-    /// What mostly is all there is to a change stands inline, and keeps as little as can be: each word that is put
-    /// aside before an exchange has to reach the cache before it. The rest goes on from where this ends.
+    /// The quick part of a change.
     #[inline(always)]
     fn set_at<A>(
         &self,
@@ -229,32 +242,35 @@ impl<R: Reclaim> Shards<R> {
         new: Word,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
-        // SAFETY: `guard` is held until it goes with the answer.
+        // SAFETY: `guard` is held until the end, or until `set_on` takes it over with what was begun under it.
         let Begun { current, look, .. } = unsafe { self.begin(&key, &guard) };
-        let Look::Found(place) = look else {
-            let begun = Begun { current, look, seen: None };
-            return self.set_on(guard, begun, key, expected, new, other);
-        };
-        let mut seen = place.value();
-        // As expected, and so neither frozen nor on the heap; and not from nothing to nothing.
-        let wanted = expected.unwrap_or(Word::EMPTY);
-        if seen == wanted && (new.is_present() || wanted.is_present()) {
-            match place.swap(seen, new) {
-                // SHARD-1: here the operation took effect.
-                Ok(()) => {
-                    count(seen, new, 0, &mut guard);
-                    return Ok(Ok(()));
+        let mut seen = None;
+        if let FirstLook::Found(place) = look {
+            let value = place.value();
+            // SHARD-5: as expected, and so neither frozen nor on the heap; and not from nothing to nothing.
+            let wanted = expected.unwrap_or(Word::EMPTY);
+            seen = Some(value);
+            if value == wanted && (new.is_present() || wanted.is_present()) {
+                match place.swap(value, new) {
+                    // SHARD-1: here the operation took effect.
+                    Ok(()) => {
+                        count(value, new, 0, &mut guard);
+                        return Ok(Ok(()));
+                    }
+                    Err(now) => seen = Some(now),
                 }
-                Err(other) => seen = other,
             }
         }
-        let begun = Begun { current, look, seen: Some(seen) };
-        self.set_on(guard, begun, key, expected, new, other)
+        // SAFETY: as above.
+        unsafe { self.set_on(guard, Begun { current, look, seen }, key, expected, new, other) }
     }
 
     /// A change that has begun.
+    ///
+    /// # Safety
+    /// It was begun under `guard`.
     #[inline(never)]
-    fn set_on<A>(
+    unsafe fn set_on<A>(
         &self,
         mut guard: impl Guard,
         mut begun: Begun<'_>,
@@ -265,12 +281,12 @@ impl<R: Reclaim> Shards<R> {
     ) -> Result<Result<(), A>, ShardsError> {
         loop {
             let Begun { current, look, seen } = begun;
-            // SAFETY: `guard` was taken before and outlives the reference.
+            // SAFETY: the caller's promise, or `begin` below; `guard` is the last to go.
             let table = unsafe { current.as_ref() };
             let there = match look {
-                Look::Found(place) => Some(place),
-                Look::Absent => None,
-                Look::Further => key.find_further(table),
+                FirstLook::Found(place) => Some(place),
+                FirstLook::Absent => None,
+                FirstLook::Unclear => key.find_on(table),
             };
             let place = match there {
                 Some(place) => Some(place),
@@ -413,7 +429,7 @@ impl<R: Reclaim> Shards<R> {
     }
 }
 
-/// A key of that length.
+/// A key as an array. Its length was looked at before.
 fn sized<const BYTES: usize>(key: &[u8]) -> &[u8; BYTES] {
     key.try_into().expect("the length that was asked for")
 }

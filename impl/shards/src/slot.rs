@@ -9,6 +9,7 @@
 //!
 //! What it does not do: decide which slot is whose. The way of a key does, in `table` and `key`.
 
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use crate::blob::Blob;
@@ -26,7 +27,10 @@ pub(crate) type SlotWord = AtomicPtr<()>;
 pub(crate) struct Place<'t> {
     /// Its first word; the value's is the next, and the further key words follow.
     first: NonNull<SlotWord>,
-    table: &'t Table,
+    /// No reference: one that a function was called with has to lead somewhere until it returns, and some let go
+    /// of their guard before.
+    table: NonNull<Table>,
+    lives: PhantomData<&'t Table>,
 }
 
 impl<'t> Place<'t> {
@@ -34,7 +38,7 @@ impl<'t> Place<'t> {
     /// `first` is the first word of a slot of `table`.
     #[inline]
     pub(crate) unsafe fn new(table: &'t Table, first: NonNull<SlotWord>) -> Self {
-        Self { first, table }
+        Self { first, table: NonNull::from(table), lives: PhantomData }
     }
 
     #[inline]
@@ -52,7 +56,7 @@ impl<'t> Place<'t> {
     /// `word` is from 1 to below `key_words`.
     #[inline]
     fn further_word(&self, word: usize) -> &SlotWord {
-        debug_assert!(word > 0 && word < self.table.key_words());
+        debug_assert!(word > 0 && word < self.table().key_words());
         // SAFETY: as above; all callers keep to that, by their key's form or by its first word.
         unsafe { self.first.add(1 + word).as_ref() }
     }
@@ -62,7 +66,7 @@ impl<'t> Place<'t> {
     pub(crate) fn first(self) -> Word {
         // Acquire: the bytes of a key on the heap; partner: Release in `claim_first`.
         let word = self.first_word().load(Ordering::Acquire);
-        self.table.check();
+        self.table().check();
         Word::from_bits(word)
     }
 
@@ -71,7 +75,7 @@ impl<'t> Place<'t> {
     pub(crate) fn first_bits(self) -> Bits {
         // Relaxed: as in `further`.
         let word = self.first_word().load(Ordering::Relaxed);
-        self.table.check();
+        self.table().check();
         word
     }
 
@@ -81,7 +85,7 @@ impl<'t> Place<'t> {
         // Relaxed: it leads nowhere, it is a part of the key itself. Where a value is, it stands:
         // the value's writer had seen it, and that happened before.
         let word = self.further_word(word).load(Ordering::Relaxed);
-        self.table.check();
+        self.table().check();
         word
     }
 
@@ -91,7 +95,7 @@ impl<'t> Place<'t> {
         // Acquire: the value's bytes, and what its writer did before (SHARD-3); partner: Release in
         // `swap`. What was copied came by the current table, see `fill`.
         let word = self.value_word().load(Ordering::Acquire);
-        self.table.check();
+        self.table().check();
         Word::from_bits(word)
     }
 
@@ -130,13 +134,14 @@ impl<'t> Place<'t> {
         // Release: the key's bytes once more; partner: Acquire in `first`. A word that stands is
         // written by nobody else.
         self.first_word().store(first.frozen().bits(), Ordering::Release);
-        self.table.check();
+        self.table().check();
     }
 
     /// The table that it is in.
     #[inline]
-    pub(crate) fn table(&self) -> &Table {
-        self.table
+    pub(crate) fn table(&self) -> &'t Table {
+        // SAFETY: made of such a reference.
+        unsafe { self.table.as_ref() }
     }
 
     /// Puts the first key word into a slot without one. Answers whether it stands there, by
@@ -150,7 +155,7 @@ impl<'t> Place<'t> {
             Ordering::Release,
             Ordering::Relaxed,
         );
-        self.table.check();
+        self.table().check();
         before.is_ok() || before == Err(key)
     }
 
@@ -164,7 +169,7 @@ impl<'t> Place<'t> {
             Ordering::Relaxed,
             Ordering::Relaxed,
         );
-        self.table.check();
+        self.table().check();
         before.is_ok() || before == Err(key)
     }
 
@@ -184,7 +189,7 @@ impl<'t> Place<'t> {
             Ordering::AcqRel,
             Ordering::Acquire,
         );
-        self.table.check();
+        self.table().check();
         done.map(|_| ()).map_err(Word::from_bits)
     }
 
@@ -205,7 +210,7 @@ impl<'t> Place<'t> {
                 Ok(_) => seen = seen.frozen(),
                 Err(other) => seen = Word::from_bits(other),
             }
-            self.table.check();
+            self.table().check();
         }
         seen.thawed()
     }

@@ -71,22 +71,13 @@ pub(crate) struct Table {
 
 /// What the first group of a key's way tells: mostly all there is to tell.
 #[derive(Clone, Copy)]
-pub(crate) enum Look<'t> {
+pub(crate) enum FirstLook<'t> {
+    /// In this slot.
     Found(Place<'t>),
+    /// In no slot.
     Absent,
-    /// The key may stand further on, or in another slot of the group: see [`Table::find_further`].
-    Further,
-}
-
-impl Look<'_> {
-    /// What was found by its fingerprint is the key's slot if `is` says so.
-    #[inline(always)]
-    pub(crate) fn if_it_is(self, is: impl FnOnce(Place<'_>) -> bool) -> Self {
-        match self {
-            Look::Found(place) if !is(place) => Look::Further,
-            other => other,
-        }
-    }
+    /// The key may stand further on, or in another slot of the group: see [`Table::find_on`].
+    Unclear,
 }
 
 /// The slots of a table, in what a loop keeps in registers.
@@ -103,8 +94,8 @@ impl<'t> Slots<'t> {
     #[inline]
     pub(crate) fn place(self, number: usize) -> Place<'t> {
         debug_assert!(number <= self.mask);
-        // SAFETY: `Table::new` made so many slots, `key_words + 1` words each, in the allocation that the table stands
-        // in. All callers have the number from a loop over them, or masked, or of a slot of a group by a shift that
+        // SAFETY: `Table::new` made so many slots, `key_words + 1` words each (see `Table::slots`), in the allocation that
+        // the table stands in. All callers have the number from a loop over them, or masked, or of a slot of a group by a shift that
         // leaves less.
         unsafe { Place::new(self.table, self.first.add(number * (self.key_words + 1))) }
     }
@@ -249,12 +240,16 @@ impl Table {
     /// The slot with a number below [`Table::len`].
     #[inline]
     pub(crate) fn place(&self, number: usize) -> Place<'_> {
-        self.slots(self.key_words).place(number)
+        // SAFETY: they are.
+        unsafe { self.slots(self.key_words) }.place(number)
     }
 
     /// The slots, for whoever knows how many key words the table has.
+    ///
+    /// # Safety
+    /// `key_words` are as many as [`Table::key_words`].
     #[inline]
-    pub(crate) fn slots(&self, key_words: usize) -> Slots<'_> {
+    pub(crate) unsafe fn slots(&self, key_words: usize) -> Slots<'_> {
         debug_assert!(key_words == self.key_words);
         Slots { first: self.slots, mask: self.mask, key_words, table: self }
     }
@@ -300,7 +295,7 @@ impl Table {
     #[inline]
     fn fingerprints(&self, group: usize) -> &AtomicUsize {
         debug_assert!(group <= self.mask / GROUP);
-        // SAFETY: as in `place`; `new` made one for each group before the slots.
+        // SAFETY: as in `Slots::place`; `new` made one for each group before the slots.
         unsafe { self.slots.cast::<AtomicUsize>().sub(1 + group).as_ref() }
     }
 
@@ -353,32 +348,40 @@ impl Table {
         self.key_words
     }
 
-    /// Which slot of the first group of a key's way has its fingerprint: the first of them. `key_words` are the
-    /// table's: a number that the compiler may know.
+    /// Looks in the first group of a key's way for a slot of which `is` says that it has the key: at the first one with
+    /// its fingerprint. `key_words` are a number that the compiler may know.
+    ///
+    /// # Safety
+    /// As [`Table::slots`].
     #[inline(always)]
-    pub(crate) fn look(&self, key_words: usize, local: u64) -> Look<'_> {
+    pub(crate) unsafe fn look_first(
+        &self,
+        key_words: usize,
+        local: u64,
+        is: impl FnOnce(Place<'_>) -> bool,
+    ) -> FirstLook<'_> {
         let start = self.start(local);
         self.fetch_ahead(start, key_words);
         let wanted = fingerprints::everywhere(fingerprints::fingerprint(local));
         let fingerprints = self.read_fingerprints(start);
         let same = fingerprints::zeros_at_least(fingerprints ^ wanted);
         if same != 0 {
-            Look::Found(self.slots(key_words).place(start * GROUP + fingerprints::slot_of(same)))
+            // SAFETY: the caller's promise.
+            let slots = unsafe { self.slots(key_words) };
+            let place = slots.place(start * GROUP + fingerprints::slot_of(same));
+            if is(place) {
+                return FirstLook::Found(place);
+            }
         } else if fingerprints::zeros_at_least(fingerprints) != 0 {
-            Look::Absent
-        } else {
-            Look::Further
+            return FirstLook::Absent;
         }
+        FirstLook::Unclear
     }
 
     /// Follows the way of a key by the fingerprints, until `is` says of a slot that it has the key. At
     /// most once round, so a bounded number of steps.
     #[inline(never)]
-    pub(crate) fn find_further(
-        &self,
-        local: u64,
-        is: impl Fn(Place<'_>) -> bool,
-    ) -> Option<Place<'_>> {
+    pub(crate) fn find_on(&self, local: u64, is: impl Fn(Place<'_>) -> bool) -> Option<Place<'_>> {
         let start = self.start(local);
         let wanted = fingerprints::everywhere(fingerprints::fingerprint(local));
         let mut number = start;

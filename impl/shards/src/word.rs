@@ -116,7 +116,7 @@ impl Word {
 
     /// The byte string, if it is one that needs no heap; written to `eight`.
     #[inline(always)]
-    pub(crate) fn short(self, eight: &mut [u8; 8]) -> Option<&[u8]> {
+    fn short(self, eight: &mut [u8; 8]) -> Option<&[u8]> {
         let bits = self.0.addr() as u64;
         if let Some(bytes) = self.eight() {
             *eight = bytes;
