@@ -94,9 +94,9 @@ impl<'t> Slots<'t> {
     #[inline]
     pub(crate) fn place(self, number: usize) -> Place<'t> {
         debug_assert!(number <= self.mask);
-        // SAFETY: `Table::new` made so many slots, `key_words + 1` words each (see `Table::slots`), in the allocation that
-        // the table stands in. All callers have the number from a loop over them, or masked, or of a slot of a group by a shift that
-        // leaves less.
+        // SAFETY: `Table::new` made so many slots, `key_words + 1` words each (see `Table::slots`), in the allocation
+        // that the table stands in. All callers have the number from a loop over them, or masked, or of a slot of a
+        // group by a shift that leaves less.
         unsafe { Place::new(self.table, self.first.add(number * (self.key_words + 1))) }
     }
 }
