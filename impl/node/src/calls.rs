@@ -24,6 +24,7 @@ use crate::changes::Purpose;
 use crate::doors::Doors;
 use crate::effects::{Answer, Effects};
 use crate::node::{Node, in_ms, send_parts};
+use crate::peers::Peers;
 use crate::roster::roster_key;
 use crate::rounds::Rounds;
 
@@ -43,10 +44,7 @@ const MOST_FOR_PEERS: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Calls {
     under_way: BTreeMap<OperationId, UnderWay>,
-    /// How many requests each peer was sent.
-    numbers: BTreeMap<NodeId, u64>,
-    /// Which start of a peer can run operations, as it has said itself.
-    starts: BTreeMap<NodeId, Start>,
+    pub(crate) peers: Peers,
     doors: Doors,
     /// A peer that has not answered is asked again, or another one is.
     again_ms: u64,
@@ -99,11 +97,10 @@ pub(crate) enum End {
 }
 
 impl Calls {
-    pub(crate) fn new(again_ms: u64) -> Self {
+    pub(crate) fn new(again_ms: u64, silent_ms: u64) -> Self {
         Self {
             under_way: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-            starts: BTreeMap::new(),
+            peers: Peers::new(silent_ms),
             doors: Doors::default(),
             again_ms,
         }
@@ -243,12 +240,10 @@ impl Node {
     /// NODE-8: with a number of its own, for a start of the peer; if none is known, to learn which.
     fn hand_over(&mut self, now: Moment, id: OperationId, peer: NodeId, effects: &mut Effects) {
         let Some(call) = self.calls.under_way.get_mut(&id) else { return };
-        let number = self.calls.numbers.entry(peer).or_insert(0);
-        *number += 1;
-        let named = self.calls.starts.get(&peer).copied();
+        let (number, named) = self.calls.peers.next(now, peer);
         let again_at = now.plus_ms(self.calls.again_ms);
         let bound = call.operation.bound;
-        call.place = Place::With { peer, number: *number, named, again_at, asked: 1 };
+        call.place = Place::With { peer, number, named, again_at, asked: 1 };
         call.rounds = None;
         if !self.ask(now, id, effects) {
             // What no peer would take was not sent, and never will be.
@@ -351,28 +346,38 @@ impl Node {
         if told.to != self.host.start_of() {
             return;
         }
-        if let Told::Elsewhere(view) = &told.told {
-            let work = self.host.hear_of(in_ms(now), view);
-            self.follow(now, work, effects);
+        match &told.told {
+            Told::Elsewhere(view) => {
+                let work = self.host.hear_of(in_ms(now), view);
+                self.follow(now, work, effects);
+            }
+            Told::Start(start) => self.watch.lives(now, from, start.incarnation),
+            Told::Ended(_) => {}
         }
-        let found = self.calls.under_way.iter_mut().find(|(_, call)| {
+        let found = self.calls.under_way.iter().find(|(_, call)| {
             matches!(call.place, Place::With { peer, number, .. }
                 if peer == from && number == told.number)
         });
-        if let Told::Start(start) = &told.told {
-            self.calls.starts.insert(from, *start);
-            self.watch.lives(now, from, start.incarnation);
+        let found = found.map(|(id, call)| (*id, call.place, call.may_have_begun()));
+        match (&told.told, found) {
+            (Told::Start(start), Some(_)) => self.calls.peers.told(now, from, *start),
+            (Told::Start(start), None) => self.calls.peers.heard(now, from, *start),
+            // No other start would have said that.
+            (_, Some((_, Place::With { named: Some(start), .. }, true))) => {
+                self.calls.peers.heard(now, from, start);
+            }
+            _ => {}
         }
-        let Some((id, call)) = found else { return };
-        let id = *id;
+        let Some((id, _, may_have_begun)) = found else { return };
         match &told.told {
             Told::Ended(outcome) => self.end(now, id, &End::Ended(outcome.clone()), effects),
             Told::Elsewhere(_) => {
-                call.tried.insert(from);
+                let call = self.calls.under_way.get_mut(&id);
+                call.expect("found above").tried.insert(from);
                 self.find_place(now, id, effects);
             }
             // NODE-8: an earlier start of it may have begun the operation.
-            Told::Start(_) if call.may_have_begun() => self.end(now, id, &End::Lost, effects),
+            Told::Start(_) if may_have_begun => self.end(now, id, &End::Lost, effects),
             Told::Start(_) => self.hand_over(now, id, from, effects),
         }
     }

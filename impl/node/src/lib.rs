@@ -11,6 +11,7 @@
 //! | `roster.rs` | the list of members, and its rules |
 //! | `changes.rs` | how it is changed, and how every node comes to have it |
 //! | `calls.rs` | operations under way: here, or handed to a node that can run them |
+//! | `peers.rs` | which start of another node runs what is handed there |
 //! | `doors.rs` | what other nodes hand here is run once |
 //! | `effects.rs` | [`Effects`]: what follows from a step |
 //! | `known.rs` | whom it knows by name |
@@ -32,6 +33,7 @@ mod effects;
 mod genesis;
 mod known;
 mod node;
+mod peers;
 mod placement;
 mod roster;
 mod rounds;

@@ -159,7 +159,7 @@ impl Node {
         }
         let watch = Watch::new(now, patience);
         // A request takes a round trip and those of its coordinator.
-        let calls = Calls::new(waits.answers_ms.saturating_mul(2));
+        let calls = Calls::new(waits.answers_ms.saturating_mul(2), patience.silent_ms);
         let changes = Changes::new(now, Roster::of(&genesis), patience.silent_ms / 2, seed);
         let round_trips = 0;
         let mut node =
@@ -304,6 +304,7 @@ impl Node {
                     if counts {
                         self.watch.lives(now, from.id, start.incarnation);
                     }
+                    self.calls.peers.heard(now, from.id, *start);
                     self.say_which_life(from, *start, effects);
                 }
                 _ => {

@@ -58,3 +58,9 @@ fn a_new_disk_gets_seats_in_a_large_cluster() {
 fn who_has_drained_need_not_find_records_any_more() {
     passes(2856);
 }
+
+/// Nodes handed writes to starts of others that were long over, and could then not say whether those had begun them.
+#[test]
+fn writes_are_not_handed_to_starts_that_are_over() {
+    passes(15_027_310_860_083);
+}

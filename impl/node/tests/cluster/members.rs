@@ -106,6 +106,44 @@ fn an_operation_whose_node_dies_is_lost_and_not_run_again() {
 }
 
 #[test]
+fn who_has_started_again_is_not_handed_what_an_earlier_start_could_have_begun() {
+    // Those who ask each other whether they live soon hear of a new start, and whatever comes late of an earlier one is
+    // none; a guest, whom nobody asks, takes nobody for what it was long ago.
+    for (guest, twins_after_ms) in [(false, None), (true, None), (false, Some(5_000))] {
+        let mut world = World::new(&APART, 16, 3);
+        let key = "a key with three of five nodes in its view";
+        let view = world.nodes[&0].view_of(&key.as_bytes().into());
+        let (members, strangers): (Vec<u8>, Vec<u8>) =
+            (0..5).partition(|&number| view.seat_at(contact(number).id).is_some());
+        let caller = if guest { 9 } else { strangers[0] };
+        if guest {
+            world.add(9, "d", 0);
+            (0..5).for_each(|member| world.meet(9, member));
+        }
+        world.twins_after_ms = twins_after_ms;
+        for put in 0..6 {
+            // Each member has told which start of it runs operations.
+            let _ = world.put_at(caller, key, &format!("coat {put}"));
+        }
+        world.pass_ms(3_000);
+        for &member in &members {
+            world.crash(member);
+            world.start(member);
+        }
+        world.twins_after_ms = None;
+        world.pass_ms(if guest { 10_000 } else { 2_000 });
+        for put in 0..20 {
+            world.pass_ms(100);
+            let again = world.put_at(caller, key, &format!("hat {put}"));
+            assert!(
+                matches!(again, Ok(Outcome::Mismatch(Some(_)))),
+                "guest {guest}, {twins_after_ms:?}: {again:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_list_of_members_is_not_for_clients_to_write() {
     let mut world = World::new(&APART, 4, 3);
     assert_eq!(world.put_at(0, "\0cloakroom/members", "me"), Ok(Outcome::Unavailable));
