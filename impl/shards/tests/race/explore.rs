@@ -178,8 +178,8 @@ pub(crate) fn stop_at_every_step() -> usize {
 const WITH_CROSSBEAM: [&str; 4] =
     ["retire pin", "retire pin, by handles", "alone: read, unlink", "registered: read, unlink"];
 
-/// Tries all searches of this checker that have a bound once without: those that end within [`MOST`] of the deep
-/// set, which is about a minute, have none from now on.
+/// Tries all searches of this checker that have a bound once without: those that end within
+/// [`searches::most_without_bound`], which is about a minute, have none from now on.
 fn pin_without_bound() {
     let named = variable("CLOAKROOM_SCENARIO").unwrap_or_default();
     let wanted = variable("CLOAKROOM_SEARCH").unwrap_or_default();
@@ -196,7 +196,8 @@ fn pin_without_bound() {
         if has_none || !asked || !tried.insert((row.scenario.clone(), row.reclaimer, row.search)) {
             continue;
         }
-        if let Some(found) = tried_with(scenario(&row.scenario), &row, None, MOST[2].1) {
+        let most = searches::most_without_bound(row.search);
+        if let Some(found) = tried_with(scenario(&row.scenario), &row, None, most) {
             rows.retain(|it| !(same(it) && it.set == Set::Deep));
             rows.push(Row { set: Set::Deep, ..found });
             searches::pin(rows.clone());
@@ -225,7 +226,7 @@ pub(crate) fn pin() {
     if set() == Set::Deep {
         return pin_without_bound();
     }
-    let deepest = variable("CLOAKROOM_MOST").map_or(MOST[2].1, |most| most.parse().unwrap());
+    let deepest = variable("CLOAKROOM_MOST").map_or(usize::MAX, |most| most.parse().unwrap());
     let named = variable("CLOAKROOM_SCENARIO").unwrap_or_default();
     let (mut rows, others): (Vec<Row>, Vec<Row>) = (Vec::new(), searches::all());
     for scenario in SCENARIOS.iter() {
@@ -276,7 +277,9 @@ fn bounds(
             break;
         }
         let most = most.min(deepest);
-        if let Some(row) = ran(None, most) {
+        let deep = set == Set::Deep;
+        let without = if deep { searches::most_without_bound(search) } else { most };
+        if let Some(row) = ran(None, without.min(deepest)) {
             found.push(Row { set, ..row });
             break;
         }
