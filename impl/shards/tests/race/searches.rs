@@ -6,8 +6,8 @@
 //!
 //! * `search` is loom's `plain`, `rmw` or `failing` (see `sync::Mode`), or shuttle's `dfs`;
 //! * a search that ends without a bound within [`most_without_bound`] executions has none. Otherwise the table
-//!   has, for each set, the search with the highest bound that has no more than its limit, or had when
-//!   it was pinned: one that has become smaller may keep its bound;
+//!   has, for the quick and for the whole set, the search with the highest bound that has no more than its limit, or had
+//!   when it was pinned: one that has become smaller may keep its bound. Some have a higher one for the deep set;
 //! * the table is written by `CLOAKROOM_PIN=1 cargo test -p cloakroom-shards --test race pin`, and a
 //!   search that takes another number of executions than the table says fails. With `CLOAKROOM_SET=deep` beside it,
 //!   what has a bound is tried once without one, within that limit, which is about a minute; nothing else is
@@ -26,7 +26,7 @@ use crate::scenario::Reclaimer;
 pub(crate) enum Set {
     /// By `cargo test`.
     Quick,
-    /// By `.ci/run --whole`.
+    /// By `.ci/run`.
     Whole,
     /// By `.ci/run --deep`.
     Deep,
