@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod built;
 mod check;
 mod mutant;
 mod scratch;

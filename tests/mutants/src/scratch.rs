@@ -4,16 +4,20 @@
 //! * the tree that is copied is never written;
 //! * after [`Scratch::restore`] the copy is again what was copied, also without files that a check
 //!   has left behind;
-//! * builds go to a directory of the copy's own and are kept between mutants.
+//! * builds go to a directory of the copy's own and are kept between mutants. It begins with what was built of other
+//!   people's packages (`built.rs`).
 //!
 //! The copy is a git index of its own, without a commit: that is what patches are applied to and
 //! what restoring goes back to.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use thiserror::Error;
+
+use crate::built;
 
 /// Why a mutant could not be tried.
 #[derive(Debug, Error)]
@@ -51,6 +55,10 @@ impl Scratch {
                 .and_then(|()| fs::copy(&from, &to))
                 .map_err(|cause| ScratchError::File { path: to, cause })?;
         }
+        let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+        let built = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+        built::take_over(&lock, &built, &scratch.target)
+            .map_err(|cause| ScratchError::File { path: built, cause })?;
         git(&scratch.tree, &["init", "--quiet"])?;
         git(&scratch.tree, &["add", "--all"])?;
         Ok(scratch)
