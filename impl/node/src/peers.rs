@@ -45,6 +45,7 @@ impl Peers {
     /// A start of a peer was heard, perhaps late.
     pub(crate) fn heard(&mut self, now: Moment, peer: NodeId, start: Start) {
         let Some(known) = self.starts.get_mut(&peer) else { return };
+        // An earlier one of the same disk is over.
         if known.0.incarnation != start.incarnation || known.0.boot <= start.boot {
             *known = (start, now);
         }
