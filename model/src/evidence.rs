@@ -85,11 +85,7 @@ pub fn rewrite(
         return Err("a tool disagrees or is missing (see `opinions`); nothing was written".into());
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mutants = mutants(&root.join("tests/mutants"))?;
-    let shards = shards::sections(&root)?;
-    let runs = root.join("specs/runs.md");
-    let runs = fs::read_to_string(&runs).map_err(|error| format!("{}: {error}", runs.display()))?;
-    let text = claims(ran, opinions, &shards, &runs, &mutants);
+    let text = from_runs(ran, opinions) + &from_files(&root)?;
     let mut files = vec![(root.join("specs/CLAIMS.md"), text)];
     for fault in FAULTS {
         let path = root.join("model/traces").join(fault.name).with_extension("trace");
@@ -208,13 +204,8 @@ fn holds(text: &mut String, ran: &[(&Check, Outcome)]) {
         .expect("a String takes all");
 }
 
-fn claims(
-    ran: &[(&Check, Outcome)],
-    opinions: &[Opinion],
-    shards: &str,
-    runs: &str,
-    mutants: &BTreeMap<String, Vec<String>>,
-) -> String {
+/// What only a run can tell.
+fn from_runs(ran: &[(&Check, Outcome)], opinions: &[Opinion]) -> String {
     let mut text = String::from(HEAD);
     holds(&mut text, ran);
     text.push_str(MUST_FAIL);
@@ -230,16 +221,23 @@ fn claims(
         table_row(&mut text, &cells);
     }
     second_opinions(&mut text, opinions);
-    text.push_str(shards);
+    text
+}
+
+/// The rest, for which nothing is run here.
+fn from_files(root: &Path) -> Result<String, String> {
+    let mut text = shards::sections(root)?;
     text.push('\n');
-    text.push_str(runs);
+    let runs = root.join("specs/runs.md");
+    let name = |error| format!("{}: {error}", runs.display());
+    text.push_str(&fs::read_to_string(&runs).map_err(name)?);
     text.push_str(MUTANTS);
-    for (property, names) in mutants {
+    for (property, names) in mutants(&root.join("tests/mutants"))? {
         let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-        table_row(&mut text, &[property, &names.join(", ")]);
+        table_row(&mut text, &[&property, &names.join(", ")]);
     }
     text.push_str(NOT_VERIFIED);
-    text
+    Ok(text)
 }
 
 /// The states of all checks that hold, up to a tier.
@@ -317,6 +315,18 @@ mod tests {
     fn numbers_are_grouped_by_three() {
         let all = [0, 7, 999, 1_000, 26_461_820].map(grouped);
         assert_eq!(all, ["0", "7", "999", "1,000", "26,461,820"]);
+    }
+
+    /// `evidence --verify` compares all of it, but late in a run and not on every machine.
+    #[test]
+    fn claims_for_which_nothing_is_run_here_are_those_of_their_files() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let claims = fs::read_to_string(root.join("specs/CLAIMS.md")).expect("CLAIMS.md is there");
+        let files = from_files(&root).expect("they can be read");
+        let mut pairs = files.lines().rev().zip(claims.lines().rev());
+        let differs = pairs.find(|(now, written)| now != written);
+        assert_eq!(differs, None, "the last line that differs, now and as written; run `evidence`");
+        assert!(claims.ends_with(&files), "CLAIMS.md is not what these files say; run `evidence`");
     }
 
     #[test]
