@@ -180,42 +180,44 @@ unsafe fn entry(
         {
             return f(&key, &eight);
         }
-        let mut key = [0; MAX_KEY_BYTES];
-        let further = |word| place.further(word);
-        return match key::inline(hasher, shard, first, key_words, further, &mut key) {
-            Some(length) => f(&key[..length], &eight),
-            // SAFETY: acquired under the caller's guard.
-            None => unsafe { entry_apart(None, first, value, f) },
-        };
+        if key_words > 1 && key::is_full(first.bits()) {
+            let mut key = [0; MAX_KEY_BYTES];
+            let further = |word| place.further(word);
+            let length = key::full(hasher, shard, first, key_words, further, &mut key);
+            return f(&key[..length], &eight);
+        }
+        // SAFETY: the caller's promise.
+        return unsafe { entry_apart(*hasher, shard, place, first, value, f) };
     }
-    if !value.is_present() {
-        return;
+    if value.is_present() {
+        // SAFETY: the caller's promise.
+        unsafe { entry_apart(*hasher, shard, place, place.first(), value, f) };
     }
-    let first = place.first();
-    let mut key = [0; MAX_KEY_BYTES];
-    let further = |word| place.further(word);
-    let length = key::inline(hasher, shard, first, key_words, further, &mut key);
-    // SAFETY: both acquired under the caller's guard.
-    unsafe { entry_apart(length.map(|it| &key[..it]), first, value, f) };
 }
 
-/// As [`entry`], for a key on the heap, or a value that is not [`Word::eight`].
+/// As [`entry`], of any kind. By value: what has an address cannot stay in registers.
 ///
 /// # Safety
-/// As there.
+/// As there, and the slot has a value.
 #[inline(never)]
 unsafe fn entry_apart(
-    key: Option<&[u8]>,
+    hasher: Hasher,
+    shard: usize,
+    place: Place<'_>,
     first: Word,
     value: Word,
     f: &mut dyn FnMut(&[u8], &[u8]),
 ) {
-    // SAFETY: the caller's promise.
+    let mut key = [0; MAX_KEY_BYTES];
+    let further = |word| place.further(word);
+    let key_words = place.table().key_words();
+    let length = key::inline(&hasher, shard, first, key_words, further, &mut key);
+    // SAFETY: the caller's promise: both acquired under the guard.
     unsafe {
         value.read(|value| {
             let value = value.unwrap_or_default();
-            match (key, first.blob()) {
-                (Some(key), _) => f(key, value),
+            match (length, first.blob()) {
+                (Some(length), _) => f(&key[..length], value),
                 (None, Some(key)) => Blob::read(key, |key| f(key, value)),
                 (None, None) => unreachable!("SHARD-6: where a value is, its key was before"),
             }

@@ -355,6 +355,31 @@ pub(crate) fn eight(hasher: &Hasher, shard: usize, first: Word) -> Option<[u8; 8
     (first & KIND == EIGHT).then(|| mixed().to_le_bytes())
 }
 
+/// As [`inline`], of a key that fills its slot.
+#[inline(always)]
+pub(crate) fn full(
+    hasher: &Hasher,
+    shard: usize,
+    first: Word,
+    key_words: usize,
+    further: impl Fn(usize) -> Bits,
+    bytes: &mut [u8; MAX_KEY_BYTES],
+) -> usize {
+    let words = key_words.min(MAX_KEY_BYTES / 8);
+    for at in 1..words {
+        write(bytes, at, further(at).addr() as u64 ^ hasher.mask());
+    }
+    let mixed = hasher.unmixed(hasher.joined(shard, first.bits().addr() as u64 & !KIND));
+    let others = hasher.of_others(&bytes[8..8 * words]);
+    write(bytes, 0, mixed ^ others);
+    8 * words
+}
+
+#[inline(always)]
+fn write(bytes: &mut [u8; MAX_KEY_BYTES], at: usize, number: u64) {
+    bytes[8 * at..8 * at + 8].copy_from_slice(&number.to_le_bytes());
+}
+
 /// Writes an inline key to `bytes`, and answers how long it is; `further` answers the words of its slot
 /// from 1 to below `key_words`. `None` for one on the heap.
 #[inline(always)]
@@ -366,29 +391,18 @@ pub(crate) fn inline(
     further: impl Fn(usize) -> Bits,
     bytes: &mut [u8; MAX_KEY_BYTES],
 ) -> Option<usize> {
-    let first = first.bits().addr() as u64;
-    let mixed = || hasher.unmixed(hasher.joined(shard, first & !KIND));
-    let write = |bytes: &mut [u8; MAX_KEY_BYTES], at: usize, number: u64| {
-        bytes[8 * at..8 * at + 8].copy_from_slice(&number.to_le_bytes());
-    };
-    match first & KIND {
+    let all = first.bits().addr() as u64;
+    let mixed = || hasher.unmixed(hasher.joined(shard, all & !KIND));
+    match all & KIND {
         EIGHT => {
             write(bytes, 0, mixed());
             Some(8)
         }
-        FULL => {
-            let words = key_words.min(MAX_KEY_BYTES / 8);
-            for at in 1..words {
-                write(bytes, at, further(at).addr() as u64 ^ hasher.mask());
-            }
-            let others = hasher.of_others(&bytes[8..8 * words]);
-            write(bytes, 0, mixed() ^ others);
-            Some(8 * words)
-        }
+        FULL => Some(full(hasher, shard, first, key_words, further, bytes)),
         WIDE => {
-            let length = length(first).min(MAX_KEY_BYTES);
+            let length = length(all).min(MAX_KEY_BYTES);
             for at in 0..length.div_ceil(8) {
-                let high = first >> (HIGH_BITS_AT as usize + at) << 63;
+                let high = all >> (HIGH_BITS_AT as usize + at) << 63;
                 write(bytes, at, further(at + 1).addr() as u64 >> 1 | high);
             }
             Some(length)
