@@ -90,12 +90,9 @@ impl Blob {
         // promise.
         unsafe {
             let canary = &raw const (*this.as_ptr()).canary;
-            release(
-                this.as_ptr().cast(),
-                layout,
-                |it| ptr::drop_in_place(it.cast::<Self>()),
-                canary,
-            );
+            let this = this.as_ptr().cast();
+            let drop = |it: *mut u8| ptr::drop_in_place(it.cast::<Self>());
+            release((this, layout), this, drop, canary);
         }
         layout.size()
     }

@@ -21,7 +21,7 @@ use crate::error::ShardsError;
 use crate::reclaim::{Epoch, Garbage, Guard, Local, Reclaim, Reuse};
 use crate::slot::Place;
 use crate::sync::{Canary, UnsafeCell, release};
-use crate::table::Table;
+use crate::table::{Slots, Table};
 use crate::word::Word;
 
 /// A fixed number of places, each with a value or none.
@@ -138,7 +138,8 @@ impl<V: PartialEq + Send + Sync, R: Reclaim> Cells<V, R> {
     #[inline]
     fn place(&self, at: usize) -> Place<'_> {
         assert!(at < self.count, "place: expected below {}, got {at}", self.count);
-        self.table().place(at)
+        // SAFETY: as in `table`, and made with one key word.
+        unsafe { Slots::of(self.table, 1) }.place(at)
     }
 
     #[inline]
@@ -283,7 +284,7 @@ impl<V> Kept<V> {
             (*kept).value.with_mut(|_| ());
             let canary = &raw const (*kept).canary;
             let drop = |it: *mut u8| ptr::drop_in_place(it.cast::<Self>());
-            release(kept.cast(), Self::LAYOUT, drop, canary);
+            release((kept.cast(), Self::LAYOUT), kept.cast(), drop, canary);
         }
         Self::LAYOUT.size()
     }

@@ -69,7 +69,7 @@ impl<R: Reclaim> Iterator for Iter<'_, R> {
             self.shard += 1;
             match self.map.pin() {
                 Ok(guard) => {
-                    let table = current.current(&guard);
+                    let table = current.current(&guard).table();
                     self.walk = Some(Walk { map, shard, table, at: 0, _guard: guard });
                 }
                 // The shard cannot be seen: say so, and go on to the next one.
@@ -114,7 +114,7 @@ pub(crate) fn for_each<R: Reclaim>(
     for (number, shard) in map.shards().iter().enumerate() {
         let guard = map.pin()?;
         // SAFETY: read under `guard`, which outlives the reference.
-        let table = unsafe { shard.current(&guard).as_ref() };
+        let table = unsafe { shard.current(&guard).table().as_ref() };
         // SAFETY: as above, and so many key words.
         unsafe {
             // What the compiler knows is quicker: keys of 8, 16 and 32 bytes.

@@ -34,10 +34,11 @@
 use std::ptr;
 
 use crate::blob::Blob;
+use crate::current::{Current, FirstLook};
 use crate::error::{MAX_KEY_BYTES, ShardsError};
 use crate::hash::Hasher;
 use crate::slot::Place;
-use crate::table::{FirstLook, Table};
+use crate::table::Table;
 use crate::word::{Bits, New, Owned, Word, number_of};
 
 const KIND: u64 = 0b111;
@@ -65,8 +66,17 @@ pub(crate) trait Probe: Copy {
     /// The hash without the shard's bits.
     fn local(&self) -> u64;
 
-    /// As [`Table::look_first`].
-    fn look_first<'t>(&self, table: &'t Table) -> FirstLook<'t>;
+    /// As [`Current::look_first`] where that is a few dozen instructions, else [`FirstLook::Apart`].
+    ///
+    /// # Safety
+    /// The table is still allocated, for as long as the answer is used.
+    unsafe fn look_first<'t>(&self, current: Current) -> FirstLook<'t>;
+
+    /// As [`Current::look_first`], of any form in any table.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn look_apart<'t>(self, current: Current) -> FirstLook<'t>;
 
     /// As [`Table::find_on`].
     fn find_on<'t>(&self, table: &'t Table) -> Option<Place<'t>>;
@@ -120,12 +130,20 @@ impl Probe for Short {
     }
 
     #[inline(always)]
-    fn look_first<'t>(&self, table: &'t Table) -> FirstLook<'t> {
-        match table.key_words() {
-            // SAFETY: so many.
-            1 => unsafe { table.look_first(1, self.local, |place| self.is_in(place)) },
-            // SAFETY: so many.
-            words => unsafe { table.look_first(words, self.local, |place| self.is_in(place)) },
+    unsafe fn look_first<'t>(&self, current: Current) -> FirstLook<'t> {
+        if !current.has_one_key_word() {
+            return FirstLook::Apart;
+        }
+        // SAFETY: the caller's promise, and so many.
+        unsafe { current.look_first(1, self.local, |place| self.is_in(place)) }
+    }
+
+    #[inline(never)]
+    unsafe fn look_apart<'t>(self, current: Current) -> FirstLook<'t> {
+        // SAFETY: the caller's promise, and so many key words.
+        unsafe {
+            let key_words = current.table().as_ref().key_words();
+            current.look_first(key_words, self.local, |place| self.is_in(place))
         }
     }
 
@@ -240,17 +258,6 @@ impl<'a> Long<'a> {
             && (1..self.words(form)).all(|at| place.further(at) == self.further(form, at))
     }
 
-    /// As [`Probe::look_first`], of any form. By value: what has an address cannot stay in registers.
-    #[inline(never)]
-    fn look_apart(self, table: &Table, form: Form) -> FirstLook<'_> {
-        let is = |place: Place<'_>| match form {
-            Form::Heap => self.is_blob(place.first()),
-            form => self.is_in(place, form),
-        };
-        // SAFETY: so many.
-        unsafe { table.look_first(table.key_words(), self.local, is) }
-    }
-
     /// Whether a first key word is the address of this key.
     fn is_blob(&self, first: Word) -> bool {
         // SAFETY: acquired just now, by a caller whose guard led to the table: keys live as long as
@@ -271,15 +278,30 @@ impl Probe for Long<'_> {
     }
 
     #[inline(always)]
-    fn look_first<'t>(&self, table: &'t Table) -> FirstLook<'t> {
-        let form = self.form(table.key_words());
-        if form != Form::Full {
-            return self.look_apart(table, form);
+    unsafe fn look_first<'t>(&self, current: Current) -> FirstLook<'t> {
+        // SAFETY: the caller's promise.
+        let key_words = unsafe { current.table().as_ref() }.key_words();
+        if self.form(key_words) != Form::Full {
+            return FirstLook::Apart;
         }
         // Of a length that the compiler may know.
         let words = self.words(Form::Full);
-        // SAFETY: a full key has as many words as a slot.
-        unsafe { table.look_first(words, self.local, |place| self.is_in(place, Form::Full)) }
+        // SAFETY: the caller's promise, and a full key has as many words as a slot.
+        unsafe { current.look_first(words, self.local, |place| self.is_in(place, Form::Full)) }
+    }
+
+    /// By value: what has an address cannot stay in registers.
+    #[inline(never)]
+    unsafe fn look_apart<'t>(self, current: Current) -> FirstLook<'t> {
+        // SAFETY: the caller's promise.
+        let key_words = unsafe { current.table().as_ref() }.key_words();
+        let form = self.form(key_words);
+        let is = |place: Place<'_>| match form {
+            Form::Heap => self.is_blob(place.first()),
+            form => self.is_in(place, form),
+        };
+        // SAFETY: the caller's promise, and so many.
+        unsafe { current.look_first(key_words, self.local, is) }
     }
 
     fn find_on<'t>(&self, table: &'t Table) -> Option<Place<'t>> {

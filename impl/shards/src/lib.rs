@@ -29,6 +29,7 @@
 mod blob;
 mod bounds;
 mod cells;
+mod current;
 mod dense;
 mod error;
 mod fingerprints;

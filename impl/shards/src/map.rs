@@ -16,6 +16,7 @@ use std::thread::available_parallelism;
 use cloakroom_pool::{AtomicMap, Cas, MapError};
 
 use crate::bounds::{FIRST_SLOTS, MIN_SHARDS, SHARDS_PER_CORE};
+use crate::current::Current;
 use crate::error::ShardsError;
 use crate::handle::Handle;
 use crate::hash::Hasher;
@@ -52,10 +53,10 @@ pub struct Shards<R: Reclaim = Epoch> {
     domain: R,
 }
 
-/// Two cache lines, because processors fetch them in pairs.
-#[repr(align(128))]
+/// One word: seldom written, so several may share a cache line, which then stays near the processor.
 #[derive(Debug)]
 pub(crate) struct Shard {
+    /// See [`Current`].
     current: AtomicPtr<Table>,
 }
 
@@ -99,7 +100,8 @@ impl<R: Reclaim> Shards<R> {
         let mut failed = None;
         for _ in 0..count {
             match Table::new(FIRST_SLOTS, 1) {
-                Ok(table) => shards.push(Shard { current: AtomicPtr::new(table.as_ptr()) }),
+                // SAFETY: just made.
+                Ok(table) => shards.push(unsafe { Shard::new(table) }),
                 Err(error) => failed = Some(error),
             }
         }
@@ -210,6 +212,14 @@ impl<R: Reclaim> Shards<R> {
         &self.all
     }
 
+    /// The shard of a hash: see [`Hasher::shard`].
+    #[inline(always)]
+    pub(crate) fn shard(&self, number: usize) -> &Shard {
+        debug_assert!(number < self.all.len());
+        // SAFETY: the hasher answers less than 2 to the number of bits that it was made with, and there are so many.
+        unsafe { self.all.get_unchecked(number) }
+    }
+
     pub(crate) fn pin(&self) -> Result<R::Guard<'_>, ShardsError> {
         self.domain.pin()
     }
@@ -220,20 +230,30 @@ impl<R: Reclaim> Shards<R> {
 }
 
 impl Shard {
+    /// # Safety
+    /// `Table::new` made the table, and nobody else has it.
+    unsafe fn new(table: NonNull<Table>) -> Self {
+        // SAFETY: the caller's promise.
+        let current = unsafe { Current::of(table) };
+        Self { current: AtomicPtr::new(current.word()) }
+    }
+
     /// The current table: may be read as long as the guard is held.
-    #[inline]
-    pub(crate) fn current(&self, _: &impl Guard) -> NonNull<Table> {
+    #[inline(always)]
+    pub(crate) fn current(&self, _: &impl Guard) -> Current {
         // Acquire: the table, all that was copied to it and what went before that; partner: Release
         // in `exchange`.
         let table = self.current.load(Ordering::Acquire);
-        NonNull::new(table).expect("SHARD-1: a shard always has a table")
+        debug_assert!(!table.is_null(), "SHARD-1: a shard always has a table");
+        // SAFETY: `new` and `exchange` write what a `Current` answers, which is not null.
+        Current::from_word(unsafe { NonNull::new_unchecked(table) })
     }
 
     /// Makes `next` the current table if `current` is it; answers whether.
-    pub(crate) fn exchange(&self, current: NonNull<Table>, next: NonNull<Table>) -> bool {
+    pub(crate) fn exchange(&self, current: Current, next: Current) -> bool {
         // Release: all that was copied, and what was acquired from slots that were not (SHARD-3);
         // partner: Acquire in `current`. Relaxed: who fails reads nothing from it.
-        let (current, next) = (current.as_ptr(), next.as_ptr());
+        let (current, next) = (current.word(), next.word());
         self.current.compare_exchange(current, next, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 }
@@ -244,7 +264,7 @@ impl<R: Reclaim> Drop for Shards<R> {
             // Relaxed: `&mut self` came by something that orders it.
             if let Some(table) = NonNull::new(shard.current.load(Ordering::Relaxed)) {
                 // SAFETY: `&mut self`: no guard is left, and each shard has its own table.
-                unsafe { Table::free_current(table) };
+                unsafe { Table::free_current(Current::from_word(table).table()) };
             }
         }
     }

@@ -22,12 +22,13 @@
 use std::ptr::NonNull;
 
 use crate::blob::Blob;
+use crate::current::{Current, FirstLook};
 use crate::error::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardsError};
 use crate::key::{Long, Probe, Short};
 use crate::map::Shards;
 use crate::reclaim::{Garbage, Guard, Reclaim};
 use crate::slot::Place;
-use crate::table::{FirstLook, Table};
+use crate::table::Table;
 use crate::word::{New, Owned, Wanted, Word};
 
 /// What came of an attempt.
@@ -41,7 +42,7 @@ enum Attempt {
 
 /// How far a change has come.
 struct Begun<'t> {
-    current: NonNull<Table>,
+    current: Current,
     look: FirstLook<'t>,
     /// The value in the slot that was found, if it was read.
     seen: Option<Word>,
@@ -97,32 +98,38 @@ impl<R: Reclaim> Shards<R> {
         key: impl Probe,
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> A {
-        // SAFETY: `guard` was taken before and outlives the reference.
-        let table = unsafe { self.shards()[key.shard()].current(&guard).as_ref() };
-        match key.look_first(table) {
+        let current = self.shard(key.shard()).current(&guard);
+        // SAFETY: `guard` was taken before and outlives the answer.
+        match unsafe { key.look_first(current) } {
             // SAFETY: acquired under `guard`.
             FirstLook::Found(place) => unsafe { place.value().read(f) },
             FirstLook::Absent => f(None),
+            // Each by itself: a look that is handed on as it came would be put aside in memory.
             // SAFETY: `guard` led to the table.
-            FirstLook::Unclear => unsafe { Self::read_on(guard, NonNull::from(table), key, f) },
+            FirstLook::Unclear => unsafe {
+                Self::read_on(guard, current, FirstLook::Unclear, key, f)
+            },
+            // SAFETY: as above.
+            FirstLook::Apart => unsafe { Self::read_on(guard, current, FirstLook::Apart, key, f) },
         }
     }
 
-    /// As [`Shards::read_at`], when the first group of the key's way does not tell.
+    /// As [`Shards::read_at`], when its look did not tell.
     ///
     /// # Safety
-    /// `guard` led to the table.
+    /// `guard` led to the table, and was held for the look.
     #[inline(never)]
     unsafe fn read_on<A>(
         guard: impl Guard,
-        table: NonNull<Table>,
+        current: Current,
+        look: FirstLook<'_>,
         key: impl Probe,
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> A {
         // The last to go.
         let _guard = guard;
         // SAFETY: the caller's promise.
-        match key.find_on(unsafe { table.as_ref() }) {
+        match unsafe { Self::look_on(current, look, &key) } {
             // SAFETY: acquired under the guard.
             Some(place) => unsafe { place.value().read(f) },
             None => f(None),
@@ -139,21 +146,21 @@ impl<R: Reclaim> Shards<R> {
         new: Option<&[u8]>,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
-        let inline =
-            |value: Option<&[u8]>| value.map_or(Some(None), |it| Word::inline(it).map(Some));
-        match (inline(expected), inline(new)) {
-            (Some(expected), Some(new)) if key.len() <= 8 => {
-                let key = Short::new(key, self.hasher());
-                self.set_at(guard, key, expected, new.unwrap_or(Word::EMPTY), other)
-            }
-            (Some(expected), Some(new)) if key.len() <= MAX_KEY_BYTES => {
-                let new = new.unwrap_or(Word::EMPTY);
-                match key.len() {
-                    16 => self.set_sized::<16, A>(guard, sized(key), expected, new, other),
-                    32 => self.set_sized::<32, A>(guard, sized(key), expected, new, other),
-                    _ => self.set_inline(guard, key, expected, new, other),
-                }
-            }
+        let inline = |value: Option<&[u8]>| value.map_or(Some(Word::EMPTY), Word::inline);
+        // One after the other: else a flag for both would be made, and asked for.
+        let Some(was) = inline(expected) else {
+            return self.set_long(guard, key, expected, new, other);
+        };
+        let Some(word) = inline(new) else {
+            return self.set_long(guard, key, expected, new, other);
+        };
+        if key.len() <= 8 {
+            return self.set_at(guard, Short::new(key, self.hasher()), was, word, other);
+        }
+        match key.len() {
+            16 => self.set_sized::<16, A>(guard, sized(key), was, word, other),
+            32 => self.set_sized::<32, A>(guard, sized(key), was, word, other),
+            9..=MAX_KEY_BYTES => self.set_inline(guard, key, was, word, other),
             _ => self.set_long(guard, key, expected, new, other),
         }
     }
@@ -164,7 +171,7 @@ impl<R: Reclaim> Shards<R> {
         &self,
         guard: impl Guard,
         key: &[u8; BYTES],
-        expected: Option<Word>,
+        expected: Word,
         new: Word,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
@@ -177,11 +184,34 @@ impl<R: Reclaim> Shards<R> {
         &self,
         guard: impl Guard,
         key: &[u8],
-        expected: Option<Word>,
+        expected: Word,
         new: Word,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
         self.set_at(guard, Long::new(key, self.hasher()), expected, new, other)
+    }
+
+    /// Where a key stands, after a look that may not have told.
+    ///
+    /// # Safety
+    /// The caller's guard led to the table, and was held for the look.
+    #[inline(always)]
+    unsafe fn look_on<'t>(
+        current: Current,
+        look: FirstLook<'t>,
+        key: &impl Probe,
+    ) -> Option<Place<'t>> {
+        let look = match look {
+            // SAFETY: the caller's promise.
+            FirstLook::Apart => unsafe { key.look_apart(current) },
+            told => told,
+        };
+        match look {
+            FirstLook::Found(place) => Some(place),
+            FirstLook::Absent => None,
+            // SAFETY: as above.
+            _ => key.find_on(unsafe { current.table().as_ref() }),
+        }
     }
 
     #[inline(never)]
@@ -226,10 +256,9 @@ impl<R: Reclaim> Shards<R> {
     /// `guard` is held for as long as the answer is used.
     #[inline(always)]
     unsafe fn begin<'t>(&self, key: &impl Probe, guard: &impl Guard) -> Begun<'t> {
-        let current = self.shards()[key.shard()].current(guard);
+        let current = self.shard(key.shard()).current(guard);
         // SAFETY: the caller's promise.
-        let table = unsafe { current.as_ref() };
-        Begun { current, look: key.look_first(table), seen: None }
+        Begun { current, look: unsafe { key.look_first(current) }, seen: None }
     }
 
     /// The quick part of a change.
@@ -238,7 +267,7 @@ impl<R: Reclaim> Shards<R> {
         &self,
         mut guard: impl Guard,
         key: impl Probe,
-        expected: Option<Word>,
+        expected: Word,
         new: Word,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
@@ -248,13 +277,12 @@ impl<R: Reclaim> Shards<R> {
         if let FirstLook::Found(place) = look {
             let value = place.value();
             // SHARD-5: as expected, and so neither frozen nor on the heap; and not from nothing to nothing.
-            let wanted = expected.unwrap_or(Word::EMPTY);
             seen = Some(value);
-            if value == wanted && (new.is_present() || wanted.is_present()) {
+            if value == expected && (new != Word::EMPTY || expected != Word::EMPTY) {
                 match place.swap(value, new) {
                     // SHARD-1: here the operation took effect.
                     Ok(()) => {
-                        count(value, new, 0, &mut guard);
+                        count(expected != Word::EMPTY, new != Word::EMPTY, 0, &mut guard);
                         return Ok(Ok(()));
                     }
                     Err(now) => seen = Some(now),
@@ -282,13 +310,9 @@ impl<R: Reclaim> Shards<R> {
         loop {
             let Begun { current, look, seen } = begun;
             // SAFETY: the caller's promise, or `begin` below; `guard` is the last to go.
-            let table = unsafe { current.as_ref() };
-            let there = match look {
-                FirstLook::Found(place) => Some(place),
-                FirstLook::Absent => None,
-                FirstLook::Unclear => key.find_on(table),
-            };
-            let place = match there {
+            let table = unsafe { current.table().as_ref() };
+            // SAFETY: as above.
+            let place = match unsafe { Self::look_on(current, look, &key) } {
                 Some(place) => Some(place),
                 None if !expected.is_absence() => return Ok(Err(other(None))),
                 // From nothing to nothing.
@@ -368,7 +392,7 @@ impl<R: Reclaim> Shards<R> {
             }
         }
         let word = new.word();
-        count(seen, word, new.share(), guard);
+        count(seen.is_present(), word.is_present(), new.share(), guard);
         if let Some(blob) = seen.blob() {
             // SAFETY: the exchange took the only word that led to the blob: an unfrozen slot of a
             // table that is current or about to be replaced, and then frozen without it.
@@ -393,13 +417,13 @@ impl<R: Reclaim> Shards<R> {
     fn replace(
         &self,
         shard: usize,
-        current: NonNull<Table>,
+        current: Current,
         guard: &mut impl Guard,
     ) -> Result<(), ShardsError> {
         // For the table.
         guard.reserve()?;
         // SAFETY: read from the shard under `guard`.
-        let table = unsafe { current.as_ref() };
+        let table = unsafe { current.table().as_ref() };
         // SAFETY: `guard` led to the table.
         let (slots, key_words) = unsafe { table.size_of_next(self.hasher()) };
         let next = Table::new(slots, key_words)?;
@@ -408,7 +432,8 @@ impl<R: Reclaim> Shards<R> {
         // SAFETY: `guard` led to the table, and nobody else has seen the successor.
         let inlined = unsafe { table.copy_all(successor, self.hasher(), shard) };
         let bytes = successor.footprint();
-        if self.shards()[shard].exchange(current, next) {
+        // SAFETY: just made, and given back below at the earliest.
+        if self.shard(shard).exchange(current, unsafe { Current::of(next) }) {
             guard.count(0, bytes.cast_signed());
             // SAFETY: the exchange took the only pointer from the map to the table, and only one
             // succeeds. All its slots are frozen. Our guard was taken before: the successor, should it be
@@ -418,7 +443,7 @@ impl<R: Reclaim> Shards<R> {
                     table.replaced_by(key_words, self.hasher());
                 }
                 let bytes = table.footprint();
-                guard.retire(Garbage::new(current.as_ptr().cast(), bytes, free_table));
+                guard.retire(Garbage::new(current.table().as_ptr().cast(), bytes, free_table));
             }
         } else {
             // SAFETY: nobody else has seen it; what its words lead to is that of the table, whose
@@ -434,11 +459,12 @@ fn sized<const BYTES: usize>(key: &[u8]) -> &[u8; BYTES] {
     key.try_into().expect("the length that was asked for")
 }
 
-/// Counts an exchange of `seen` for `new`, which takes so many bytes on the heap.
+/// Counts an exchange: whether there was a value before, and is one now, which takes so many bytes on the heap.
 #[inline(always)]
-fn count(seen: Word, new: Word, bytes: usize, guard: &mut impl Guard) {
-    let entries = isize::from(new.is_present()) - isize::from(seen.is_present());
-    guard.count(entries, bytes.cast_signed());
+fn count(before: bool, now: bool, bytes: usize, guard: &mut impl Guard) {
+    if before != now || bytes != 0 {
+        guard.count(isize::from(now) - isize::from(before), bytes.cast_signed());
+    }
 }
 
 /// # Safety

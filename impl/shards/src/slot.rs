@@ -146,6 +146,7 @@ impl<'t> Place<'t> {
 
     /// Puts the first key word into a slot without one. Answers whether it stands there, by
     /// whomever.
+    #[inline]
     pub(crate) fn claim_first(self, key: Bits) -> bool {
         // Release: the bytes of a key on the heap; partner: Acquire in `first`. Relaxed on failure: an
         // equal word is inline.
@@ -194,6 +195,7 @@ impl<'t> Place<'t> {
     }
 
     /// Freezes a slot's value and answers it, thawed.
+    #[inline]
     pub(crate) fn freeze(self) -> Word {
         let mut seen = self.value();
         while !seen.is_frozen() {

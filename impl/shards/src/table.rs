@@ -42,10 +42,12 @@
 #![allow(clippy::inline_always)]
 
 use std::alloc::{Layout, alloc, alloc_zeroed};
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use crate::blob::Blob;
 use crate::bounds::{CHECKED, GROUP, most_full};
+use crate::current::ALIGN;
 use crate::error::ShardsError;
 use crate::fingerprints;
 use crate::hash::Hasher;
@@ -53,7 +55,8 @@ use crate::slot::{Place, SlotWord};
 use crate::sync::{AtomicPtr, AtomicUsize, Canary, Ordering, release};
 use crate::word::Word;
 
-/// The head of the allocation; the slots follow it, from the next cache line on.
+/// The head: the slots follow it, and the fingerprints stand before it, from there downwards. So one address leads
+/// to all.
 #[repr(align(64))]
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -69,46 +72,71 @@ pub(crate) struct Table {
     full: AtomicUsize,
 }
 
-/// What the first group of a key's way tells: mostly all there is to tell.
-#[derive(Clone, Copy)]
-pub(crate) enum FirstLook<'t> {
-    /// In this slot.
-    Found(Place<'t>),
-    /// In no slot.
-    Absent,
-    /// The key may stand further on, or in another slot of the group: see [`Table::find_on`].
-    Unclear,
-}
-
-/// The slots of a table, in what a loop keeps in registers.
+/// The slots of a table, and their fingerprints, in what a loop keeps in registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Slots<'t> {
     first: NonNull<SlotWord>,
-    mask: usize,
     key_words: usize,
-    table: &'t Table,
+    lives: PhantomData<&'t Table>,
 }
 
 impl<'t> Slots<'t> {
+    /// # Safety
+    /// The table is still allocated, for as long as the answer is used; its slots have so many key words.
+    #[inline(always)]
+    pub(crate) unsafe fn of(table: NonNull<Table>, key_words: usize) -> Self {
+        // SAFETY: they follow the head.
+        let first = unsafe { table.add(1).cast() };
+        Self { first, key_words, lives: PhantomData }
+    }
+
+    /// Where they begin.
+    #[inline(always)]
+    pub(crate) fn first(self) -> NonNull<SlotWord> {
+        self.first
+    }
+
+    #[inline(always)]
+    fn table(self) -> &'t Table {
+        // SAFETY: the head stands before the first slot, and lives as long.
+        unsafe { self.first.cast::<Table>().sub(1).as_ref() }
+    }
+
     /// The slot with a number below [`Table::len`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(self, number: usize) -> Place<'t> {
-        debug_assert!(number <= self.mask);
-        // SAFETY: `Table::new` made so many slots, `key_words + 1` words each (see `Table::slots`), in the allocation
+        debug_assert!(number <= self.table().mask && self.key_words == self.table().key_words);
+        // SAFETY: `Table::new` made so many slots, `key_words + 1` words each (see `Slots::of`), in the allocation
         // that the table stands in. All callers have the number from a loop over them, or masked, or of a slot of a
         // group by a shift that leaves less.
-        unsafe { Place::new(self.table, self.first.add(number * (self.key_words + 1))) }
+        unsafe { Place::new(self.table(), self.first.add(number * (self.key_words + 1))) }
+    }
+
+    #[inline(always)]
+    fn fingerprints(self, group: usize) -> &'t AtomicUsize {
+        debug_assert!(group <= self.table().mask / GROUP);
+        // SAFETY: as in `place`; `new` made one for each group before the head.
+        unsafe { self.first.cast::<Table>().sub(1).cast::<AtomicUsize>().sub(1 + group).as_ref() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn read_fingerprints(self, group: usize) -> u64 {
+        // Relaxed: it leads nowhere. Whoever has to see a value, since its writing happened before,
+        // sees its fingerprint, and those on the way to it: they stood before it was written.
+        let fingerprints = self.fingerprints(group).load(Ordering::Relaxed);
+        self.table().canary.check();
+        fingerprints as u64
     }
 }
 
 impl Table {
-    /// And where the slots begin, at a cache line. The fingerprints stand before them, from there
-    /// downwards: so one address leads to both.
+    /// And where the head stands.
     fn layout(slots: usize, key_words: usize) -> Option<(Layout, usize)> {
-        let head = Layout::new::<Self>();
-        let (layout, _) = head.extend(Layout::array::<AtomicUsize>(slots / GROUP).ok()?).ok()?;
+        let fingerprints = Layout::array::<AtomicUsize>(slots / GROUP).ok()?;
+        let (layout, head) =
+            fingerprints.extend(Layout::new::<Self>().align_to(ALIGN).ok()?).ok()?;
         let words = Layout::array::<SlotWord>(slots.checked_mul(key_words + 1)?).ok()?;
-        layout.extend(words.align_to(head.align()).ok()?).ok()
+        Some((layout.extend(words).ok()?.0, head))
     }
 
     /// What a table of so many slots takes.
@@ -127,22 +155,23 @@ impl Table {
     /// [`ShardsError::OutOfMemory`].
     pub(crate) fn new(slots: usize, key_words: usize) -> Result<NonNull<Self>, ShardsError> {
         let too_many = ShardsError::OutOfMemory { bytes: usize::MAX };
-        let (layout, offset) = Self::layout(slots, key_words).ok_or(too_many)?;
+        let (layout, head) = Self::layout(slots, key_words).ok_or(too_many)?;
         // SAFETY: the layout has the head's size at least, so it is not empty.
         let memory = unsafe { if CHECKED { alloc(layout) } else { alloc_zeroed(layout) } };
-        let table = NonNull::new(memory.cast::<Self>())
-            .ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?;
-        // SAFETY: fresh memory of this layout, ours alone; the slots stand at `offset` in it, and the
-        // fingerprints before them. std's atomics of null or 0 are zeros, which stand there already;
+        let memory =
+            NonNull::new(memory).ok_or(ShardsError::OutOfMemory { bytes: layout.size() })?;
+        // SAFETY: fresh memory of this layout, ours alone; the head stands at `head` in it, the slots behind it, and
+        // the fingerprints before. std's atomics of null or 0 are zeros, which stand there already;
         // a checker's have to be made.
         unsafe {
-            let first = table.byte_add(offset).cast::<SlotWord>();
+            let table = memory.byte_add(head).cast::<Self>();
+            let first = table.add(1).cast::<SlotWord>();
             if CHECKED {
                 for at in 0..slots * (key_words + 1) {
                     first.add(at).write(AtomicPtr::new(Word::EMPTY.bits()));
                 }
                 for group in 0..slots / GROUP {
-                    first.cast::<AtomicUsize>().sub(1 + group).write(AtomicUsize::new(0));
+                    table.cast::<AtomicUsize>().sub(1 + group).write(AtomicUsize::new(0));
                 }
             }
             table.write(Self {
@@ -153,8 +182,8 @@ impl Table {
                 canary: Canary::new(),
                 full: AtomicUsize::new(0),
             });
+            Ok(table)
         }
-        Ok(table)
     }
 
     /// Gives the table back, without what its words lead to. Answers how many bytes that were.
@@ -166,9 +195,11 @@ impl Table {
         unsafe {
             let size = this.as_ref().footprint();
             let (slots, words) = (this.as_ref().len(), this.as_ref().key_words);
-            let (layout, _) = Self::layout(slots, words).expect("it was allocated so");
+            let (layout, head) = Self::layout(slots, words).expect("it was allocated so");
+            let memory = this.byte_sub(head).cast().as_ptr();
             let canary = &raw const (*this.as_ptr()).canary;
-            release(this.as_ptr().cast(), layout, |it| Self::drop_all(it.cast()), canary);
+            let this = this.cast().as_ptr();
+            release((memory, layout), this, |it| Self::drop_all(it.cast()), canary);
             size
         }
     }
@@ -181,7 +212,7 @@ impl Table {
             let words = (*this).len() * ((*this).key_words + 1);
             ptr::drop_in_place(ptr::slice_from_raw_parts_mut((*this).slots.as_ptr(), words));
             let groups = (*this).len() / GROUP;
-            let fingerprints = (*this).slots.as_ptr().cast::<AtomicUsize>().sub(groups);
+            let fingerprints = this.cast::<AtomicUsize>().sub(groups);
             ptr::drop_in_place(ptr::slice_from_raw_parts_mut(fingerprints, groups));
             ptr::drop_in_place(this);
         }
@@ -234,14 +265,25 @@ impl Table {
 
     /// All slots.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place<'_>> {
-        (0..self.len()).map(|number| self.place(number))
+        let slots = self.all_slots();
+        (0..self.len()).map(move |number| slots.place(number))
     }
 
     /// The slot with a number below [`Table::len`].
     #[inline]
     pub(crate) fn place(&self, number: usize) -> Place<'_> {
+        self.all_slots().place(number)
+    }
+
+    #[inline]
+    fn all_slots(&self) -> Slots<'_> {
         // SAFETY: they are.
-        unsafe { self.slots(self.key_words) }.place(number)
+        unsafe { self.slots(self.key_words) }
+    }
+
+    /// By how much a hash without its lowest bit is shifted to give a group.
+    pub(crate) fn shift(&self) -> u32 {
+        self.shift
     }
 
     /// The slots, for whoever knows how many key words the table has.
@@ -250,8 +292,7 @@ impl Table {
     /// `key_words` are as many as [`Table::key_words`].
     #[inline]
     pub(crate) unsafe fn slots(&self, key_words: usize) -> Slots<'_> {
-        debug_assert!(key_words == self.key_words);
-        Slots { first: self.slots, mask: self.mask, key_words, table: self }
+        Slots { first: self.slots, key_words, lives: PhantomData }
     }
 
     /// Which slots of a group may have a value, by a bit for each.
@@ -269,49 +310,16 @@ impl Table {
         group
     }
 
-    /// Has the processor fetch a group's slots while the fingerprints that tell which of them are still on their way: else
-    /// it would wait for one after the other.
-    #[inline(always)]
-    fn fetch_ahead(&self, group: usize, key_words: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            const LINE: usize = 64;
-            let words = GROUP * (key_words + 1);
-            let first = self.slots.as_ptr().wrapping_add(group * words).cast::<i8>();
-            // SAFETY: a hint: it faults for no address, and nothing is read by it.
-            let fetch = |at| unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(at)) };
-            // All of it where keys are short; no loop there.
-            fetch(0);
-            fetch(LINE);
-            if key_words > 1 {
-                (2 * LINE..words * size_of::<SlotWord>()).step_by(LINE).for_each(fetch);
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (group, key_words);
-    }
-
-    #[inline]
-    fn fingerprints(&self, group: usize) -> &AtomicUsize {
-        debug_assert!(group <= self.mask / GROUP);
-        // SAFETY: as in `Slots::place`; `new` made one for each group before the slots.
-        unsafe { self.slots.cast::<AtomicUsize>().sub(1 + group).as_ref() }
-    }
-
     #[inline]
     fn read_fingerprints(&self, group: usize) -> u64 {
-        // Relaxed: it leads nowhere. Whoever has to see a value, since its writing happened before,
-        // sees its fingerprint, and those on the way to it: they stood before it was written.
-        let fingerprints = self.fingerprints(group).load(Ordering::Relaxed);
-        self.canary.check();
-        fingerprints as u64
+        self.all_slots().read_fingerprints(group)
     }
 
     /// Sees to it that the fingerprint of a slot with a key stands.
     #[inline(always)]
     fn put_fingerprint(&self, group: usize, at: usize, local: impl FnOnce() -> u64) {
-        let mut fingerprints = self.read_fingerprints(group);
+        let slots = self.all_slots();
+        let mut fingerprints = slots.read_fingerprints(group);
         if fingerprints::of_slot(fingerprints, at) != 0 {
             return;
         }
@@ -321,7 +329,7 @@ impl Table {
             #[allow(clippy::cast_possible_truncation)]
             let (seen, new) = (fingerprints as usize, (fingerprints | fingerprint) as usize);
             // Relaxed, both: as in `read_fingerprints`. All who put this fingerprint put the same one.
-            let put = self.fingerprints(group).compare_exchange_weak(
+            let put = slots.fingerprints(group).compare_exchange_weak(
                 seen,
                 new,
                 Ordering::Relaxed,
@@ -346,36 +354,6 @@ impl Table {
     #[inline]
     pub(crate) fn key_words(&self) -> usize {
         self.key_words
-    }
-
-    /// Looks in the first group of a key's way for a slot of which `is` says that it has the key: at the first one with
-    /// its fingerprint. `key_words` are a number that the compiler may know.
-    ///
-    /// # Safety
-    /// As [`Table::slots`].
-    #[inline(always)]
-    pub(crate) unsafe fn look_first(
-        &self,
-        key_words: usize,
-        local: u64,
-        is: impl FnOnce(Place<'_>) -> bool,
-    ) -> FirstLook<'_> {
-        let start = self.start(local);
-        self.fetch_ahead(start, key_words);
-        let wanted = fingerprints::everywhere(fingerprints::fingerprint(local));
-        let fingerprints = self.read_fingerprints(start);
-        let same = fingerprints::zeros_at_least(fingerprints ^ wanted);
-        if same != 0 {
-            // SAFETY: the caller's promise.
-            let slots = unsafe { self.slots(key_words) };
-            let place = slots.place(start * GROUP + fingerprints::slot_of(same));
-            if is(place) {
-                return FirstLook::Found(place);
-            }
-        } else if fingerprints::zeros_at_least(fingerprints) != 0 {
-            return FirstLook::Absent;
-        }
-        FirstLook::Unclear
     }
 
     /// Follows the way of a key by the fingerprints, until `is` says of a slot that it has the key. At
@@ -420,16 +398,16 @@ impl Table {
         hasher: &Hasher,
         mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
     ) -> Result<Option<Place<'_>>, ShardsError> {
-        let start = self.start(local);
+        let (slots, start, last) = (self.all_slots(), self.start(local), self.mask / GROUP);
         let own = fingerprints::everywhere(fingerprints::fingerprint(local));
-        for step in 0..=self.mask / GROUP {
-            let group = (start + step) & (self.mask / GROUP);
-            let there = self.read_fingerprints(group);
+        for step in 0..=last {
+            let group = (start + step) & last;
+            let there = slots.read_fingerprints(group);
             // The others are other keys', or to become theirs: this one's would have its fingerprint.
             let mut may_be = fingerprints::zeros(there) | fingerprints::zeros(there ^ own);
             while may_be != 0 {
                 let at = fingerprints::slot_of(may_be);
-                let place = self.place(group * GROUP + at);
+                let place = slots.place(group * GROUP + at);
                 if claim(place)? {
                     self.put_fingerprint(group, at, || local);
                     return Ok(Some(place));
@@ -445,10 +423,10 @@ impl Table {
 
     /// Takes the first empty slot on a way, in a table that nobody else has seen.
     pub(crate) fn take_slot(&self, local: u64) -> Option<Place<'_>> {
-        let start = self.start(local);
-        for step in 0..=self.mask / GROUP {
-            let group = (start + step) & (self.mask / GROUP);
-            let there = self.read_fingerprints(group);
+        let (slots, start, last) = (self.all_slots(), self.start(local), self.mask / GROUP);
+        for step in 0..=last {
+            let group = (start + step) & last;
+            let there = slots.read_fingerprints(group);
             let empty = fingerprints::zeros(there);
             if empty != 0 {
                 let at = fingerprints::slot_of(empty);
@@ -457,12 +435,12 @@ impl Table {
                 #[allow(clippy::cast_possible_truncation)]
                 let all = all as usize;
                 // Relaxed, all: nobody else is here; see `Place::fill`.
-                self.fingerprints(group).store(all, Ordering::Relaxed);
+                slots.fingerprints(group).store(all, Ordering::Relaxed);
                 if fingerprints::zeros(all as u64) == 0 {
                     let full = self.full.load(Ordering::Relaxed);
                     self.full.store(full + 1, Ordering::Relaxed);
                 }
-                return Some(self.place(group * GROUP + at));
+                return Some(slots.place(group * GROUP + at));
             }
         }
         None

@@ -181,16 +181,16 @@ pub(crate) trait Wanted: Copy {
     unsafe fn is(&self, word: Word) -> bool;
 }
 
-/// Absence, or the word of a string that needs no heap.
-impl Wanted for Option<Word> {
+/// The word of absence, or of a string that needs no heap; not frozen.
+impl Wanted for Word {
     #[inline]
     fn is_absence(&self) -> bool {
-        self.is_none()
+        *self == Self::EMPTY
     }
 
     #[inline]
     unsafe fn is(&self, word: Word) -> bool {
-        self.map_or(!word.is_present(), |wanted| word.thawed() == wanted)
+        word.thawed() == *self
     }
 }
 
@@ -302,10 +302,10 @@ mod tests {
                 // SAFETY: `owned` outlives the reads.
                 unsafe {
                     assert!(Some(bytes).is(word), "{bytes:?}");
-                    assert!(!None::<&[u8]>.is(word) && !None::<Word>.is(word));
+                    assert!(!None::<&[u8]>.is(word) && !Word::EMPTY.is(word));
                     assert!(!Some(&b"something else"[..]).is(word));
                     assert_eq!(
-                        Word::inline(bytes).is_some_and(|it| Some(it).is(word)),
+                        Word::inline(bytes).is_some_and(|it| it.is(word)),
                         word.blob().is_none()
                     );
                 }
@@ -331,7 +331,7 @@ mod tests {
         for word in [Word::EMPTY, Word::EMPTY.frozen()] {
             assert!(!word.is_present() && word.blob().is_none());
             // SAFETY: no blob.
-            assert!(unsafe { None::<Word>.is(word) && !Some(&b""[..]).is(word) });
+            assert!(unsafe { Word::EMPTY.is(word) && !Some(&b""[..]).is(word) });
         }
         assert!(Word::EMPTY.frozen().is_frozen() && !Word::EMPTY.is_frozen());
         assert_ne!(Word::inline(b""), Word::inline(b"\0"));

@@ -341,19 +341,20 @@ unsafe impl<const GRACE: usize> Local for EpochLocal<'_, GRACE> {
 
     #[inline]
     fn pin(&self) -> EpochGuard<'_, GRACE> {
-        let guard = EpochGuard { domain: self.domain, seat: self.seat, held: Some(&self.held) };
+        let (domain, seat) = (self.domain, self.seat);
+        let guard = EpochGuard { domain, seat, held: Some(&self.held) };
         self.held.set(self.held.get() + 1);
         if self.held.get() > 1 {
             // Beside another guard: the seat says since when.
             return guard;
         }
         // Relaxed: as in `EpochAfter::pin`.
-        let epoch = self.domain.epoch.load(Ordering::Relaxed);
+        let epoch = domain.epoch.load(Ordering::Relaxed);
         // Release: what earlier guards of this seat read; partner: Acquire in `advance`, which
         // may meet this word and not the one that the last guard left.
-        self.seat.word.store(inside(epoch), Ordering::Release);
+        seat.word.store(inside(epoch), Ordering::Release);
         // The fence P of the file's head; its partners are S and A in `advance`.
-        self.domain.fences.light();
+        domain.fences.light();
         guard
     }
 }

@@ -42,8 +42,8 @@ impl Canary {
 }
 
 struct Quarantined {
-    pointer: *mut u8,
-    layout: Layout,
+    memory: (*mut u8, Layout),
+    object: *mut u8,
     drop: unsafe fn(*mut u8),
 }
 
@@ -56,14 +56,14 @@ thread_local! {
 /// Kills the canary and keeps the memory until [`drain`].
 ///
 /// # Safety
-/// `pointer` comes from `std::alloc::alloc` with this layout, `drop` may be called on it once, and
+/// The memory comes from `std::alloc::alloc` with this layout, `drop` may be called on the object in it once, and
 /// `canary` stands in it.
 ///
 /// # Panics
 /// When it is freed for the second time.
 pub unsafe fn release(
-    pointer: *mut u8,
-    layout: Layout,
+    memory: (*mut u8, Layout),
+    object: *mut u8,
     drop: unsafe fn(*mut u8),
     canary: *const Canary,
 ) {
@@ -72,7 +72,7 @@ pub unsafe fn release(
     // Relaxed: as in `Canary::check`.
     assert!(!canary.dead.swap(true, Ordering::Relaxed), "SHARD-4: freed twice");
     ALIVE.set(ALIVE.get() - 1);
-    QUARANTINE.with_borrow_mut(|all| all.push(Quarantined { pointer, layout, drop }));
+    QUARANTINE.with_borrow_mut(|all| all.push(Quarantined { memory, object, drop }));
 }
 
 /// Gives back what is in quarantine: at the end of an execution, when no thread uses the map, and
@@ -83,11 +83,11 @@ pub unsafe fn release(
 pub fn drain() {
     let alive = ALIVE.get();
     assert!(alive == 0 || std::thread::panicking(), "SHARD-4: {alive} never given back");
-    for Quarantined { pointer, layout, drop } in QUARANTINE.take() {
+    for Quarantined { memory, object, drop } in QUARANTINE.take() {
         // SAFETY: the promise made to `release`; it was put here once, as `release` asserts.
         unsafe {
-            drop(pointer);
-            dealloc(pointer, layout);
+            drop(object);
+            dealloc(memory.0, memory.1);
         }
     }
 }

@@ -182,21 +182,21 @@ impl Canary {
     pub const fn check(&self) {}
 }
 
-/// Drops what stands at `pointer` and gives its memory back.
+/// Drops an object and gives back the memory that it stands in.
 ///
 /// # Safety
-/// `pointer` comes from `std::alloc::alloc` with this layout, `drop` may be called on it once, and
+/// The memory comes from `std::alloc::alloc` with this layout, `drop` may be called on the object once, and
 /// nobody uses it from now on.
 pub unsafe fn release(
-    pointer: *mut u8,
-    layout: Layout,
+    (memory, layout): (*mut u8, Layout),
+    object: *mut u8,
     drop: unsafe fn(*mut u8),
     _: *const Canary,
 ) {
     // SAFETY: the caller's promise, both.
     unsafe {
-        drop(pointer);
-        dealloc(pointer, layout);
+        drop(object);
+        dealloc(memory, layout);
     }
 }
 

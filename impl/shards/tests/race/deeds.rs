@@ -70,12 +70,8 @@ impl Object {
         unsafe {
             (*this).cell.with_mut(|value| *value = VALUE);
             let canary = &raw const (*this).canary;
-            release(
-                this.cast(),
-                Layout::new::<Self>(),
-                |it| it.cast::<Self>().drop_in_place(),
-                canary,
-            );
+            let memory = (this.cast(), Layout::new::<Self>());
+            release(memory, this.cast(), |it| it.cast::<Self>().drop_in_place(), canary);
         }
         0
     }
