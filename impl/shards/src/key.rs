@@ -34,6 +34,7 @@
 use std::ptr;
 
 use crate::blob::Blob;
+use crate::bounds::MIN_SHARDS;
 use crate::current::{Current, FirstLook};
 use crate::error::{MAX_KEY_BYTES, ShardsError};
 use crate::hash::Hasher;
@@ -369,12 +370,19 @@ fn length(first: u64) -> usize {
     (first >> LENGTH_AT & 0x7f) as usize
 }
 
+/// What was mixed for a first word.
+#[inline(always)]
+fn unmixed(hasher: &Hasher, shard: usize, first: u64) -> u64 {
+    // Where all maps have so many shards, the kind goes as the shard's bits come back.
+    let local = if MIN_SHARDS >= 1 << KIND_BITS { first } else { first & !KIND };
+    hasher.unmixed(hasher.joined(shard, local))
+}
+
 /// An inline key of 8 bytes.
 #[inline]
 pub(crate) fn eight(hasher: &Hasher, shard: usize, first: Word) -> Option<[u8; 8]> {
     let first = first.bits().addr() as u64;
-    let mixed = || hasher.unmixed(hasher.joined(shard, first & !KIND));
-    (first & KIND == EIGHT).then(|| mixed().to_le_bytes())
+    (first & KIND == EIGHT).then(|| unmixed(hasher, shard, first).to_le_bytes())
 }
 
 /// As [`inline`], of a key that fills its slot.
@@ -391,9 +399,8 @@ pub(crate) fn full(
     for at in 1..words {
         write(bytes, at, further(at).addr() as u64 ^ hasher.mask());
     }
-    let mixed = hasher.unmixed(hasher.joined(shard, first.bits().addr() as u64 & !KIND));
     let others = hasher.of_others(&bytes[8..8 * words]);
-    write(bytes, 0, mixed ^ others);
+    write(bytes, 0, unmixed(hasher, shard, first.bits().addr() as u64) ^ others);
     8 * words
 }
 
@@ -414,10 +421,9 @@ pub(crate) fn inline(
     bytes: &mut [u8; MAX_KEY_BYTES],
 ) -> Option<usize> {
     let all = first.bits().addr() as u64;
-    let mixed = || hasher.unmixed(hasher.joined(shard, all & !KIND));
     match all & KIND {
         EIGHT => {
-            write(bytes, 0, mixed());
+            write(bytes, 0, unmixed(hasher, shard, all));
             Some(8)
         }
         FULL => Some(full(hasher, shard, first, key_words, further, bytes)),
@@ -430,7 +436,7 @@ pub(crate) fn inline(
             Some(length)
         }
         SHORT => {
-            write(bytes, 0, mixed());
+            write(bytes, 0, unmixed(hasher, shard, all));
             Some(usize::from(bytes[7]))
         }
         _ => None,
