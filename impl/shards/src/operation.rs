@@ -146,6 +146,25 @@ impl<R: Reclaim> Shards<R> {
         new: Option<&[u8]>,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
+        // Which of them it is, is asked once: most callers know, and for whom does not, the processor guesses once.
+        match (expected, new) {
+            (Some(_), Some(_)) => self.set_of(guard, key, expected, new, other),
+            (Some(_), None) => self.set_of(guard, key, expected, None, other),
+            (None, Some(_)) => self.set_of(guard, key, None, new, other),
+            (None, None) => self.set_long(guard, key, None, None, other),
+        }
+    }
+
+    /// As [`Shards::set_under`], with values of which the compiler knows whether they are there.
+    #[inline(always)]
+    fn set_of<A>(
+        &self,
+        guard: impl Guard,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+        other: impl FnOnce(Option<&[u8]>) -> A,
+    ) -> Result<Result<(), A>, ShardsError> {
         let inline = |value: Option<&[u8]>| value.map_or(Some(Word::EMPTY), Word::inline);
         // One after the other: else a flag for both would be made, and asked for.
         let Some(was) = inline(expected) else {
@@ -154,10 +173,8 @@ impl<R: Reclaim> Shards<R> {
         let Some(word) = inline(new) else {
             return self.set_long(guard, key, expected, new, other);
         };
-        if key.len() <= 8 {
-            return self.set_at(guard, Short::new(key, self.hasher()), was, word, other);
-        }
         match key.len() {
+            0..=8 => self.set_at(guard, Short::new(key, self.hasher()), was, word, other),
             16 => self.set_sized::<16, A>(guard, sized(key), was, word, other),
             32 => self.set_sized::<32, A>(guard, sized(key), was, word, other),
             9..=MAX_KEY_BYTES => self.set_inline(guard, key, was, word, other),
