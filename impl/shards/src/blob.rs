@@ -96,4 +96,13 @@ impl Blob {
         }
         layout.size()
     }
+
+    /// As [`Blob::free`], for whoever knows the address only.
+    ///
+    /// # Safety
+    /// As there; `blob` is the address of one.
+    pub(crate) unsafe fn free_at(blob: *mut ()) -> usize {
+        // SAFETY: the caller's promise.
+        NonNull::new(blob.cast::<Self>()).map_or(0, |blob| unsafe { Self::free(blob) })
+    }
 }

@@ -1,14 +1,20 @@
-//! What a shard keeps: the address of its current table, and beside it what the way to a slot needs to know of the table.
+//! What a shard keeps: a word with the address of its current table, and beside it what the way to a slot needs to know of
+//! the table.
 //!
-//! A table's head stands where the low bits of an address are 0; they have
+//! A table's head stands where the low 7 bits of an address are 0; in the word they have
 //!
 //! | bits | mean |
 //! |---|---|
-//! | 0 to 5 | by how much a hash is shifted to give a group |
+//! | 0 to 5 | by how much a hash without its lowest bit is shifted to give a group |
 //! | 6 | whether slots have one key word |
 //!
 //! So the way of a short key is this word, the fingerprints of a group, a slot: each tells where the next one stands, and
 //! the head, one cache line more, is not on it.
+//!
+//! Invariants:
+//! * SHARD-1: a shard's word always has a table;
+//! * SHARD-4, SHARD-5: what stands beside its address never changes while a table lives. So equal words are equal tables, as
+//!   far as a guard reaches: one exchange replaces a table, and one thread retires it.
 //!
 //! What it does not do: follow a way beyond its first group. [`Table::find_on`] does.
 
@@ -22,15 +28,21 @@ use crate::fingerprints;
 use crate::slot::{Place, SlotWord};
 use crate::table::{Slots, Table};
 
-/// How a table's head is aligned: so many low bits are free.
+/// What a head's address is a multiple of. The head itself is aligned to a cache line only: its size is a multiple of that,
+/// and the slots follow it.
 pub(crate) const ALIGN: usize = 1 << 7;
 const ONE_KEY_WORD: usize = 1 << 6;
+const _: () = {
+    assert!(ONE_KEY_WORD == u64::BITS as usize, "a shift has the bits below");
+    assert!(ALIGN == 2 * ONE_KEY_WORD, "no bit is the address's and something else's");
+    assert!(ALIGN >= align_of::<Table>() && align_of::<Table>() >= align_of::<SlotWord>());
+};
 
-/// A table with its shape.
+/// A table, by its word.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current(NonNull<Table>);
 
-/// What the first group of a key's way tells: mostly all there is to tell of a key that stands in its slot.
+/// What the first group of a key's way tells: mostly all there is to tell.
 #[derive(Clone, Copy)]
 pub(crate) enum FirstLook<'t> {
     /// In this slot.
@@ -53,10 +65,12 @@ impl Current {
         Self(table.map_addr(|address| address | head.shift() as usize | one))
     }
 
-    /// From what [`Current::word`] has answered.
+    /// # Safety
+    /// [`Current::word`] has answered it.
     #[inline(always)]
-    pub(crate) fn from_word(word: NonNull<Table>) -> Self {
-        Self(word)
+    pub(crate) unsafe fn from_word(word: *mut Table) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { NonNull::new_unchecked(word) })
     }
 
     /// What a shard keeps.
@@ -65,11 +79,11 @@ impl Current {
         self.0.as_ptr()
     }
 
-    /// Its address.
+    /// The table's address.
     #[inline(always)]
     pub(crate) fn table(self) -> NonNull<Table> {
         let table = self.0.as_ptr().map_addr(|address| address & !(ALIGN - 1));
-        // SAFETY: made of an address that is not null and has no low bits.
+        // SAFETY: what `of` was made with: an address without low bits, and not null.
         unsafe { NonNull::new_unchecked(table) }
     }
 
@@ -96,7 +110,9 @@ impl Current {
         // A shift takes the lowest 6 bits of what it is given. What comes is below the number of groups.
         #[allow(clippy::cast_possible_truncation)]
         let group = (local >> 1).wrapping_shr(self.0.addr().get() as u32) as usize;
-        fetch_ahead(slots, group, key_words);
+        // SAFETY: the caller's promise.
+        debug_assert_eq!(group, unsafe { self.table().as_ref() }.start(local));
+        slots.fetch_ahead(group);
         let fingerprints = slots.read_fingerprints(group);
         let same = fingerprints::zeros_at_least(
             fingerprints ^ fingerprints::everywhere(fingerprints::fingerprint(local)),
@@ -113,25 +129,31 @@ impl Current {
     }
 }
 
-/// Has the processor fetch a group's slots while the fingerprints that tell which of them are still on their way: else
-/// it would wait for one after the other.
-#[inline(always)]
-fn fetch_ahead(slots: Slots<'_>, group: usize, key_words: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        const LINE: usize = 64;
-        let words = GROUP * (key_words + 1);
-        let first = slots.first().as_ptr().wrapping_add(group * words).cast::<i8>();
-        // SAFETY: a hint: it faults for no address, and nothing is read by it.
-        let fetch = |at| unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(at)) };
-        // All of it where keys are short; no loop there.
-        fetch(0);
-        fetch(LINE);
-        if key_words > 1 {
-            (2 * LINE..words * size_of::<SlotWord>()).step_by(LINE).for_each(fetch);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::MOST_WORDS;
+
+    #[test]
+    fn a_word_tells_its_table_and_the_way_into_it() {
+        let words = 1..=MOST_WORDS;
+        let tables =
+            [GROUP, 2 * GROUP, 64 * GROUP].map(|slots| words.clone().map(move |it| (slots, it)));
+        for (slots, key_words) in tables.into_iter().flatten() {
+            for local in [0, 1 << 1, 1 << 63, u64::MAX] {
+                let table = Table::new(slots, key_words).expect("memory");
+                // SAFETY: made here, and given back below; so many key words.
+                unsafe {
+                    let current = Current::from_word(Current::of(table).word());
+                    assert_eq!(current.table(), table);
+                    assert_eq!(current.has_one_key_word(), key_words == 1);
+                    let look = || current.look_first(key_words, local, |_| true);
+                    assert!(matches!(look(), FirstLook::Absent), "{slots} slots, {local:#x}");
+                    table.as_ref().take_slot(local).expect("a slot");
+                    assert!(matches!(look(), FirstLook::Found(_)), "{slots} slots, {local:#x}");
+                    Table::free(table);
+                }
+            }
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slots, group, key_words);
 }

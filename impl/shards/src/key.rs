@@ -60,8 +60,11 @@ pub(crate) const HASH_AT: u32 = 18;
 pub(crate) const MOST_WORDS: usize = 1 + MAX_KEY_BYTES / 8;
 
 /// A key that is looked for.
-pub(crate) trait Probe: Copy {
-    /// Which shard has it.
+///
+/// # Safety
+/// [`Probe::shard`] answers what a [`Hasher`] has answered; a map looks for it if that is its own.
+pub(crate) unsafe trait Probe: Copy {
+    /// Which shard has it: see [`Hasher::shard`].
     fn shard(&self) -> usize;
 
     /// The hash without the shard's bits.
@@ -119,7 +122,8 @@ impl Short {
     }
 }
 
-impl Probe for Short {
+// SAFETY: `new` asks the hasher.
+unsafe impl Probe for Short {
     #[inline(always)]
     fn shard(&self) -> usize {
         self.shard
@@ -267,7 +271,8 @@ impl<'a> Long<'a> {
     }
 }
 
-impl Probe for Long<'_> {
+// SAFETY: `new` asks the hasher.
+unsafe impl Probe for Long<'_> {
     #[inline(always)]
     fn shard(&self) -> usize {
         self.shard

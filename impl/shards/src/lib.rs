@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `map.rs` | [`Shards`] |
 //! | `operation.rs` | one operation, under a guard |
-//! | `table.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, and their states |
+//! | `current.rs`, `table.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, and their states |
 //! | `successor.rs` | how a table is replaced |
 //! | `key.rs`, `word.rs`, `blob.rs` | keys and values in the words of a slot, or on the heap |
 //! | `hash.rs` | where a key belongs |

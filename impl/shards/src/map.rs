@@ -21,6 +21,7 @@ use crate::error::ShardsError;
 use crate::handle::Handle;
 use crate::hash::Hasher;
 use crate::iter::{Iter, for_each};
+use crate::key::Probe;
 use crate::reclaim::{Epoch, Guard, Reclaim};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::table::Table;
@@ -212,12 +213,12 @@ impl<R: Reclaim> Shards<R> {
         &self.all
     }
 
-    /// The shard of a hash: see [`Hasher::shard`].
+    /// The shard of a key.
     #[inline(always)]
-    pub(crate) fn shard(&self, number: usize) -> &Shard {
-        debug_assert!(number < self.all.len());
-        // SAFETY: the hasher answers less than 2 to the number of bits that it was made with, and there are so many.
-        unsafe { self.all.get_unchecked(number) }
+    pub(crate) fn shard_of(&self, key: &impl Probe) -> &Shard {
+        // SAFETY: a probe answers what this map's hasher has answered, which is less than 2 to the number of bits that it was
+        // made with, and there are so many.
+        unsafe { self.all.get_unchecked(key.shard()) }
     }
 
     pub(crate) fn pin(&self) -> Result<R::Guard<'_>, ShardsError> {
@@ -243,10 +244,9 @@ impl Shard {
     pub(crate) fn current(&self, _: &impl Guard) -> Current {
         // Acquire: the table, all that was copied to it and what went before that; partner: Release
         // in `exchange`.
-        let table = self.current.load(Ordering::Acquire);
-        debug_assert!(!table.is_null(), "SHARD-1: a shard always has a table");
-        // SAFETY: `new` and `exchange` write what a `Current` answers, which is not null.
-        Current::from_word(unsafe { NonNull::new_unchecked(table) })
+        let word = self.current.load(Ordering::Acquire);
+        // SAFETY: `new` and `exchange` write nothing else (SHARD-1).
+        unsafe { Current::from_word(word) }
     }
 
     /// Makes `next` the current table if `current` is it; answers whether.
@@ -262,10 +262,9 @@ impl<R: Reclaim> Drop for Shards<R> {
     fn drop(&mut self) {
         for shard in &self.all {
             // Relaxed: `&mut self` came by something that orders it.
-            if let Some(table) = NonNull::new(shard.current.load(Ordering::Relaxed)) {
-                // SAFETY: `&mut self`: no guard is left, and each shard has its own table.
-                unsafe { Table::free_current(Current::from_word(table).table()) };
-            }
+            let word = shard.current.load(Ordering::Relaxed);
+            // SAFETY: as in `current`; `&mut self`: no guard is left, and each shard has its own table.
+            unsafe { Table::free_current(Current::from_word(word).table()) };
         }
     }
 }

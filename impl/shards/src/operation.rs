@@ -98,7 +98,7 @@ impl<R: Reclaim> Shards<R> {
         key: impl Probe,
         f: impl FnOnce(Option<&[u8]>) -> A,
     ) -> A {
-        let current = self.shard(key.shard()).current(&guard);
+        let current = self.shard_of(&key).current(&guard);
         // SAFETY: `guard` was taken before and outlives the answer.
         match unsafe { key.look_first(current) } {
             // SAFETY: acquired under `guard`.
@@ -146,11 +146,12 @@ impl<R: Reclaim> Shards<R> {
         new: Option<&[u8]>,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
-        // Which of them it is, is asked once: most callers know, and for whom does not, the processor guesses once.
+        // Most callers know which of these it is; for one who does not, it is asked once where keys are short.
         match (expected, new) {
             (Some(_), Some(_)) => self.set_of(guard, key, expected, new, other),
             (Some(_), None) => self.set_of(guard, key, expected, None, other),
             (None, Some(_)) => self.set_of(guard, key, None, new, other),
+            // From nothing to nothing.
             (None, None) => self.set_long(guard, key, None, None, other),
         }
     }
@@ -226,8 +227,10 @@ impl<R: Reclaim> Shards<R> {
         match look {
             FirstLook::Found(place) => Some(place),
             FirstLook::Absent => None,
-            // SAFETY: as above.
-            _ => key.find_on(unsafe { current.table().as_ref() }),
+            FirstLook::Unclear | FirstLook::Apart => {
+                // SAFETY: as above.
+                key.find_on(unsafe { current.table().as_ref() })
+            }
         }
     }
 
@@ -273,12 +276,12 @@ impl<R: Reclaim> Shards<R> {
     /// `guard` is held for as long as the answer is used.
     #[inline(always)]
     unsafe fn begin<'t>(&self, key: &impl Probe, guard: &impl Guard) -> Begun<'t> {
-        let current = self.shard(key.shard()).current(guard);
+        let current = self.shard_of(key).current(guard);
         // SAFETY: the caller's promise.
         Begun { current, look: unsafe { key.look_first(current) }, seen: None }
     }
 
-    /// The quick part of a change.
+    /// The quick part of a change, not from nothing to nothing.
     #[inline(always)]
     fn set_at<A>(
         &self,
@@ -288,18 +291,20 @@ impl<R: Reclaim> Shards<R> {
         new: Word,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
-        // SAFETY: `guard` is held until the end, or until `set_on` takes it over with what was begun under it.
+        // SAFETY: `guard` is held for as long as what was begun is used, or `set_on` takes it over with that.
         let Begun { current, look, .. } = unsafe { self.begin(&key, &guard) };
         let mut seen = None;
         if let FirstLook::Found(place) = look {
             let value = place.value();
-            // SHARD-5: as expected, and so neither frozen nor on the heap; and not from nothing to nothing.
             seen = Some(value);
-            if value == expected && (new != Word::EMPTY || expected != Word::EMPTY) {
+            // SHARD-5: as expected, and so neither frozen nor on the heap.
+            if value == expected {
                 match place.swap(value, new) {
                     // SHARD-1: here the operation took effect.
                     Ok(()) => {
                         count(expected != Word::EMPTY, new != Word::EMPTY, 0, &mut guard);
+                        // Before the answer is made: else it would be put aside in memory.
+                        drop(guard);
                         return Ok(Ok(()));
                     }
                     Err(now) => seen = Some(now),
@@ -422,10 +427,10 @@ impl<R: Reclaim> Shards<R> {
     /// As [`Guard::retire`].
     #[inline(never)]
     unsafe fn retire(blob: NonNull<Blob>, guard: &mut impl Guard) {
-        // SAFETY: the caller's promise; `free_blob` may be called once.
+        // SAFETY: the caller's promise; `Blob::free_at` may be called once.
         unsafe {
             let bytes = Blob::read(blob, |bytes| Blob::footprint(bytes.len()));
-            guard.retire(Garbage::new(blob.as_ptr().cast(), bytes, free_blob));
+            guard.retire(Garbage::new(blob.as_ptr().cast(), bytes, Blob::free_at));
         }
     }
 
@@ -450,7 +455,7 @@ impl<R: Reclaim> Shards<R> {
         let inlined = unsafe { table.copy_all(successor, self.hasher(), shard) };
         let bytes = successor.footprint();
         // SAFETY: just made, and given back below at the earliest.
-        if self.shard(shard).exchange(current, unsafe { Current::of(next) }) {
+        if self.shards()[shard].exchange(current, unsafe { Current::of(next) }) {
             guard.count(0, bytes.cast_signed());
             // SAFETY: the exchange took the only pointer from the map to the table, and only one
             // succeeds. All its slots are frozen. Our guard was taken before: the successor, should it be
@@ -482,13 +487,6 @@ fn count(before: bool, now: bool, bytes: usize, guard: &mut impl Guard) {
     if before != now || bytes != 0 {
         guard.count(isize::from(now) - isize::from(before), bytes.cast_signed());
     }
-}
-
-/// # Safety
-/// As [`Blob::free`]; `blob` is the address of one.
-unsafe fn free_blob(blob: *mut ()) -> usize {
-    // SAFETY: the caller's promise.
-    NonNull::new(blob.cast::<Blob>()).map_or(0, |blob| unsafe { Blob::free(blob) })
 }
 
 /// # Safety

@@ -60,6 +60,7 @@ use crate::word::Word;
 #[repr(align(64))]
 #[derive(Debug)]
 pub(crate) struct Table {
+    /// Where they begin: behind the head, where a reference to that does not reach.
     slots: NonNull<SlotWord>,
     /// How many, minus one: a power of two minus one.
     mask: usize,
@@ -82,18 +83,13 @@ pub(crate) struct Slots<'t> {
 
 impl<'t> Slots<'t> {
     /// # Safety
-    /// The table is still allocated, for as long as the answer is used; its slots have so many key words.
+    /// `Table::new` has answered `table`, which reaches beyond the head, as a reference does not. It is still allocated,
+    /// for as long as the answer is used, and its slots have so many key words.
     #[inline(always)]
     pub(crate) unsafe fn of(table: NonNull<Table>, key_words: usize) -> Self {
         // SAFETY: they follow the head.
         let first = unsafe { table.add(1).cast() };
         Self { first, key_words, lives: PhantomData }
-    }
-
-    /// Where they begin.
-    #[inline(always)]
-    pub(crate) fn first(self) -> NonNull<SlotWord> {
-        self.first
     }
 
     #[inline(always)]
@@ -107,8 +103,8 @@ impl<'t> Slots<'t> {
     pub(crate) fn place(self, number: usize) -> Place<'t> {
         debug_assert!(number <= self.table().mask && self.key_words == self.table().key_words);
         // SAFETY: `Table::new` made so many slots, `key_words + 1` words each (see `Slots::of`), in the allocation
-        // that the table stands in. All callers have the number from a loop over them, or masked, or of a slot of a
-        // group by a shift that leaves less.
+        // that the table stands in. All callers have the number from a loop over them, or masked, or asserted, or of a slot
+        // of a group by a shift that leaves less.
         unsafe { Place::new(self.table(), self.first.add(number * (self.key_words + 1))) }
     }
 
@@ -126,6 +122,29 @@ impl<'t> Slots<'t> {
         let fingerprints = self.fingerprints(group).load(Ordering::Relaxed);
         self.table().canary.check();
         fingerprints as u64
+    }
+
+    /// Has the processor fetch a group's slots while the fingerprints that tell which of them are still on their way: else
+    /// it would wait for one after the other.
+    #[inline(always)]
+    pub(crate) fn fetch_ahead(self, group: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            const LINE: usize = 64;
+            let words = GROUP * (self.key_words + 1);
+            let first = self.first.as_ptr().wrapping_add(group * words).cast::<i8>();
+            // SAFETY: a hint: it faults for no address, and nothing is read by it.
+            let fetch = |at| unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(at)) };
+            // All of it where keys are short; no loop there.
+            fetch(0);
+            fetch(LINE);
+            if self.key_words > 1 {
+                (2 * LINE..words * size_of::<SlotWord>()).step_by(LINE).for_each(fetch);
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (self, group);
     }
 }
 
@@ -303,7 +322,7 @@ impl Table {
 
     /// The group that the way of a key begins with.
     #[inline]
-    fn start(&self, local: u64) -> usize {
+    pub(crate) fn start(&self, local: u64) -> usize {
         // Shifted to below the number of groups.
         #[allow(clippy::cast_possible_truncation)]
         let group = (local >> 1 >> self.shift) as usize;

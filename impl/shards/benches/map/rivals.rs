@@ -154,14 +154,9 @@ impl<K: Key, R: Reclaim> Worker<K> for Handle<'_, R> {
 
     #[inline]
     fn compare_and_set(&mut self, key: &K, expected: Option<u64>, new: Option<u64>) -> bool {
-        // As for the rivals, by which of them it is.
-        let done = match (expected.map(u64::to_le_bytes), new.map(u64::to_le_bytes)) {
-            (Some(expected), Some(new)) => self.try_set(key.bytes(), Some(&expected), Some(&new)),
-            (Some(expected), None) => self.try_set(key.bytes(), Some(&expected), None),
-            (None, Some(new)) => self.try_set(key.bytes(), None, Some(&new)),
-            (None, None) => self.try_set(key.bytes(), None, None),
-        };
-        done.expect("memory")
+        let (expected, new) = (expected.map(u64::to_le_bytes), new.map(u64::to_le_bytes));
+        let (expected, new) = (expected.as_ref().map(|it| &it[..]), new.as_ref().map(|it| &it[..]));
+        self.try_set(key.bytes(), expected, new).expect("memory")
     }
 
     fn iterate(&mut self) -> usize {
