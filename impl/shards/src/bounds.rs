@@ -12,11 +12,12 @@ pub(crate) const CHECKED: bool = !matches!(CHECKER, Checker::None);
 /// Seats in the first block and in each that is appended.
 pub(crate) const SEATS: usize = if CHECKED { 3 } else { 16 };
 
-/// Retired objects that are sealed together, with one fence.
-pub(crate) const BATCH: usize = if CHECKED { 1 } else { 256 };
+/// Retired objects that are sealed together, with one fence: it interrupts every processor that runs a thread of this
+/// process, which in a virtual machine takes as long as hundreds of writes.
+pub(crate) const BATCH: usize = if CHECKED { 1 } else { 1024 };
 
 /// Or fewer, when they take so many bytes.
-pub(crate) const BATCH_BYTES: usize = 16 * 1024;
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
 /// Objects whose memory a seat keeps to serve again: what a batch frees at once. A checker has none: memory that serves
 /// again would hide its use after it was freed.

@@ -119,8 +119,9 @@ fn change<V: PartialEq + Send + Sync>(
     }
 }
 
-/// More than wait in the batches of a seat.
-const MANY: u64 = 4_000;
+/// Objects that are sealed together, and more than wait in the batches of a seat.
+const BATCH: usize = 1_024;
+const MANY: u64 = 16_000;
 
 #[test]
 fn memory_of_cells_serves_again_for_one_value_at_a_time() {
@@ -142,7 +143,7 @@ fn what_had_the_memory_that_serves_again_was_dropped_once() {
     let alive = Arc::new(());
     change(&cells, 0..MANY, |number| (number, Arc::clone(&alive)), |(number, _)| *number);
     let waiting = Arc::strong_count(&alive) - 1 - PLACES;
-    assert!(waiting < 3 * 256, "not dropped: {waiting}, more than two batches and an open one");
+    assert!(waiting < 3 * BATCH, "not dropped: {waiting}, more than two batches and an open one");
     drop(cells);
     assert_eq!(Arc::strong_count(&alive), 1);
 }

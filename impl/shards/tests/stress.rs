@@ -154,7 +154,12 @@ fn hold_ids<R: Reclaim>() {
     assert!(map.is_empty());
 }
 
-/// A batch is sealed at 16 KiB; alone, each sealing moves the epoch, and frees the batch before.
+/// What one value of 64 bytes takes.
+const ONE: usize = 72;
+/// A batch is sealed at 64 KiB: at the value that reaches them.
+const BATCH: usize = 64 * 1024 + ONE;
+
+/// Alone, each sealing moves the epoch, and frees the batch before.
 #[test]
 fn while_nobody_reads_two_batches_wait_at_most() {
     let map = Shards::with_shards(1).unwrap();
@@ -168,8 +173,7 @@ fn while_nobody_reads_two_batches_wait_at_most() {
         map.memory_usage() - before
     });
     let most = waiting.max().unwrap();
-    let batch = 16 * 1024 + 72;
-    assert!((batch..=2 * batch).contains(&most), "{most} bytes wait");
+    assert!((BATCH..=2 * BATCH).contains(&most), "{most} bytes wait");
 }
 
 #[test]
@@ -185,20 +189,20 @@ fn a_held_reader_delays_memory_and_nothing_else() {
     };
     let before = map.memory_usage();
     map.read(b"hot", |held| {
-        change(0, 10_000);
+        change(0, 40_000);
         assert_eq!(held, Some(&*value(0)), "what a reader holds does not change");
         // Two epochs at most may still be freed.
-        assert!(map.memory_usage() > before + 9_900 * 72, "freed under a reader");
+        assert!(map.memory_usage() > before + 40_000 * ONE - 2 * BATCH, "freed under a reader");
     })
     .unwrap();
     // The second seat took the writes of the closure; nobody sits there now. Its garbage is bounded
     // by what was retired meanwhile, and goes when the seat's next owner seals two batches.
-    map.read(b"hot", |_| change(10_000, 11_000)).unwrap();
-    change(11_000, 12_000);
-    map.read(b"hot", |_| change(12_000, 13_000)).unwrap();
+    map.read(b"hot", |_| change(40_000, 44_000)).unwrap();
+    change(44_000, 48_000);
+    map.read(b"hot", |_| change(48_000, 52_000)).unwrap();
     let after = map.memory_usage();
-    // Two seats with at most 3 batches each, and one guard's delay; a batch is sealed at 16 KiB.
-    assert!(after < before + 2 * 6 * (16 * 1024 + 72), "{before} -> {after}: garbage stays");
+    // Two seats with at most 3 batches each, and one guard's delay.
+    assert!(after < before + 2 * 6 * BATCH, "{before} -> {after}: garbage stays");
 }
 
 /// Guards within guards: each takes a seat of its own.
