@@ -20,8 +20,9 @@ use crate::bounds::GROUP;
 use crate::error::ShardsError;
 use crate::reclaim::{Epoch, Garbage, Guard, Local, Reclaim, Reuse};
 use crate::slot::Place;
+use crate::slots::Slots;
 use crate::sync::{Canary, UnsafeCell, release};
-use crate::table::{Slots, Table};
+use crate::table::Table;
 use crate::word::Word;
 
 /// A fixed number of places, each with a value or none.

@@ -26,7 +26,8 @@ use std::ptr::NonNull;
 use crate::bounds::GROUP;
 use crate::fingerprints;
 use crate::slot::{Place, SlotWord};
-use crate::table::{Slots, Table};
+use crate::slots::Slots;
+use crate::table::Table;
 
 /// What a head's address is a multiple of. The head itself is aligned to a cache line only: its size is a multiple of that,
 /// and the slots follow it.

@@ -6,8 +6,8 @@
 //! | file | what |
 //! |---|---|
 //! | `map.rs` | [`Shards`] |
-//! | `operation.rs` | one operation, under a guard |
-//! | `current.rs`, `table.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, and their states |
+//! | `operation.rs`, `change.rs` | one operation, under a guard |
+//! | `current.rs`, `table.rs`, `slots.rs`, `slot.rs`, `fingerprints.rs` | slots, how they are found, and their states |
 //! | `successor.rs` | how a table is replaced |
 //! | `key.rs`, `word.rs`, `blob.rs` | keys and values in the words of a slot, or on the heap |
 //! | `hash.rs` | where a key belongs |
@@ -29,6 +29,7 @@
 mod blob;
 mod bounds;
 mod cells;
+mod change;
 mod current;
 mod dense;
 mod error;
@@ -41,6 +42,7 @@ mod map;
 mod operation;
 pub mod reclaim;
 mod slot;
+mod slots;
 mod successor;
 pub mod sync;
 mod table;

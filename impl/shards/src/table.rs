@@ -42,7 +42,6 @@
 #![allow(clippy::inline_always)]
 
 use std::alloc::{Layout, alloc, alloc_zeroed};
-use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use crate::blob::Blob;
@@ -52,6 +51,7 @@ use crate::error::ShardsError;
 use crate::fingerprints;
 use crate::hash::Hasher;
 use crate::slot::{Place, SlotWord};
+use crate::slots::Slots;
 use crate::sync::{AtomicPtr, AtomicUsize, Canary, Ordering, release};
 use crate::word::Word;
 
@@ -71,81 +71,6 @@ pub(crate) struct Table {
     canary: Canary,
     /// Groups that are full.
     full: AtomicUsize,
-}
-
-/// The slots of a table, and their fingerprints, in what a loop keeps in registers.
-#[derive(Clone, Copy)]
-pub(crate) struct Slots<'t> {
-    first: NonNull<SlotWord>,
-    key_words: usize,
-    lives: PhantomData<&'t Table>,
-}
-
-impl<'t> Slots<'t> {
-    /// # Safety
-    /// `Table::new` has answered `table`, which reaches beyond the head, as a reference does not. It is still allocated,
-    /// for as long as the answer is used, and its slots have so many key words.
-    #[inline(always)]
-    pub(crate) unsafe fn of(table: NonNull<Table>, key_words: usize) -> Self {
-        // SAFETY: they follow the head.
-        let first = unsafe { table.add(1).cast() };
-        Self { first, key_words, lives: PhantomData }
-    }
-
-    #[inline(always)]
-    fn table(self) -> &'t Table {
-        // SAFETY: the head stands before the first slot, and lives as long.
-        unsafe { self.first.cast::<Table>().sub(1).as_ref() }
-    }
-
-    /// The slot with a number below [`Table::len`].
-    #[inline(always)]
-    pub(crate) fn place(self, number: usize) -> Place<'t> {
-        debug_assert!(number <= self.table().mask && self.key_words == self.table().key_words);
-        // SAFETY: `Table::new` made so many slots, `key_words + 1` words each (see `Slots::of`), in the allocation
-        // that the table stands in. All callers have the number from a loop over them, or masked, or asserted, or of a slot
-        // of a group by a shift that leaves less.
-        unsafe { Place::new(self.table(), self.first.add(number * (self.key_words + 1))) }
-    }
-
-    #[inline(always)]
-    fn fingerprints(self, group: usize) -> &'t AtomicUsize {
-        debug_assert!(group <= self.table().mask / GROUP);
-        // SAFETY: as in `place`; `new` made one for each group before the head.
-        unsafe { self.first.cast::<Table>().sub(1).cast::<AtomicUsize>().sub(1 + group).as_ref() }
-    }
-
-    #[inline(always)]
-    pub(crate) fn read_fingerprints(self, group: usize) -> u64 {
-        // Relaxed: it leads nowhere. Whoever has to see a value, since its writing happened before,
-        // sees its fingerprint, and those on the way to it: they stood before it was written.
-        let fingerprints = self.fingerprints(group).load(Ordering::Relaxed);
-        self.table().canary.check();
-        fingerprints as u64
-    }
-
-    /// Has the processor fetch a group's slots while the fingerprints that tell which of them are still on their way: else
-    /// it would wait for one after the other.
-    #[inline(always)]
-    pub(crate) fn fetch_ahead(self, group: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            const LINE: usize = 64;
-            let words = GROUP * (self.key_words + 1);
-            let first = self.first.as_ptr().wrapping_add(group * words).cast::<i8>();
-            // SAFETY: a hint: it faults for no address, and nothing is read by it.
-            let fetch = |at| unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(at)) };
-            // All of it where keys are short; no loop there.
-            fetch(0);
-            fetch(LINE);
-            if self.key_words > 1 {
-                (2 * LINE..words * size_of::<SlotWord>()).step_by(LINE).for_each(fetch);
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (self, group);
-    }
 }
 
 impl Table {
@@ -311,7 +236,8 @@ impl Table {
     /// `key_words` are as many as [`Table::key_words`].
     #[inline]
     pub(crate) unsafe fn slots(&self, key_words: usize) -> Slots<'_> {
-        Slots { first: self.slots, key_words, lives: PhantomData }
+        // SAFETY: `new` made them; the caller's promise.
+        unsafe { Slots::new(self.slots, key_words) }
     }
 
     /// Which slots of a group may have a value, by a bit for each.
@@ -417,27 +343,57 @@ impl Table {
         hasher: &Hasher,
         mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
     ) -> Result<Option<Place<'_>>, ShardsError> {
+        let (slots, group) = (self.all_slots(), self.start(local));
+        let may_be = slots.may_be(group, local);
+        if may_be != 0 {
+            let at = fingerprints::slot_of(may_be);
+            let place = slots.place(group * GROUP + at);
+            if claim(place)? {
+                self.put_fingerprint(group, at, || local);
+                return Ok(Some(place));
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.put_key_on(local, hasher, may_be, claim) }
+    }
+
+    /// As [`Table::put_key`], when the first slot that `may_be` the key's in its first group is another one's, or none may.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(never)]
+    unsafe fn put_key_on(
+        &self,
+        local: u64,
+        hasher: &Hasher,
+        mut may_be: u64,
+        mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
+    ) -> Result<Option<Place<'_>>, ShardsError> {
         let (slots, start, last) = (self.all_slots(), self.start(local), self.mask / GROUP);
-        let own = fingerprints::everywhere(fingerprints::fingerprint(local));
-        for step in 0..=last {
-            let group = (start + step) & last;
-            let there = slots.read_fingerprints(group);
-            // The others are other keys', or to become theirs: this one's would have its fingerprint.
-            let mut may_be = fingerprints::zeros(there) | fingerprints::zeros(there ^ own);
+        let (mut group, mut is_asked) = (start, may_be != 0);
+        loop {
             while may_be != 0 {
                 let at = fingerprints::slot_of(may_be);
                 let place = slots.place(group * GROUP + at);
-                if claim(place)? {
+                if !is_asked && claim(place)? {
                     self.put_fingerprint(group, at, || local);
                     return Ok(Some(place));
                 }
                 // SHARD-2: nobody passes a slot without its fingerprint.
                 // SAFETY: the caller's promise.
                 self.put_fingerprint(group, at, || unsafe { place.local(hasher) });
+                is_asked = false;
                 may_be &= may_be - 1;
             }
+            group = (group + 1) & last;
+            if group == start {
+                return Ok(None);
+            }
+            may_be = slots.may_be(group, local);
         }
-        Ok(None)
     }
 
     /// Takes the first empty slot on a way, in a table that nobody else has seen.
