@@ -13,14 +13,14 @@ pub(crate) const CHECKED: bool = !matches!(CHECKER, Checker::None);
 pub(crate) const SEATS: usize = if CHECKED { 3 } else { 16 };
 
 /// Retired objects that are sealed together, with one fence: it interrupts every processor that runs a thread of this
-/// process, which in a virtual machine takes as long as hundreds of writes.
+/// process, which in a virtual machine takes as long as hundreds of writes. So many are freed by one operation.
 pub(crate) const BATCH: usize = if CHECKED { 1 } else { 1024 };
 
 /// Or fewer, when they take so many bytes.
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
-/// Objects whose memory a seat keeps to serve again: what a batch frees at once. A checker has none: memory that serves
-/// again would hide its use after it was freed.
+/// Objects whose memory a seat keeps to serve again, what a batch frees at once; fewer when they take more than
+/// [`BATCH_BYTES`]. A checker has none: memory that serves again would hide its use after it was freed.
 pub(crate) const SPARES: usize = if CHECKED { 0 } else { BATCH };
 
 /// Slots of a shard's first table: a power of two.

@@ -1,10 +1,15 @@
-//! A change of one key, under a guard; `operation` has its invariants.
+//! A change of one key, under a guard.
 //!
-//! 1. *quick*: the slot is found at the first look, and has what is expected: one exchange ([`Shards::set_at`]);
-//! 2. *first put*: no slot has the key, and none is expected to ([`Shards::insert_first`]);
-//! 3. *any other* ([`Shards::set_on`]): what the first two have begun, values on the heap, slots that are frozen.
+//! 1. *quick* ([`Shards::set_at`]): the first look finds the slot, and it has what is expected: one exchange;
+//! 2. *first put* ([`Shards::put_first`]): no slot has the key, and none is expected to. Where the first look did not tell,
+//!    [`Shards::put_unclear`] comes before. It keeps nothing for what else may come, which would be put aside in memory, and each
+//!    of its three exchanges would wait until that has reached the cache;
+//! 3. *any other* ([`Shards::set_on`]): what the first two have begun and not ended, keys for which the first look is
+//!    [`FirstLook::Apart`], values on the heap.
 //!
-//! Each hands the guard and what it has begun to the next and does nothing after that, see `operation`.
+//! Each hands the guard and what it has begun to the next and does nothing after that.
+//!
+//! Invariants: SHARD-1, SHARD-5 and SHARD-7, as `operation` has them.
 //!
 //! What it does not do: copy a table. `successor` does.
 
@@ -76,34 +81,27 @@ impl<R: Reclaim> Shards<R> {
         new: Word,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
-        // SAFETY: `guard` is held for as long as what was begun is used, or `set_on` takes it over with that.
+        // SAFETY: `guard` is held for as long as what was begun is used, or whoever is called last takes it over with that.
         let Begun { current, look, .. } = unsafe { self.begin(&key, &guard) };
         let mut seen = None;
         match look {
             FirstLook::Found(place) => {
-                let value = place.value();
-                seen = Some(value);
-                // SHARD-5: as expected, and so neither frozen nor on the heap.
-                if value == expected {
-                    match place.swap(value, new) {
-                        // SHARD-1: here the operation took effect.
-                        Ok(()) => {
-                            count(expected != Word::EMPTY, new != Word::EMPTY, 0, &mut guard);
-                            // Before the answer is made: else it would be put aside in memory.
-                            drop(guard);
-                            return Ok(Ok(()));
-                        }
-                        Err(now) => seen = Some(now),
+                match Self::exchange_once(place, expected, new, &mut guard) {
+                    Ok(()) => {
+                        // Before the answer is made: else it would be put aside in memory.
+                        drop(guard);
+                        return Ok(Ok(()));
                     }
+                    Err(now) => seen = Some(now),
                 }
             }
             FirstLook::Absent if expected == Word::EMPTY => {
-                // SAFETY: as above.
-                return unsafe { self.insert_first(guard, current, key, new, other) };
+                // SAFETY: as above, and it is not from nothing to nothing.
+                return unsafe { self.put_first(guard, current, key, new, other) };
             }
             FirstLook::Unclear if expected == Word::EMPTY => {
-                // SAFETY: as above.
-                return unsafe { self.insert_on(guard, current, key, new, other) };
+                // SAFETY: as above, and it is not from nothing to nothing.
+                return unsafe { self.put_unclear(guard, current, key, new, other) };
             }
             FirstLook::Absent | FirstLook::Unclear | FirstLook::Apart => {}
         }
@@ -111,12 +109,31 @@ impl<R: Reclaim> Shards<R> {
         unsafe { self.set_on(guard, Begun { current, look, seen }, key, expected, new, other) }
     }
 
-    /// As [`Shards::set_on`], when no slot had the key.
+    /// Exchanges the value of a slot at the first attempt, or answers what it has instead.
+    #[inline(always)]
+    fn exchange_once(
+        place: Place<'_>,
+        expected: Word,
+        new: Word,
+        guard: &mut impl Guard,
+    ) -> Result<(), Word> {
+        let seen = place.value();
+        // SHARD-5: as expected, and so neither frozen nor on the heap.
+        if seen != expected {
+            return Err(seen);
+        }
+        // SHARD-1: here the operation takes effect.
+        place.swap(seen, new)?;
+        count(expected != Word::EMPTY, new != Word::EMPTY, 0, guard);
+        Ok(())
+    }
+
+    /// As [`Shards::set_on`], of a value, where no slot had the key and none is expected to.
     ///
     /// # Safety
-    /// `guard` led to the table.
+    /// `current` was read from the key's shard under `guard`.
     #[inline(never)]
-    unsafe fn insert_first<A>(
+    unsafe fn put_first<A>(
         &self,
         mut guard: impl Guard,
         current: Current,
@@ -124,9 +141,10 @@ impl<R: Reclaim> Shards<R> {
         new: Word,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
-        // SAFETY: `guard` led to it, and is the last to go.
+        debug_assert!(new.is_present());
+        // SAFETY: nothing of the table is used when `guard` has gone, or `set_on` takes over both.
         let table = unsafe { current.table().as_ref() };
-        let Some(place) = self.insert(table, &key, &mut guard)? else {
+        let Some(place) = self.put_key(table, &key, &mut guard)? else {
             self.replace(key.shard(), current, &mut guard)?;
             // SAFETY: `set_on` takes over `guard` with what was begun under it.
             return unsafe {
@@ -134,30 +152,27 @@ impl<R: Reclaim> Shards<R> {
                 self.set_on(guard, begun, key, Word::EMPTY, new, other)
             };
         };
-        let mut seen = place.value();
-        // SHARD-5: not frozen.
-        if seen == Word::EMPTY {
-            match place.swap(seen, new) {
-                // SHARD-1: here the operation took effect.
-                Ok(()) => {
-                    count(false, true, 0, &mut guard);
-                    drop(guard);
-                    return Ok(Ok(()));
-                }
-                Err(now) => seen = now,
+        match Self::exchange_once(place, Word::EMPTY, new, &mut guard) {
+            Ok(()) => {
+                // As in `set_at`.
+                drop(guard);
+                Ok(Ok(()))
+            }
+            Err(now) => {
+                let begun = Begun { current, look: FirstLook::Found(place), seen: Some(now) };
+                // SAFETY: as above.
+                unsafe { self.set_on(guard, begun, key, Word::EMPTY, new, other) }
             }
         }
-        let begun = Begun { current, look: FirstLook::Found(place), seen: Some(seen) };
-        // SAFETY: as above.
-        unsafe { self.set_on(guard, begun, key, Word::EMPTY, new, other) }
     }
 
-    /// As [`Shards::insert_first`], when the first look did not tell.
+    /// As [`Shards::put_first`], where the first look did not tell: a key that stands further on is not put, so its table is
+    /// not replaced in vain when it is full.
     ///
     /// # Safety
     /// As there.
     #[inline(never)]
-    unsafe fn insert_on<A>(
+    unsafe fn put_unclear<A>(
         &self,
         guard: impl Guard,
         current: Current,
@@ -168,7 +183,7 @@ impl<R: Reclaim> Shards<R> {
         // SAFETY: the caller's promise; who is called last takes over `guard`.
         unsafe {
             let Some(place) = key.find_on(current.table().as_ref()) else {
-                return self.insert_first(guard, current, key, new, other);
+                return self.put_first(guard, current, key, new, other);
             };
             let begun = Begun { current, look: FirstLook::Found(place), seen: None };
             self.set_on(guard, begun, key, Word::EMPTY, new, other)
@@ -189,6 +204,7 @@ impl<R: Reclaim> Shards<R> {
         mut new: impl New,
         other: impl FnOnce(Option<&[u8]>) -> A,
     ) -> Result<Result<(), A>, ShardsError> {
+        // SHARD-7: once more only after somebody else has changed something.
         loop {
             let Begun { current, look, seen } = begun;
             // SAFETY: the caller's promise, or `begin` below; `guard` is the last to go.
@@ -199,7 +215,7 @@ impl<R: Reclaim> Shards<R> {
                 None if !expected.is_absence() => return Ok(Err(other(None))),
                 // From nothing to nothing.
                 None if !new.word().is_present() => return Ok(Ok(())),
-                None => self.insert(table, &key, &mut guard)?,
+                None => self.put_key(table, &key, &mut guard)?,
             };
             let attempt = match place {
                 Some(place) => {
@@ -221,7 +237,7 @@ impl<R: Reclaim> Shards<R> {
 
     /// Puts the key into its slot. `None` when the table has to be replaced first.
     #[inline(always)]
-    fn insert<'t>(
+    fn put_key<'t>(
         &self,
         table: &'t Table,
         key: &impl Probe,
@@ -294,7 +310,8 @@ impl<R: Reclaim> Shards<R> {
         }
     }
 
-    /// Replaces a table. When it returns, `current` is not the shard's table any more.
+    /// Replaces a table. When it returns, `current` is not the shard's table any more (SHARD-7: whoever finds it full or frozen
+    /// does that himself).
     #[cold]
     fn replace(
         &self,

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! * a shard always has a table, and nobody but `exchange` changes which;
-//! * keys and values are what `operation` makes of them: SHARD-1 is upheld there.
+//! * keys and values are what `operation` and `change` make of them: SHARD-1 is upheld there.
 //!
 //! What it does not do: shrink a table below its size, and order keys.
 

@@ -15,6 +15,8 @@
 //! Its quick part ends with a read, or with an exchange at the first attempt. All else is called last, and takes over
 //! the guard, so that nothing has to be kept for after the call: what is put aside in memory has to reach the cache
 //! before an exchange does. A value that was read is not read again.
+//!
+//! What it does not do: change anything. `change` does.
 
 // Measured: an operation on a key and a value of up to 8 bytes is a few dozen instructions.
 #![allow(clippy::inline_always)]

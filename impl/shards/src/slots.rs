@@ -3,6 +3,10 @@
 //! The fingerprints stand before the head of the table, from there downwards, and the slots behind it: from the address of
 //! the first slot each of them is found by a sum.
 //!
+//! Invariants:
+//! * SHARD-4: what is asked for is in the table: all callers have the number of a slot or a group from a loop over them, or
+//!   masked, or asserted, or by a shift that leaves less.
+//!
 //! What it does not do: own, nor follow the way of a key beyond a group. `table` does.
 
 // Memory is allocated with the layout of what it is cast to.
@@ -33,16 +37,14 @@ impl<'t> Slots<'t> {
     /// for as long as the answer is used, and its slots have so many key words.
     #[inline(always)]
     pub(crate) unsafe fn of(table: NonNull<Table>, key_words: usize) -> Self {
-        // SAFETY: they follow the head.
-        let first = unsafe { table.add(1).cast() };
-        Self { first, key_words, lives: PhantomData }
+        // SAFETY: they follow the head; the caller's promise.
+        unsafe { Self::from_first(table.add(1).cast(), key_words) }
     }
 
     /// # Safety
-    /// `first` is the first word of the slots of a table that lives as long as the answer, and may be read beyond. They have so
-    /// many key words.
+    /// As [`Slots::of`], where `first` is the address behind the head, and reaches all that `table` does.
     #[inline(always)]
-    pub(crate) unsafe fn new(first: NonNull<SlotWord>, key_words: usize) -> Self {
+    pub(crate) unsafe fn from_first(first: NonNull<SlotWord>, key_words: usize) -> Self {
         Self { first, key_words, lives: PhantomData }
     }
 
@@ -57,15 +59,15 @@ impl<'t> Slots<'t> {
     pub(crate) fn place(self, number: usize) -> Place<'t> {
         debug_assert!(number < self.table().len() && self.key_words == self.table().key_words());
         // SAFETY: `Table::new` made so many slots, `key_words + 1` words each (see `Slots::of`), in the allocation
-        // that the table stands in. All callers have the number from a loop over them, or masked, or asserted, or of a slot
-        // of a group by a shift that leaves less.
+        // that the table stands in; the file's head.
         unsafe { Place::new(self.table(), self.first.add(number * (self.key_words + 1))) }
     }
 
+    /// The fingerprints of a group with a number that the table has.
     #[inline(always)]
     pub(crate) fn fingerprints(self, group: usize) -> &'t AtomicUsize {
         debug_assert!(group < self.table().len() / GROUP);
-        // SAFETY: as in `place`; `new` made one for each group before the head.
+        // SAFETY: as in `place`; `Table::new` made one for each group before the head.
         unsafe { self.first.cast::<Table>().sub(1).cast::<AtomicUsize>().sub(1 + group).as_ref() }
     }
 
@@ -78,7 +80,7 @@ impl<'t> Slots<'t> {
         fingerprints as u64
     }
 
-    /// Which slots of a group may be those of a key that has none yet, or become it.
+    /// The slots of a group that have the key or may still become its own: bits as of [`fingerprints::zeros`].
     #[inline(always)]
     pub(crate) fn may_be(self, group: usize, local: u64) -> u64 {
         let there = self.read_fingerprints(group);

@@ -236,8 +236,9 @@ impl Table {
     /// `key_words` are as many as [`Table::key_words`].
     #[inline]
     pub(crate) unsafe fn slots(&self, key_words: usize) -> Slots<'_> {
-        // SAFETY: `new` made them; the caller's promise.
-        unsafe { Slots::new(self.slots, key_words) }
+        // SAFETY: `new` has kept the address by which all of the table's memory is reached; `self` lives as long as the
+        // answer; the caller's promise.
+        unsafe { Slots::from_first(self.slots, key_words) }
     }
 
     /// Which slots of a group may have a value, by a bit for each.
@@ -273,7 +274,7 @@ impl Table {
             // 64 bits, as `word` asserts.
             #[allow(clippy::cast_possible_truncation)]
             let (seen, new) = (fingerprints as usize, (fingerprints | fingerprint) as usize);
-            // Relaxed, both: as in `read_fingerprints`. All who put this fingerprint put the same one.
+            // Relaxed, both: as in `Slots::read_fingerprints`. All who put this fingerprint put the same one.
             let put = slots.fingerprints(group).compare_exchange_weak(
                 seen,
                 new,
@@ -353,17 +354,18 @@ impl Table {
                 return Ok(Some(place));
             }
         }
-        // SAFETY: the caller's promise.
+        // Apart: here nothing has to be kept for it, see `change`.
+        // SAFETY: the caller's promise, and `claim` was asked for the first slot.
         unsafe { self.put_key_on(local, hasher, may_be, claim) }
     }
 
-    /// As [`Table::put_key`], when the first slot that `may_be` the key's in its first group is another one's, or none may.
+    /// As [`Table::put_key`], after its first group's `may_be`, of which it has asked for the first slot.
     ///
     /// # Errors
     /// As there.
     ///
     /// # Safety
-    /// As there.
+    /// As there; and if there is such a slot, `claim` has answered that another key stands in it.
     #[inline(never)]
     unsafe fn put_key_on(
         &self,
@@ -373,19 +375,20 @@ impl Table {
         mut claim: impl FnMut(Place<'_>) -> Result<bool, ShardsError>,
     ) -> Result<Option<Place<'_>>, ShardsError> {
         let (slots, start, last) = (self.all_slots(), self.start(local), self.mask / GROUP);
-        let (mut group, mut is_asked) = (start, may_be != 0);
+        let (mut group, mut is_another) = (start, may_be != 0);
         loop {
             while may_be != 0 {
                 let at = fingerprints::slot_of(may_be);
                 let place = slots.place(group * GROUP + at);
-                if !is_asked && claim(place)? {
+                if !is_another && claim(place)? {
                     self.put_fingerprint(group, at, || local);
                     return Ok(Some(place));
                 }
                 // SHARD-2: nobody passes a slot without its fingerprint.
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller's promise; and another key stands there, as `claim` has answered just now, or before
+                // the call.
                 self.put_fingerprint(group, at, || unsafe { place.local(hasher) });
-                is_asked = false;
+                is_another = false;
                 may_be &= may_be - 1;
             }
             group = (group + 1) & last;

@@ -119,8 +119,9 @@ fn change<V: PartialEq + Send + Sync>(
     }
 }
 
-/// Objects that are sealed together, and more than wait in the batches of a seat.
+/// Objects that are sealed together.
 const BATCH: usize = 1_024;
+/// More than wait in the batches of a seat.
 const MANY: u64 = 16_000;
 
 #[test]

@@ -14,7 +14,9 @@
 //!   gets a processor in the middle of it: each map finds the caches without it and fills them by the
 //!   same keys; `Grow` has all its keys;
 //! * `ours+cb` is ours with crossbeam-epoch as the reclaimer;
-//! * `bytes` is what the allocator was asked for, for an entry of 100,000.
+//! * `bytes` is what the allocator was asked for, for an entry of 100,000;
+//! * `Grow/1/8, bound` is no rival's: at most so many keys a second a map of this design can take, see `bound`; and how many the
+//!   same is without a locked exchange.
 //!
 //! `FILTER` is a part of a line's name, such as `HotKey/2/32` (load, threads, bytes of a key).
 //! `CLOAKROOM_ROUNDS` sets the number of rounds, `CLOAKROOM_MAPS` names the maps (ours and one more
@@ -23,6 +25,7 @@
 // Real threads, the rivals' locks, and the counter of the allocator.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, missing_docs)]
 
+mod bound;
 mod rivals;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -36,6 +39,7 @@ use std::time::Instant;
 use cloakroom_shards::Shards;
 use cloakroom_shards::reclaim::Crossbeam;
 
+use bound::Bare;
 use rivals::{Key, Map, Mutexed, Seeded, Worker};
 
 const KEYS: u64 = 100_000;
@@ -303,6 +307,37 @@ fn table<K: Key>(filter: &str, rounds: u64) {
     }
 }
 
+/// Millions a second, of one thread that does nothing but what a growing map of ours has to.
+fn bound(rounds: u64) {
+    let measure = |by_exchanges: bool| {
+        // In a thread of its own, as all maps: so it has the same kind of memory.
+        let run = move || {
+            let mut shards = Bare::all();
+            let begun = processor_time();
+            Bare::grow(&mut shards, KEYS, by_exchanges);
+            let seconds = processor_time() - begun;
+            assert_eq!(shards.iter().map(Bare::len).sum::<usize>() as u64, KEYS);
+            seconds
+        };
+        let seconds = thread::spawn(run).join().expect("no panic");
+        f64::from(u32::try_from(KEYS).expect("few")) / seconds / 1e6
+    };
+    let mut figures = [Vec::new(), Vec::new()];
+    for round in 0..rounds + 2 {
+        for by_exchanges in [round % 2 == 0, round % 2 != 0] {
+            let figure = measure(by_exchanges);
+            // The first ones warm up.
+            if round >= 2 {
+                figures[usize::from(by_exchanges)].push(figure);
+            }
+        }
+    }
+    let [without, with] = figures.map(median);
+    println!("{BOUND} {with:8.2}, without locked exchanges {without:.2}");
+}
+
+const BOUND: &str = "Grow/1/8, bound ";
+
 fn main() {
     // cargo adds `--bench`.
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
@@ -311,4 +346,7 @@ fn main() {
     println!("million operations a second; median of {rounds} rounds");
     table::<[u8; 8]>(&filter, rounds);
     table::<[u8; 32]>(&filter, rounds);
+    if BOUND.contains(&*filter) {
+        bound(rounds);
+    }
 }

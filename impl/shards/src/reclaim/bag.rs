@@ -23,7 +23,7 @@ pub(super) struct Bag {
     open: usize,
     /// And their bytes.
     open_bytes: usize,
-    /// Memory that serves again; at most [`SPARES`].
+    /// Memory that serves again; at most [`SPARES`], and seldom more than [`BATCH_BYTES`].
     spares: Vec<(NonNull<u8>, Layout)>,
 }
 
@@ -69,7 +69,8 @@ impl Bag {
     /// How garbage is emptied, if it may serve again and there is room for it.
     pub(super) fn reuse(&mut self, garbage: &Garbage) -> Option<&'static Reuse> {
         let reuse = garbage.reuse?;
-        let room = SPARES.saturating_sub(self.spares.len());
+        let most = SPARES.min(BATCH_BYTES / reuse.layout.size());
+        let room = most.saturating_sub(self.spares.len());
         (room > 0 && self.spares.try_reserve_exact(room).is_ok()).then_some(reuse)
     }
 

@@ -49,8 +49,9 @@
 //!   retired from two moves after its pin on is freed before it leaves, so garbage grows with what is
 //!   retired meanwhile. It delays memory, never progress: nobody waits for it. So does a system that refuses
 //!   the heavy fence after it has once granted it.
-//! * Memory that serves again: of `SPARES` objects at each seat.
-//! * A bag keeps room for the most garbage that it ever had, four words for each, which no figure counts.
+//! * Memory that serves again: of `SPARES` objects of up to `BATCH_BYTES` together, at each seat.
+//! * A bag keeps room for the most garbage that it ever had, four words for each, and three for each object whose memory serves
+//!   again: with the smallest ones 150 KiB at a seat, which no figure counts.
 //!
 //! What it does not do: free what waits at a seat that nobody takes again, before the domain is
 //! dropped.

@@ -383,6 +383,15 @@ fn growth() -> Vec<Scenario> {
             vec![Put(0, 1)],
             vec![vec![Put(1, 2), Put(2, 3)], vec![Get(1)]],
         ),
+        // A new key's slot is frozen before it has a value.
+        Scenario {
+            heap: false,
+            ..on_heap(
+                "put, frozen, inline",
+                vec![Put(0, 1)],
+                vec![vec![Put(1, 2), Get(1)], vec![Put(2, 3)]],
+            )
+        },
         // A key that stays on the heap while its table is replaced, twice.
         Scenario {
             heap: false,
