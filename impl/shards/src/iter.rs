@@ -147,6 +147,8 @@ unsafe fn hand_over(
     for first in (0..groups).step_by(AT_ONCE) {
         let mut there = 0_u64;
         for group in first..groups.min(first + AT_ONCE) {
+            // Tables are short: where one begins, no processor knows yet what is read next.
+            slots.fetch_ahead(group + AT_ONCE);
             there |= table.may_have_values(group) << ((group - first) * GROUP);
         }
         while there != 0 {

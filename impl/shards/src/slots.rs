@@ -89,8 +89,8 @@ impl<'t> Slots<'t> {
         fingerprints::zeros(there) | fingerprints::zeros(there ^ own)
     }
 
-    /// Has the processor fetch a group's slots while the fingerprints that tell which of them are still on their way: else
-    /// it would wait for one after the other.
+    /// Has the processor fetch a group's slots, while the fingerprints that tell which of them are still on their way, or the
+    /// ones before are read: else it would wait for one after the other. There may be no such group.
     #[inline(always)]
     pub(crate) fn fetch_ahead(self, group: usize) {
         #[cfg(target_arch = "x86_64")]
