@@ -64,7 +64,7 @@ impl Bare {
         #[allow(clippy::cast_possible_truncation)]
         let mut group = (hash >> shift) as usize;
         loop {
-            // Relaxed, all loads and stores: one thread. The exchanges have the map's orderings.
+            // Relaxed: one thread, so nobody is a partner. The exchanges have the orderings that the map's have.
             let there = fingerprints[group].load(Ordering::Relaxed);
             if empty(there) == 0 {
                 group = (group + 1) & mask;
@@ -82,6 +82,7 @@ impl Bare {
                         .is_ok();
                 assert!(put, "one thread");
             } else {
+                // Relaxed, all: as above.
                 slot[0].store(key, Ordering::Relaxed);
                 fingerprints[group].store(with, Ordering::Relaxed);
                 slot[1].store(value, Ordering::Relaxed);
@@ -94,6 +95,7 @@ impl Bare {
     fn doubled<const BY_EXCHANGES: bool>(&self) -> Self {
         let mut next = Self::new(2 * self.groups);
         for slot in self.words[self.groups..].as_chunks::<SLOT>().0 {
+            // Acquire, all: as the map freezes and reads; one thread, so nobody is a partner.
             let value = slot[1].load(Ordering::Acquire);
             if BY_EXCHANGES {
                 let (frozen, acquire) = (value | FROZEN, Ordering::Acquire);
