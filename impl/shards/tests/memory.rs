@@ -135,6 +135,27 @@ fn memory_of_cells_serves_again_for_one_value_at_a_time() {
     assert!(cells.memory_usage().abs_diff(used) < 1 << 14, "something is counted twice, or never");
 }
 
+/// Bytes with which a batch is sealed, if it has fewer than [`BATCH`] objects; and as many serve again.
+const BATCH_BYTES: usize = 64 * 1024;
+
+#[test]
+fn memory_that_serves_again_is_bounded_by_bytes_too() {
+    const LARGE: usize = 4 * 1024;
+    let cells = Cells::<[u8; LARGE]>::new(1_000).unwrap();
+    let handle = cells.handle().unwrap();
+    let empty = cells.memory_usage();
+    let value = [1; LARGE];
+    for at in 0..cells.places() {
+        assert_eq!(handle.exchange(at, None, Some(value)), Ok(Ok(())));
+    }
+    for at in 0..cells.places() {
+        assert_eq!(handle.exchange(at, Some(&value), None), Ok(Ok(())));
+    }
+    let left = cells.memory_usage() - empty;
+    // Three batches that may wait, and what serves again.
+    assert!(left < 4 * (BATCH_BYTES + LARGE), "{left} bytes of values that were removed");
+}
+
 // std's count tells who was dropped; nothing is shared between threads.
 #[allow(clippy::disallowed_types)]
 #[test]
